@@ -1,0 +1,14 @@
+//! Meridian: an edge-side multi-region routing proxy.
+//!
+//! A pure core holds what we believe ([`decide::snapshot::Snapshot`]) and what we choose
+//! ([`decide`]); a thin async shell moves bytes, runs probes and keeps time.
+//! `ARCHITECTURE.md` has the map.
+
+// The life of a request: a connection, a worker, the path through the proxy, an origin.
+
+// What is believed, and what keeps it true.
+
+// The people who run it.
+
+// Nothing below knows tokio, hyper, rustls, clocks, files or logs.
+pub mod model;

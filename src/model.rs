@@ -1,0 +1,8 @@
+//! The words every other part uses: who asks, which places there are, when it is.
+
+pub mod country;
+pub mod id;
+pub mod outcome;
+pub mod place;
+pub mod time;
+pub mod viewer;
