@@ -12,3 +12,4 @@
 
 // Nothing below knows tokio, hyper, rustls, clocks, files or logs.
 pub mod model;
+pub mod table;

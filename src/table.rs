@@ -1,0 +1,136 @@
+//! What the operator wrote, checked and compiled: regions, routes and how to find a route.
+//!
+//! A [`RoutingTable`] never changes; a reload makes a new one.
+
+pub mod index;
+pub mod origin;
+pub mod path;
+pub mod policy;
+pub mod route;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::country::Country;
+use crate::model::id::{RegionId, RouteId};
+use crate::table::index::RouteIndex;
+use crate::table::origin::Region;
+use crate::table::route::Route;
+
+/// Where in the configuration something was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Written {
+    /// Index into [`RoutingTable::files`].
+    pub file: u16,
+    /// Line, from 1; 0 where nothing was written (a default).
+    pub line: u32,
+}
+
+/// All regions and routes, checked: every name resolves, every set is within the table.
+#[derive(Debug, Default)]
+pub struct RoutingTable {
+    /// The configuration's files, the main one first.
+    pub files: Vec<String>,
+    /// Regions in order of their names; a [`RegionId`] is a position here.
+    pub regions: Vec<Region>,
+    /// Routes in the order of the file; a [`RouteId`] is a position here.
+    pub routes: Vec<Route>,
+    /// Finds a route by host and path.
+    pub index: RouteIndex,
+    /// By country: the regions whose place is known, the nearest first.
+    nearest: Vec<Vec<RegionId>>,
+    /// By region: a hash of its name, the same in every table and on every host.
+    seeds: Vec<u64>,
+}
+
+impl RoutingTable {
+    /// Compiles checked regions (sorted by name) and routes into a table.
+    #[must_use]
+    pub fn new(files: Vec<String>, regions: Vec<Region>, routes: Vec<Route>) -> Self {
+        let index = RouteIndex::new(&routes);
+        let nearest = Country::all()
+            .map(|country| nearest_regions(country, &regions))
+            .collect();
+        let seeds = regions
+            .iter()
+            .map(|region| xxh3_64(region.name.as_bytes()))
+            .collect();
+        Self {
+            nearest,
+            seeds,
+            files,
+            regions,
+            routes,
+            index,
+        }
+    }
+
+    /// The region called `name`, if there is one.
+    #[must_use]
+    pub fn region_named(&self, name: &str) -> Option<RegionId> {
+        let position = self
+            .regions
+            .binary_search_by(|region| region.name.as_ref().cmp(name));
+        position.ok().map(RegionId::at)
+    }
+
+    /// The region with this number; numbers come from this table only.
+    #[must_use]
+    pub fn region(&self, id: RegionId) -> &Region {
+        &self.regions[id.index()]
+    }
+
+    /// The route with this number; numbers come from this table only.
+    #[must_use]
+    pub fn route(&self, id: RouteId) -> &Route {
+        &self.routes[id.index()]
+    }
+
+    /// The route for a request: the most specific host, then the longest path prefix.
+    ///
+    /// `host` may carry a port and any case; `path` is the path without the query.
+    #[must_use]
+    pub fn route_for(&self, host: Option<&str>, path: &str) -> Option<RouteId> {
+        self.index.find(host, path)
+    }
+
+    /// The regions whose place is known, the nearest to where `country`'s people live first.
+    #[must_use]
+    pub fn nearest_to(&self, country: Country) -> &[RegionId] {
+        self.nearest
+            .get(country.position())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// A number for the region's name, stable across tables, versions and hosts.
+    #[must_use]
+    pub fn seed(&self, region: RegionId) -> u64 {
+        self.seeds[region.index()]
+    }
+
+    /// `file:line` of something written, for people.
+    #[must_use]
+    pub fn place(&self, written: Written) -> String {
+        let file = self
+            .files
+            .get(usize::from(written.file))
+            .map_or("default", String::as_str);
+        if written.line == 0 {
+            "default".to_owned()
+        } else {
+            format!("{file}:{}", written.line)
+        }
+    }
+}
+
+fn nearest_regions(country: Country, regions: &[Region]) -> Vec<RegionId> {
+    let Some(centre) = country.place() else {
+        return Vec::new();
+    };
+    let mut placed: Vec<(f32, RegionId)> = regions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, region)| Some((centre.nearness(region.place?), RegionId::at(index))))
+        .collect();
+    placed.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    placed.into_iter().map(|(_, region)| region).collect()
+}
