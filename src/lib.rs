@@ -11,5 +11,7 @@
 // The people who run it.
 
 // Nothing below knows tokio, hyper, rustls, clocks, files or logs.
+pub mod apply;
+pub mod health;
 pub mod model;
 pub mod table;

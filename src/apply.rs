@@ -1,0 +1,170 @@
+//! One event, one new snapshot: how what we believe changes.
+
+mod addresses;
+mod evidence;
+mod reload;
+mod summary;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::health::state::Health;
+use crate::model::id::{EndpointId, RegionId};
+use crate::model::outcome::{ErrorKind, ProbeOutcome};
+use crate::model::time::Timestamp;
+use crate::model::viewer::UnknownViewer;
+use crate::table::RoutingTable;
+
+pub use crate::apply::addresses::MAX_ADDRESSES;
+
+/// Something that changes what we believe.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new table was loaded. Origins that were there before, spoken to alike, keep their
+    /// endpoints, health and latency; the operator's word on a region stays by its name.
+    Table {
+        /// The table.
+        table: Arc<RoutingTable>,
+        /// What to do with unknown viewers.
+        unknown: UnknownViewer,
+    },
+    /// A name was resolved, or an address was written. Events of an older generation are ignored.
+    Resolved {
+        /// The table's generation the resolver works for.
+        generation: u64,
+        /// The region.
+        region: RegionId,
+        /// Which of its origins.
+        origin: u16,
+        /// All its addresses now; an empty answer changes nothing.
+        addresses: Vec<SocketAddr>,
+    },
+    /// A probe ended.
+    Probed {
+        /// Of which endpoint; ignored when it is no longer known.
+        endpoint: EndpointId,
+        /// How.
+        outcome: ProbeOutcome,
+    },
+    /// A worker saw several requests in a row fail at an endpoint.
+    TrafficFailed {
+        /// Which; ignored when it is no longer known.
+        endpoint: EndpointId,
+        /// How the last of them failed.
+        kind: ErrorKind,
+        /// How many in a row.
+        in_a_row: u32,
+    },
+    /// The operator spoke.
+    Operator {
+        /// About which region.
+        region: RegionId,
+        /// What.
+        state: AdminState,
+    },
+    /// Time passed: latencies grow old and holds end though nothing else happens. Due about
+    /// once a second; changes nothing, and costs no revision, while all stays as it was.
+    Tick,
+}
+
+/// A change worth a log line and a count. Every cause is a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// An endpoint's health flipped.
+    Endpoint {
+        /// Its region's name.
+        region: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// Before.
+        from: Health,
+        /// After.
+        to: Health,
+        /// Why, for people.
+        cause: String,
+    },
+    /// A region's health as a whole flipped.
+    Region {
+        /// Its name.
+        region: Arc<str>,
+        /// Before.
+        from: Health,
+        /// After.
+        to: Health,
+        /// Why, for people.
+        cause: String,
+    },
+    /// Another region is now the first by latency.
+    Leader {
+        /// The new first region's name.
+        region: Arc<str>,
+        /// The one before it.
+        before: Arc<str>,
+        /// Why, for people.
+        cause: String,
+    },
+    /// An origin's addresses changed.
+    Addresses {
+        /// Its region's name.
+        region: Arc<str>,
+        /// Addresses that are new.
+        added: usize,
+        /// Addresses that went; they drain.
+        removed: usize,
+        /// Why, for people.
+        cause: String,
+    },
+    /// The operator's word on a region changed.
+    Operator {
+        /// Its name.
+        region: Arc<str>,
+        /// The new word.
+        state: AdminState,
+        /// Why, for people.
+        cause: String,
+    },
+}
+
+/// The snapshot after `event`, and what changed. `old` stays as it is.
+///
+/// The revision rises if and only if anything changed: an event about an endpoint or a region
+/// that is no longer known gives back what was.
+#[must_use]
+pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Transition>) {
+    let mut new = old.clone();
+    let mut transitions = Vec::new();
+    let cause = match event {
+        Event::Table { table, unknown } => {
+            let cause = reload::replace(&mut new, table, unknown);
+            addresses::resolve_written(&mut new);
+            cause
+        }
+        Event::Resolved {
+            generation,
+            region,
+            origin,
+            addresses,
+        } if generation == old.generation => {
+            addresses::resolve(&mut new, region, origin, &addresses, &mut transitions)
+        }
+        Event::Resolved { .. } => None,
+        Event::Probed { endpoint, outcome } => {
+            evidence::probed(&mut new, endpoint, outcome, now, &mut transitions)
+        }
+        Event::TrafficFailed {
+            endpoint,
+            kind,
+            in_a_row,
+        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut transitions),
+        Event::Operator { region, state } => {
+            evidence::operator(&mut new, region, state, &mut transitions)
+        }
+        Event::Tick => None,
+    };
+    let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
+    if cause.is_some() || summary_changed {
+        new.revision += 1;
+    }
+    (new, transitions)
+}

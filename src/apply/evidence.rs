@@ -1,0 +1,121 @@
+//! What probes, traffic and the operator say.
+
+use std::sync::Arc;
+
+use crate::apply::Transition;
+use crate::decide::snapshot::{AdminState, EndpointState, Snapshot};
+use crate::health::state::{Flip, Limits};
+use crate::model::id::{EndpointId, RegionId};
+use crate::model::outcome::{ErrorKind, ProbeOutcome};
+use crate::model::time::Timestamp;
+
+/// Takes in one probe's outcome. Gives the event in words, or `None` if it changes nothing.
+pub(super) fn probed(
+    snapshot: &mut Snapshot,
+    id: EndpointId,
+    outcome: ProbeOutcome,
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    let (region, place) = locate(snapshot, id)?;
+    let definition = snapshot.table.regions.get(region.index())?;
+    let limits = Limits {
+        rise: definition.probe.rise,
+        fall: definition.probe.fall,
+    };
+    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let endpoint = &mut endpoints[place];
+    if let ProbeOutcome::Passed { phases, warm } = &outcome {
+        endpoint.latency.observe(*phases, *warm, now);
+    }
+    let passed = matches!(outcome, ProbeOutcome::Passed { .. });
+    let flip = endpoint.standing.observe(passed, limits);
+    let times = flip.map_or(1, |flip| flip.in_a_row);
+    let cause = match &outcome {
+        ProbeOutcome::Passed { .. } => format!("{times} in a row: the probe passed"),
+        ProbeOutcome::Failed(failure) => format!("{times} in a row: the probe failed: {failure}"),
+    };
+    endpoint.probed = Some((now, outcome));
+    settle(endpoint, flip, &definition.name, &cause, transitions);
+    snapshot.regions[region.index()].endpoints = endpoints.into();
+    Some(cause)
+}
+
+/// Takes in that `in_a_row` requests failed at an endpoint.
+pub(super) fn traffic_failed(
+    snapshot: &mut Snapshot,
+    id: EndpointId,
+    kind: ErrorKind,
+    in_a_row: u32,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    // These say nothing about the endpoint.
+    if matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint) {
+        return None;
+    }
+    let (region, place) = locate(snapshot, id)?;
+    let definition = snapshot.table.regions.get(region.index())?;
+    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let endpoint = &mut endpoints[place];
+    let flip = endpoint.standing.traffic_failed(in_a_row);
+    let cause = format!("{in_a_row} in a row: a request failed: {}", kind.label());
+    settle(endpoint, flip, &definition.name, &cause, transitions);
+    snapshot.regions[region.index()].endpoints = endpoints.into();
+    Some(cause)
+}
+
+/// Takes in the operator's word on a region.
+pub(super) fn operator(
+    snapshot: &mut Snapshot,
+    region: RegionId,
+    state: AdminState,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    let definition = snapshot.table.regions.get(region.index())?;
+    let believed = snapshot.regions.get_mut(region.index())?;
+    if believed.admin == state {
+        return None;
+    }
+    believed.admin = state;
+    let word = match state {
+        AdminState::Auto => "follow probes and traffic again",
+        AdminState::Drained => "stay out",
+        AdminState::Forced => "serve, whatever probes say",
+    };
+    let cause = format!("the operator wants it to {word}");
+    transitions.push(Transition::Operator {
+        region: Arc::clone(&definition.name),
+        state,
+        cause: cause.clone(),
+    });
+    Some(cause)
+}
+
+/// The region of an endpoint, and its place there.
+fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
+    let mut regions = snapshot.regions.iter().enumerate();
+    regions.find_map(|(index, region)| {
+        let place = region
+            .endpoints
+            .iter()
+            .position(|endpoint| endpoint.id == id)?;
+        Some((RegionId::at(index), place))
+    })
+}
+
+fn settle(
+    endpoint: &mut EndpointState,
+    flip: Option<Flip>,
+    region: &Arc<str>,
+    cause: &str,
+    transitions: &mut Vec<Transition>,
+) {
+    endpoint.health = endpoint.standing.health();
+    transitions.extend(flip.map(|flip| Transition::Endpoint {
+        region: Arc::clone(region),
+        address: endpoint.address,
+        from: flip.from,
+        to: flip.to,
+        cause: cause.to_owned(),
+    }));
+}

@@ -1,0 +1,7 @@
+//! What we believe of each endpoint, from what probes and requests saw: pure state.
+
+pub mod latency;
+pub mod order;
+pub mod schedule;
+pub mod slots;
+pub mod state;
