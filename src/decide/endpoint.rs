@@ -1,0 +1,69 @@
+//! Which endpoint within a region: of two random ones, the one with fewer requests under way.
+
+use crate::decide::snapshot::EndpointState;
+use crate::model::id::EndpointId;
+
+/// Chooses among `endpoints`: of the healthiest ones that are there, two at random, and of those
+/// the one with fewer requests under way. `random` gives a number below the one it is given,
+/// which is never zero.
+#[must_use]
+pub fn choose(
+    endpoints: &[EndpointState],
+    outstanding: impl Fn(EndpointId) -> u32,
+    mut random: impl FnMut(usize) -> usize,
+) -> Option<&EndpointState> {
+    if let [only] = endpoints {
+        return Some(only);
+    }
+    let best = endpoints.iter().map(|one| one.health).min()?;
+    let fit = |one: &&EndpointState| one.health == best;
+    let count = endpoints.iter().filter(fit).count();
+    if count == 0 {
+        return None;
+    }
+    let nth = |position: usize| endpoints.iter().filter(fit).nth(position);
+    let first = nth(random(count))?;
+    if count == 1 {
+        return Some(first);
+    }
+    let second = nth(random(count))?;
+    if outstanding(second.id) < outstanding(first.id) {
+        Some(second)
+    } else {
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::state::Health;
+
+    fn endpoint(slot: u32, health: Health) -> EndpointState {
+        let id = EndpointId {
+            slot,
+            generation: 0,
+        };
+        EndpointState {
+            health,
+            ..EndpointState::new(id, ([127, 0, 0, 1], 80).into(), 0)
+        }
+    }
+
+    #[test]
+    fn the_one_with_fewer_requests_under_way_is_taken() {
+        let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Healthy)];
+        let mut order = [0, 1].into_iter();
+        let busy = |id: EndpointId| if id.slot == 0 { 5 } else { 1 };
+        let taken = choose(&all, busy, |_| order.next().unwrap()).unwrap();
+        assert_eq!(taken.id.slot, 1);
+    }
+
+    #[test]
+    fn an_unhealthy_endpoint_is_taken_only_when_no_other_is_there() {
+        let all = [endpoint(0, Health::Unhealthy), endpoint(1, Health::Healthy)];
+        assert_eq!(choose(&all, |_| 0, |_| 0).unwrap().id.slot, 1);
+        assert_eq!(choose(&all[..1], |_| 0, |_| 0).unwrap().id.slot, 0);
+        assert!(choose(&[], |_| 0, |_| 0).is_none());
+    }
+}

@@ -1,0 +1,408 @@
+//! Whether a failed attempt may be followed by another, and where.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, Method, header};
+
+use crate::decide::Decision;
+use crate::decide::budget::Budget;
+use crate::model::id::RegionId;
+use crate::model::outcome::ErrorKind;
+use crate::model::time::Timestamp;
+use crate::table::policy::RetryPolicy;
+
+/// Attempts a request can have: eight regions, and one repeat on a fresh connection.
+pub const MAX_ATTEMPTS: usize = 9;
+
+/// What a request is, as far as sending it twice is concerned: the columns of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RequestClass {
+    /// GET, HEAD, OPTIONS, TRACE: safe (RFC 9110, 9.2.1).
+    Read,
+    /// PUT, DELETE: idempotent (RFC 9110, 9.2.2).
+    Idempotent,
+    /// POST, PATCH and methods we do not know: twice is not the same as once.
+    Write,
+    /// The same with an `Idempotency-Key`, on a route that lets it count.
+    KeyedWrite,
+    /// A request to switch protocols, such as a WebSocket handshake.
+    Upgrade,
+    /// A gRPC call: always a POST, with rules of its own.
+    Grpc,
+}
+
+impl RequestClass {
+    /// The class of a request, from the fields as the viewer sent them.
+    #[must_use]
+    pub fn of(method: &Method, headers: &HeaderMap, retry: &RetryPolicy) -> Self {
+        // Only a GET does nothing but ask to switch; with another method an origin that does not
+        // know the protocol would carry the request out (RFC 9110, 7.8).
+        if *method == Method::CONNECT || (*method == Method::GET && asks_for_upgrade(headers)) {
+            Self::Upgrade
+        } else if is_grpc(headers) {
+            Self::Grpc
+        } else if method.is_safe() {
+            Self::Read
+        } else if method.is_idempotent() {
+            Self::Idempotent
+        } else if retry.idempotency_key && headers.contains_key("idempotency-key") {
+            Self::KeyedWrite
+        } else {
+            Self::Write
+        }
+    }
+
+    fn column(self) -> usize {
+        self as usize
+    }
+}
+
+/// Whether the fields ask to leave HTTP for another protocol, as WebSocket does. An offer of `h2c`
+/// is none: requests inside such a tunnel would pass by every rule of ours.
+#[must_use]
+pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let names = |field: HeaderName, token: &str| {
+        headers.get_all(field).iter().any(|value| {
+            value.to_str().is_ok_and(|list| {
+                list.split(',')
+                    .any(|one| one.trim().eq_ignore_ascii_case(token))
+            })
+        })
+    };
+    headers.contains_key(header::UPGRADE)
+        && !names(header::UPGRADE, "h2c")
+        && names(header::CONNECTION, "upgrade")
+}
+
+/// `application/grpc`, or with a suffix such as `+proto`; not `application/grpc-web`, which is
+/// plain HTTP.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let value = value.as_bytes();
+    value.len() >= GRPC.len()
+        && value[..GRPC.len()].eq_ignore_ascii_case(GRPC)
+        && matches!(value.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
+}
+
+/// When an attempt failed: the rows of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Moment {
+    /// Before any byte of the request left.
+    NothingSent,
+    /// Later, but the origin proved that it did not process it.
+    Unprocessed,
+    /// A reused connection broke before any byte of a response: as a rule the origin closed it
+    /// while the request was on its way.
+    ReusedReset,
+    /// It was sent, and no response head came.
+    NoFirstByte,
+    /// A bad gateway's answer.
+    GatewayAnswer,
+    /// A small body broke off or stood still while it was held back: none of it was passed on.
+    BodyBroken,
+    /// 429, or 503 with `Retry-After`: the region asks for less, not for more elsewhere.
+    AskedToWait,
+    /// The viewer went away.
+    ViewerGone,
+}
+
+impl Moment {
+    fn of(attempt: &Attempt) -> Self {
+        match attempt.error {
+            _ if attempt.asked_to_wait => Self::AskedToWait,
+            ErrorKind::Unprocessed => Self::Unprocessed,
+            ErrorKind::ReusedReset => Self::ReusedReset,
+            ErrorKind::FreshReset | ErrorKind::FirstByteTimeout => Self::NoFirstByte,
+            ErrorKind::BadResponse | ErrorKind::GatewayStatus => Self::GatewayAnswer,
+            ErrorKind::BodyBroken => Self::BodyBroken,
+            ErrorKind::ViewerBody => Self::ViewerGone,
+            ErrorKind::NoEndpoint
+            | ErrorKind::ConnectRefused
+            | ErrorKind::ConnectTimeout
+            | ErrorKind::ConnectFailed
+            | ErrorKind::TlsFailed
+            | ErrorKind::TlsTimeout
+            | ErrorKind::ClosedBeforeSend => Self::NothingSent,
+        }
+    }
+}
+
+/// What may follow: the cells of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    /// Another region.
+    Other,
+    /// A fresh connection in the same region, once; then another region.
+    Fresh,
+    /// Another region, if the route opts in (`retry.grpc`).
+    OptIn,
+    /// Nothing.
+    Stop,
+}
+
+/// The rule for every moment and class.
+#[rustfmt::skip]
+fn cell(moment: Moment, class: RequestClass) -> Cell {
+    use Cell::{Fresh, OptIn, Other, Stop};
+    let row = match moment {
+        //                      Read   Idempotent Write KeyedWrite Upgrade Grpc
+        Moment::NothingSent   => [Other, Other,   Other, Other,    Other,  Other],
+        Moment::Unprocessed   => [Fresh, Fresh,   Fresh, Fresh,    Fresh,  Fresh],
+        Moment::ReusedReset   => [Fresh, Fresh,   Stop,  Fresh,    Stop,   Stop],
+        Moment::NoFirstByte   => [Other, Other,   Stop,  Other,    Other,  OptIn],
+        Moment::GatewayAnswer => [Other, Other,   Stop,  Other,    Other,  OptIn],
+        Moment::BodyBroken    => [Other, Stop,    Stop,  Stop,     Stop,   Stop],
+        Moment::AskedToWait   => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
+        Moment::ViewerGone    => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
+    };
+    row[class.column()]
+}
+
+/// One attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where it went.
+    pub region: RegionId,
+    /// How it failed.
+    pub error: ErrorKind,
+    /// Whether the region answered 429, or 503 with `Retry-After`.
+    pub asked_to_wait: bool,
+}
+
+/// The attempts of one request that failed so far, in order; never allocates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts {
+    made: [Option<Attempt>; MAX_ATTEMPTS],
+    len: u8,
+}
+
+impl Attempts {
+    /// Adds one. [`next`] never leads to more than there is room for; more are not kept.
+    pub fn push(&mut self, attempt: Attempt) {
+        if let Some(place) = self.made.get_mut(usize::from(self.len)) {
+            *place = Some(attempt);
+            self.len += 1;
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.made.iter().flatten()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether none was made.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn last(&self) -> Option<&Attempt> {
+        self.made[..self.len()].last()?.as_ref()
+    }
+
+    fn used(&self, region: RegionId) -> bool {
+        self.iter().any(|attempt| attempt.region == region)
+    }
+
+    /// How many regions were tried.
+    fn regions(&self) -> usize {
+        self.len() - usize::from(self.repeated())
+    }
+
+    /// Whether one region was tried twice: the one repeat a request has. It directly follows
+    /// the attempt that it repeats.
+    fn repeated(&self) -> bool {
+        let made = &self.made[..self.len()];
+        let region = |attempt: &Option<Attempt>| attempt.map(|attempt| attempt.region);
+        made.windows(2)
+            .any(|pair| region(&pair[0]) == region(&pair[1]))
+    }
+}
+
+/// What of a request and its route matters for another attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryFacts<'a> {
+    /// What sending it twice means.
+    pub class: RequestClass,
+    /// The route's word.
+    pub retry: &'a RetryPolicy,
+    /// Until `timeouts.request` is over.
+    pub deadline_left: Duration,
+    /// Whether the whole body can be sent once more: there is none, or it fits the buffer. A
+    /// body of which nothing left for any origin needs no replay.
+    pub replayable: bool,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try this region, which was not tried yet. Charged to the budget unless it is the first.
+    Try(RegionId),
+    /// Try the same region once more, on a fresh connection, at another endpoint if it has one.
+    /// Charged to the budget.
+    Again(RegionId),
+    /// Answer with what there is.
+    GiveUp(GiveUp),
+}
+
+/// Why there is no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum GiveUp {
+    /// A request like this must not be sent again after such a failure.
+    #[error("such a request is not sent again after such a failure")]
+    NotRetryable,
+    /// As many regions were tried as the route allows.
+    #[error("all attempts are used")]
+    AttemptsUsed,
+    /// Every permitted region was tried.
+    #[error("every permitted region was tried")]
+    NoRegionLeft,
+    /// The region it would go to takes no more retries now.
+    #[error("the retry budget is spent")]
+    BudgetSpent,
+    /// The body is larger than the replay buffer and part of it is gone.
+    #[error("the body is too large to be sent again")]
+    BodyTooLarge,
+    /// No time is left.
+    #[error("the deadline is over")]
+    DeadlineOver,
+}
+
+impl GiveUp {
+    /// The reason as a metric label and log value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotRetryable => "not_retryable",
+            Self::AttemptsUsed => "attempts_used",
+            Self::NoRegionLeft => "no_region_left",
+            Self::BudgetSpent => "budget_spent",
+            Self::BodyTooLarge => "body_too_large",
+            Self::DeadlineOver => "deadline_over",
+        }
+    }
+}
+
+/// The next attempt of a request, if the table, the route, the time, the body and the budget
+/// all allow one.
+///
+/// A region is tried once, in the order of the decision: those that serve, then the last
+/// resorts, never one outside the permitted set. One repeat in the same region, on a fresh
+/// connection, comes on top and does not count as an attempt, because attempts are counted to
+/// survive the loss of regions and a stale connection is none. With `attempts = 1` there is no
+/// repeat either.
+///
+/// Every `Try` but the first and every `Again` is charged to `budget`; the caller releases the
+/// region when that attempt ends.
+pub fn next(
+    decision: &Decision,
+    attempts: &Attempts,
+    facts: &RetryFacts<'_>,
+    budget: &mut Budget,
+    now: Timestamp,
+) -> Next {
+    let chosen = match attempts.last() {
+        None => first(decision, facts),
+        Some(failed) => another(decision, attempts, failed, facts).and_then(|next| {
+            let (Next::Try(region) | Next::Again(region)) = next else {
+                return Ok(next);
+            };
+            let charged = budget.charge(region, now);
+            charged.map(|()| next).map_err(|_| GiveUp::BudgetSpent)
+        }),
+    };
+    chosen.unwrap_or_else(Next::GiveUp)
+}
+
+fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<Next, GiveUp> {
+    if facts.deadline_left.is_zero() {
+        return Err(GiveUp::DeadlineOver);
+    }
+    let region = unused(decision, &Attempts::default());
+    region.map(Next::Try).ok_or(GiveUp::NoRegionLeft)
+}
+
+fn another(
+    decision: &Decision,
+    attempts: &Attempts,
+    failed: &Attempt,
+    facts: &RetryFacts<'_>,
+) -> Result<Next, GiveUp> {
+    let moment = Moment::of(failed);
+    let fresh = match cell(moment, facts.class) {
+        Cell::Stop => return Err(GiveUp::NotRetryable),
+        Cell::OptIn if !facts.retry.grpc => return Err(GiveUp::NotRetryable),
+        Cell::OptIn | Cell::Other => false,
+        Cell::Fresh => true,
+    };
+    if !facts.replayable && moment != Moment::NothingSent {
+        return Err(GiveUp::BodyTooLarge);
+    }
+    if facts.deadline_left.is_zero() {
+        return Err(GiveUp::DeadlineOver);
+    }
+    let may_repeat = facts.retry.attempts > 1
+        && !attempts.repeated()
+        && attempts.len() < MAX_ATTEMPTS
+        && decision.permitted.contains(failed.region);
+    if fresh && may_repeat {
+        return Ok(Next::Again(failed.region));
+    }
+    if attempts.regions() >= usize::from(facts.retry.attempts) || attempts.len() >= MAX_ATTEMPTS {
+        return Err(GiveUp::AttemptsUsed);
+    }
+    match unused(decision, attempts) {
+        Some(region) => Ok(Next::Try(region)),
+        // The last region may have more endpoints than the one that cannot be reached.
+        None if moment == Moment::NothingSent
+            && failed.error != ErrorKind::NoEndpoint
+            && may_repeat =>
+        {
+            Ok(Next::Again(failed.region))
+        }
+        None => Err(GiveUp::NoRegionLeft),
+    }
+}
+
+/// Where a second attempt goes while the first, at `current`, is late: the next region that
+/// serves, if the request is safe to repeat, attempts are left, and its budget has room. It is
+/// charged; the caller releases it when the attempt ends.
+pub fn hedge(
+    decision: &Decision,
+    attempts: &Attempts,
+    current: RegionId,
+    facts: &RetryFacts<'_>,
+    budget: &mut Budget,
+    now: Timestamp,
+) -> Option<RegionId> {
+    let under_way = attempts.regions() + usize::from(!attempts.used(current));
+    let left = usize::from(facts.retry.attempts).saturating_sub(under_way);
+    if facts.class != RequestClass::Read || left == 0 || facts.deadline_left.is_zero() {
+        return None;
+    }
+    let serving = decision.ranked.serving().iter().copied();
+    let region = serving
+        .filter(|region| decision.permitted.contains(*region))
+        .find(|region| *region != current && !attempts.used(*region))?;
+    budget.charge(region, now).ok()?;
+    Some(region)
+}
+
+/// The best permitted region that was not tried.
+fn unused(decision: &Decision, attempts: &Attempts) -> Option<RegionId> {
+    let ranked = decision.ranked.all().iter().copied();
+    ranked
+        .filter(|region| decision.permitted.contains(*region))
+        .find(|region| !attempts.used(*region))
+}

@@ -1,0 +1,134 @@
+//! All we believe at one moment: what a request loads once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::health::latency::{Estimate, LatencyEstimate};
+use crate::health::order::LatencyOrder;
+use crate::health::slots::Slots;
+use crate::health::state::{Health, HealthState};
+use crate::model::id::{EndpointId, RegionId, RegionSet};
+use crate::model::outcome::ProbeOutcome;
+use crate::model::time::Timestamp;
+use crate::model::viewer::UnknownViewer;
+use crate::table::RoutingTable;
+
+/// Table, health and latency at one revision; never changes.
+///
+/// The default is what is believed before the first table: nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts every published change.
+    pub revision: u64,
+    /// Counts reloads, from 1.
+    pub generation: u64,
+    /// Regions and routes.
+    pub table: Arc<RoutingTable>,
+    /// What to do when no source knows the viewer's country.
+    pub unknown: UnknownViewer,
+    /// What we believe of each region; indexed by [`RegionId`].
+    pub regions: Vec<RegionState>,
+    /// Regions that can serve: not drained, an endpoint that is not unhealthy.
+    pub serving: RegionSet,
+    /// Regions the operator took out: never used, not even as the last resort.
+    pub drained: RegionSet,
+    /// All regions, lowest latency first, as the switch margin lets it change.
+    pub by_latency: Vec<RegionId>,
+    /// What `by_latency` follows: the order, and who has been better than whom since when.
+    pub order: LatencyOrder,
+    /// Numbers for new endpoints.
+    pub slots: Slots,
+}
+
+impl Snapshot {
+    /// The endpoint with this number and its region, while it is known.
+    #[must_use]
+    pub fn endpoint(&self, id: EndpointId) -> Option<(RegionId, &EndpointState)> {
+        self.regions.iter().enumerate().find_map(|(index, region)| {
+            let endpoint = region.endpoints.iter().find(|endpoint| endpoint.id == id)?;
+            Some((RegionId::at(index), endpoint))
+        })
+    }
+}
+
+/// What we believe of one region. The default: nothing yet, and no address.
+#[derive(Clone, Debug, Default)]
+pub struct RegionState {
+    /// The operator's word.
+    pub admin: AdminState,
+    /// Its health as a whole: the best of its endpoints'.
+    pub health: Health,
+    /// Addresses that can be dialled, unhealthy ones included, sorted by address.
+    pub endpoints: Arc<[EndpointState]>,
+    /// The latency it is ordered by; `None` while unknown or unhealthy.
+    pub latency: Option<RegionLatency>,
+}
+
+impl RegionState {
+    /// The best estimate at `now` among its endpoints that are not unhealthy.
+    #[must_use]
+    pub fn estimate(&self, now: Timestamp) -> Option<Estimate> {
+        self.endpoints
+            .iter()
+            .filter(|endpoint| endpoint.health != Health::Unhealthy)
+            .filter_map(|endpoint| endpoint.latency.estimate(now))
+            .min_by_key(|estimate| estimate.median)
+    }
+}
+
+/// A region's latency, and when it was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionLatency {
+    /// The lowest median among its endpoints that are not unhealthy.
+    pub median: Duration,
+    /// When its newest sample came.
+    pub measured: Timestamp,
+}
+
+/// The operator's word on a region, kept beside what probes say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AdminState {
+    /// As probes and traffic say.
+    #[default]
+    Auto,
+    /// Out.
+    Drained,
+    /// In, whatever probes say.
+    Forced,
+}
+
+/// What we believe of one endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointState {
+    /// Its number, stable while it is known.
+    pub id: EndpointId,
+    /// Where to dial.
+    pub address: SocketAddr,
+    /// Which of the region's origins it belongs to.
+    pub origin: u16,
+    /// What probes and traffic say.
+    pub health: Health,
+    /// How firmly `health` stands, and who condemned it.
+    pub standing: HealthState,
+    /// How long it takes to answer.
+    pub latency: LatencyEstimate,
+    /// The newest probe, and when it ended.
+    pub probed: Option<(Timestamp, ProbeOutcome)>,
+}
+
+impl EndpointState {
+    /// An endpoint of which only the address is known.
+    #[must_use]
+    pub fn new(id: EndpointId, address: SocketAddr, origin: u16) -> Self {
+        Self {
+            id,
+            address,
+            origin,
+            health: Health::default(),
+            standing: HealthState::default(),
+            latency: LatencyEstimate::default(),
+            probed: None,
+        }
+    }
+}
