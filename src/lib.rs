@@ -12,6 +12,7 @@
 
 // Nothing below knows tokio, hyper, rustls, clocks, files or logs.
 pub mod apply;
+pub mod config;
 pub mod decide;
 pub mod health;
 pub mod model;
