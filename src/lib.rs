@@ -7,6 +7,7 @@
 // The life of a request: a connection, a worker, the path through the proxy, an origin.
 
 // What is believed, and what keeps it true.
+pub mod geo;
 
 // The people who run it.
 
