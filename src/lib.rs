@@ -10,6 +10,10 @@
 pub mod geo;
 
 // The people who run it.
+pub mod clock;
+pub mod descriptors;
+pub mod executor;
+pub mod telemetry;
 
 // Nothing below knows tokio, hyper, rustls, clocks, files or logs.
 pub mod apply;

@@ -1,0 +1,7 @@
+//! What is told to the people who run it: metrics and logs.
+
+pub mod access_log;
+pub mod histogram;
+pub mod logging;
+pub mod metrics;
+pub mod record;

@@ -1,0 +1,334 @@
+//! One JSON line per request, without a request ever waiting for the disk.
+//!
+//! Each worker fills a buffer of its own and hands it to one writer thread over a bounded
+//! channel. When the sink is slow, whole buffers are dropped and counted.
+
+use std::convert::Infallible;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::config::AccessLogConfig;
+use crate::table::RoutingTable;
+use crate::telemetry::record::RequestRecord;
+
+/// A buffer this full is handed over: some forty lines.
+const FLUSH_BYTES: usize = 16 << 10;
+/// Buffers on the way to the writer; with [`FLUSH_BYTES`] about a mebibyte at most.
+const WAITING_BUFFERS: usize = 64;
+
+/// What workers, writer and control side share.
+#[derive(Debug)]
+struct Shared {
+    enabled: AtomicBool,
+    /// The bits of an `f64`: the share of unremarkable requests to write.
+    sample: AtomicU64,
+    dropped: AtomicU64,
+    /// Where to write, from the next buffer on.
+    target: Mutex<Option<PathBuf>>,
+    reopen: AtomicBool,
+}
+
+/// Lines on their way to the writer.
+#[derive(Debug)]
+struct Lines {
+    bytes: Vec<u8>,
+    records: u64,
+}
+
+/// The control side's handle. When it and every worker's handle are gone the writer ends.
+#[derive(Debug)]
+pub struct AccessLog {
+    shared: Arc<Shared>,
+    /// Closes when the writer has ended.
+    ended: Mutex<Receiver<Infallible>>,
+}
+
+impl AccessLog {
+    /// Opens the sink and starts the writer thread; gives one handle per worker.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending, or no thread can be started.
+    pub fn start(config: &AccessLogConfig, workers: usize) -> io::Result<(Self, Vec<WorkerLog>)> {
+        let sink: Box<dyn Write + Send> = match (&config.path, config.enabled) {
+            (Some(path), true) => Box::new(open(path)?),
+            _ => Box::new(io::stdout()),
+        };
+        Self::to_sink(sink, config, workers)
+    }
+
+    /// As [`AccessLog::start`], into any writer.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn to_sink(
+        sink: Box<dyn Write + Send>,
+        config: &AccessLogConfig,
+        workers: usize,
+    ) -> io::Result<(Self, Vec<WorkerLog>)> {
+        let shared = Arc::new(Shared {
+            enabled: AtomicBool::new(config.enabled),
+            sample: AtomicU64::new(config.sample.to_bits()),
+            dropped: AtomicU64::new(0),
+            target: Mutex::new(config.path.clone()),
+            reopen: AtomicBool::new(false),
+        });
+        let (sender, receiver) = sync_channel(WAITING_BUFFERS);
+        let for_writer = Arc::clone(&shared);
+        let (alive, ended) = sync_channel(0);
+        thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || {
+                write_all(&receiver, sink, &for_writer);
+                drop(alive);
+            })?;
+        let handles = (0..workers)
+            .map(|_| WorkerLog {
+                shared: Arc::clone(&shared),
+                sender: sender.clone(),
+                buffer: Vec::new(),
+                records: 0,
+                dice: fastrand::Rng::new(),
+            })
+            .collect();
+        Ok((
+            Self {
+                shared,
+                ended: Mutex::new(ended),
+            },
+            handles,
+        ))
+    }
+
+    /// Takes over what a reload changed. The file is opened again before the next line, also
+    /// when its path stayed: that is how a rotated file is let go.
+    pub fn reconfigure(&self, config: &AccessLogConfig) {
+        let target = &self.shared.target;
+        target
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&config.path);
+        self.shared
+            .sample
+            .store(config.sample.to_bits(), Ordering::Relaxed);
+        self.shared.enabled.store(config.enabled, Ordering::Relaxed);
+        self.shared.reopen.store(true, Ordering::Release);
+    }
+
+    /// Lines dropped so far because the sink was slow or failed.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything handed over is written, `limit` at most: a sink that blocks must
+    /// not keep the process from ending. Tells whether all was written. The workers' handles
+    /// must be gone by then. Blocks the thread.
+    #[must_use]
+    pub fn finish(&self, limit: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+/// One worker's side; lives on the worker's thread.
+#[derive(Debug)]
+pub struct WorkerLog {
+    shared: Arc<Shared>,
+    sender: SyncSender<Lines>,
+    buffer: Vec<u8>,
+    records: u64,
+    dice: fastrand::Rng,
+}
+
+impl WorkerLog {
+    /// Writes `record` into the buffer, if it is notable or sampling picks it. `table` is the
+    /// one the request was decided on.
+    pub fn push(&mut self, record: &RequestRecord, table: &RoutingTable) {
+        if !self.shared.enabled.load(Ordering::Relaxed) {
+            return;
+        }
+        let sample = f64::from_bits(self.shared.sample.load(Ordering::Relaxed));
+        if !record.is_notable() && sample < 1.0 && self.dice.f64() >= sample {
+            return;
+        }
+        record.write_json(table, &mut self.buffer);
+        self.records += 1;
+        if self.buffer.len() >= FLUSH_BYTES {
+            self.flush_due();
+        }
+    }
+
+    /// Hands over what has gathered. To be called each second, so that a quiet worker's lines do
+    /// not wait; never blocks.
+    pub fn flush_due(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let lines = Lines {
+            bytes: std::mem::replace(&mut self.buffer, Vec::with_capacity(FLUSH_BYTES + 1024)),
+            records: std::mem::take(&mut self.records),
+        };
+        if let Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) =
+            self.sender.try_send(lines)
+        {
+            self.shared
+                .dropped
+                .fetch_add(lines.records, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for WorkerLog {
+    fn drop(&mut self) {
+        self.flush_due();
+    }
+}
+
+/// The writer thread: until the last worker is gone.
+fn write_all(lines: &Receiver<Lines>, mut sink: Box<dyn Write + Send>, shared: &Shared) {
+    let mut failing = false;
+    while let Ok(lines) = lines.recv() {
+        if shared.reopen.swap(false, Ordering::Acquire) {
+            reopen(&mut sink, shared);
+        }
+        let written = sink.write_all(&lines.bytes).and_then(|()| sink.flush());
+        if let Err(error) = &written {
+            shared.dropped.fetch_add(lines.records, Ordering::Relaxed);
+            // Once per failure, not once per buffer: a full disk stays full for a while.
+            if !failing {
+                tracing::warn!(%error, "access log lines cannot be written");
+            }
+        }
+        failing = written.is_err();
+    }
+}
+
+fn reopen(sink: &mut Box<dyn Write + Send>, shared: &Shared) {
+    let target = shared
+        .target
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    match target {
+        None => *sink = Box::new(io::stdout()),
+        Some(path) => match open(&path) {
+            Ok(file) => *sink = Box::new(file),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "access log goes on in the old file");
+            }
+        },
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::mpsc;
+
+    use http::{Method, Version};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Takes a line only when the test lets it.
+    struct Gate(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn record(status: u16) -> RequestRecord {
+        let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+        let at = Duration::from_secs(1);
+        let mut record = RequestRecord::begin(at, peer, Method::GET, Version::HTTP_11);
+        record.status = Some(status);
+        record
+    }
+
+    fn config(sample: f64) -> AccessLogConfig {
+        AccessLogConfig {
+            sample,
+            ..AccessLogConfig::default()
+        }
+    }
+
+    #[test]
+    fn lines_are_dropped_and_counted_when_the_sink_blocks() {
+        let (open, gate) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Box::new(Gate(gate, Arc::clone(&written)));
+        let (log, mut workers) = AccessLog::to_sink(sink, &config(1.0), 1).unwrap();
+        let mut worker = workers.remove(0);
+        let sent = WAITING_BUFFERS as u64 + 10;
+        for _ in 0..sent {
+            worker.push(&record(200), &RoutingTable::default());
+            worker.flush_due();
+        }
+        // The writer holds at most one buffer besides those that wait.
+        let dropped = log.dropped();
+        assert!((9..=10).contains(&dropped), "{dropped}");
+        drop(worker);
+        drop(open);
+        assert!(log.finish(LONG));
+        let lines = written
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        assert_eq!(lines as u64, sent - dropped);
+    }
+
+    #[test]
+    fn sampling_keeps_every_error() {
+        let (open, gate) = mpsc::channel();
+        drop(open);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Box::new(Gate(gate, Arc::clone(&written)));
+        let (log, mut workers) = AccessLog::to_sink(sink, &config(0.0), 1).unwrap();
+        for status in [200, 503, 204, 502] {
+            workers[0].push(&record(status), &RoutingTable::default());
+        }
+        drop(workers);
+        assert!(log.finish(LONG));
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(!text.contains("\"status\":20"));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_let_go_on_reload() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let config = AccessLogConfig {
+            path: Some(path.clone()),
+            ..AccessLogConfig::default()
+        };
+        let (log, mut workers) = AccessLog::start(&config, 1).unwrap();
+        std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
+        log.reconfigure(&config);
+        workers[0].push(&record(200), &RoutingTable::default());
+        drop(workers);
+        assert!(log.finish(LONG));
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
+    }
+}

@@ -1,0 +1,218 @@
+//! A histogram that costs a few nanoseconds to record into.
+//!
+//! Buckets are log-linear over microseconds: each doubling from 512 µs to 33.6 s is divided in
+//! four equal parts, so a value is known to a quarter of itself at worst. Each cell has one
+//! writer, which needs no locked instruction; readers sum the cells of all workers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The exponent of the first doubling: everything below 2^9 µs shares one bucket.
+const FIRST_OCTAVE: u32 = 9;
+/// The exponent at which the overflow bucket begins: 2^25 µs is 33.6 s.
+const LAST_OCTAVE: u32 = 25;
+/// Each doubling has 2^2 parts.
+const PARTS_BITS: u32 = 2;
+const PARTS: usize = 1 << PARTS_BITS;
+/// One bucket below, the divided doublings, one bucket above.
+pub(crate) const BUCKETS: usize = 2 + (LAST_OCTAVE - FIRST_OCTAVE) as usize * PARTS;
+
+/// The bounds exported as `le`, in microseconds: every doubling, and the half steps between
+/// 4 ms and 256 ms, where regions of one continent differ.
+pub const EXPORTED_BOUNDS: [u64; 23] = [
+    512, 1_024, 2_048, 4_096, 6_144, 8_192, 12_288, 16_384, 24_576, 32_768, 49_152, 65_536, 98_304,
+    131_072, 196_608, 262_144, 524_288, 1_048_576, 2_097_152, 4_194_304, 8_388_608, 16_777_216,
+    33_554_432,
+];
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `amount`. Only the owning worker may call it: two writers would lose counts.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        let now = self.0.load(Ordering::Relaxed).wrapping_add(amount);
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// Takes `amount` off a cell used as a gauge; never below zero. Owner only, as [`Cell::add`].
+    #[inline]
+    pub fn subtract(&self, amount: u64) {
+        let now = self.0.load(Ordering::Relaxed).saturating_sub(amount);
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    /// The value now, from any thread.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Durations of one series, as one worker saw them.
+#[derive(Debug)]
+pub struct Histogram {
+    buckets: [Cell; BUCKETS],
+    sum_micros: Cell,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self {
+            buckets: std::array::from_fn(|_| Cell::default()),
+            sum_micros: Cell::default(),
+        }
+    }
+}
+
+impl Histogram {
+    /// Counts one duration. Only the owning worker may call it.
+    #[inline]
+    pub fn record(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[bucket(micros)].add(1);
+        self.sum_micros.add(micros);
+    }
+}
+
+/// The bucket that holds `micros`: [512, 640) is the first part of the first doubling.
+#[inline]
+fn bucket(micros: u64) -> usize {
+    let octave = micros.max(1).ilog2();
+    if octave < FIRST_OCTAVE {
+        return 0;
+    }
+    if octave >= LAST_OCTAVE {
+        return BUCKETS - 1;
+    }
+    let part = (micros >> (octave - PARTS_BITS)) as usize & (PARTS - 1);
+    1 + (octave - FIRST_OCTAVE) as usize * PARTS + part
+}
+
+/// Sums over the workers of one series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistogramTotals {
+    buckets: [u64; BUCKETS],
+    sum_micros: u64,
+}
+
+impl Default for HistogramTotals {
+    fn default() -> Self {
+        Self {
+            buckets: [0; BUCKETS],
+            sum_micros: 0,
+        }
+    }
+}
+
+impl HistogramTotals {
+    /// Adds what one worker saw.
+    pub fn include(&mut self, histogram: &Histogram) {
+        for (total, cell) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *total += cell.value();
+        }
+        self.sum_micros = self.sum_micros.wrapping_add(histogram.sum_micros.value());
+    }
+
+    /// Adds one duration, for histograms kept under a lock on the control side.
+    pub fn record(&mut self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.buckets[bucket(micros)] += 1;
+        self.sum_micros = self.sum_micros.wrapping_add(micros);
+    }
+
+    /// How many durations were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The sum of all durations, in seconds.
+    #[must_use]
+    pub fn sum_seconds(&self) -> f64 {
+        Duration::from_micros(self.sum_micros).as_secs_f64()
+    }
+
+    /// How many durations were below each of [`EXPORTED_BOUNDS`], in their order.
+    pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
+        EXPORTED_BOUNDS.iter().map(|bound| {
+            let below: u64 = self.buckets[..bucket(*bound)].iter().sum();
+            (*bound, below)
+        })
+    }
+
+    /// The upper bound of the bucket in which the share `quantile` (0 to 1) of all durations is
+    /// reached; `None` while nothing was counted.
+    #[must_use]
+    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
+        let count = self.count();
+        let wanted = ((count as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64).max(1);
+        let mut seen = 0;
+        let reached = self.buckets.iter().position(|bucket| {
+            seen += bucket;
+            seen >= wanted
+        })?;
+        Some(Duration::from_micros(upper_bound(reached)))
+    }
+}
+
+/// The first value, in microseconds, beyond a bucket; the overflow bucket has its lower bound.
+fn upper_bound(bucket: usize) -> u64 {
+    let steps = bucket.min(BUCKETS - 2);
+    let octave = (steps / PARTS) as u32 + FIRST_OCTAVE;
+    (1 << octave) + (steps % PARTS) as u64 * (1 << (octave - PARTS_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_duration_never_falls_into_an_earlier_bucket() {
+        let mut last = 0;
+        for micros in (0..40_000_000).step_by(37) {
+            let now = bucket(micros);
+            assert!(now == last || now == last + 1, "{micros} µs");
+            last = now;
+        }
+        assert_eq!(last, BUCKETS - 1);
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn each_exported_bound_begins_a_bucket() {
+        for bound in EXPORTED_BOUNDS {
+            assert_eq!(bucket(bound - 1) + 1, bucket(bound), "{bound}");
+            assert_eq!(upper_bound(bucket(bound - 1)), bound);
+        }
+    }
+
+    #[test]
+    fn cumulative_counts_rise_and_the_overflow_is_only_in_the_count() {
+        let histogram = Histogram::default();
+        for millis in [0, 1, 5, 40, 120, 40_000] {
+            histogram.record(Duration::from_millis(millis));
+        }
+        let mut totals = HistogramTotals::default();
+        totals.include(&histogram);
+        let counts: Vec<u64> = totals.cumulative().map(|(_, below)| below).collect();
+        assert!(counts.is_sorted());
+        assert_eq!(counts.last(), Some(&5));
+        assert_eq!(totals.count(), 6);
+        assert!((totals.sum_seconds() - 40.166).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let mut totals = HistogramTotals::default();
+        assert_eq!(totals.quantile(0.5), None);
+        for _ in 0..99 {
+            totals.record(Duration::from_millis(5));
+        }
+        totals.record(Duration::from_secs(3));
+        assert_eq!(totals.quantile(0.5), Some(Duration::from_micros(5_120)));
+        assert!(totals.quantile(1.0).unwrap() >= Duration::from_secs(3));
+    }
+}

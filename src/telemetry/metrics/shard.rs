@@ -1,0 +1,317 @@
+//! What workers count: cells with one writer each, by route and region.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::decide::Rule;
+use crate::model::id::{RegionId, RouteId};
+use crate::model::outcome::ErrorKind;
+use crate::model::viewer::ViewerSource;
+use crate::table::RoutingTable;
+use crate::telemetry::histogram::{Cell, Histogram};
+use crate::telemetry::metrics::MetricsRegistry;
+
+/// The class of a response's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeClass {
+    /// 1xx, that is 101: the connection was upgraded.
+    Informational,
+    /// 2xx
+    Success,
+    /// 3xx
+    Redirect,
+    /// 4xx
+    ViewerError,
+    /// 5xx and beyond
+    ServerError,
+    /// No status: the viewer left first.
+    None,
+}
+
+impl CodeClass {
+    /// All classes, in the order of their cells.
+    pub const ALL: [Self; 6] = [
+        Self::Informational,
+        Self::Success,
+        Self::Redirect,
+        Self::ViewerError,
+        Self::ServerError,
+        Self::None,
+    ];
+
+    /// The class of a status; `None` where no response was begun.
+    #[must_use]
+    pub fn of(status: Option<u16>) -> Self {
+        match status {
+            None => Self::None,
+            Some(..200) => Self::Informational,
+            Some(200..300) => Self::Success,
+            Some(300..400) => Self::Redirect,
+            Some(400..500) => Self::ViewerError,
+            Some(500..) => Self::ServerError,
+        }
+    }
+
+    /// The class as a metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Informational => "1xx",
+            Self::Success => "2xx",
+            Self::Redirect => "3xx",
+            Self::ViewerError => "4xx",
+            Self::ServerError => "5xx",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The labels of [`Rule`], in the order of its cells.
+pub(crate) const RULES: [&str; 6] = [
+    "preference",
+    "latency",
+    "failover",
+    "geo",
+    "weighted",
+    "fail_open",
+];
+
+fn rule_index(rule: Rule) -> usize {
+    match rule {
+        Rule::Preference(_) => 0,
+        Rule::Latency => 1,
+        Rule::Failover => 2,
+        Rule::Geo => 3,
+        Rule::Weighted => 4,
+        Rule::FailOpen => 5,
+    }
+}
+
+/// One worker's counts of one route in one region.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesCells {
+    pub(crate) codes: [Cell; CodeClass::ALL.len()],
+    pub(crate) duration: Histogram,
+    pub(crate) first_byte: Histogram,
+    pub(crate) failovers: [Cell; ErrorKind::ALL.len()],
+    pub(crate) decisions: [Cell; RULES.len()],
+}
+
+/// One worker's counts of one region.
+#[derive(Debug, Default)]
+pub(crate) struct RegionCells {
+    pub(crate) failures: [Cell; ErrorKind::ALL.len()],
+    pub(crate) retries: Cell,
+    pub(crate) hedges_won: Cell,
+    pub(crate) hedges_lost: Cell,
+    pub(crate) budget_exhausted: Cell,
+    pub(crate) connections_opened: Cell,
+    pub(crate) connections_reused: Cell,
+    pub(crate) connect: Histogram,
+    pub(crate) tls: Histogram,
+}
+
+/// One worker's counts of everything else.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerCells {
+    pub(crate) in_flight: Cell,
+    pub(crate) viewer_sources: [Cell; ViewerSource::ALL.len()],
+    pub(crate) stripped_headers: Cell,
+    pub(crate) replay_overflows: Cell,
+    pub(crate) bytes_in: Cell,
+    pub(crate) bytes_out: Cell,
+}
+
+/// All cells of one worker, dense: the route's slot times the width, plus the region's slot.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) series: Vec<Arc<SeriesCells>>,
+    pub(crate) regions: Vec<Arc<RegionCells>>,
+    pub(crate) worker: Arc<WorkerCells>,
+}
+
+/// Counters and histograms of requests, by route and region, one shard per worker.
+///
+/// Built for one table; cells of a route and region that the table before had too are the same.
+#[derive(Debug)]
+pub struct RequestMetrics {
+    /// Slot of each route; 0 is "none".
+    pub(crate) route_slots: Vec<u16>,
+    /// Slot of each region; 0 is "none".
+    pub(crate) region_slots: Vec<u16>,
+    /// Region slots, "none" included.
+    pub(crate) width: usize,
+    /// One per worker, at least one.
+    pub(crate) shards: Vec<Shard>,
+}
+
+impl Default for RequestMetrics {
+    /// For an empty table and one worker.
+    fn default() -> Self {
+        MetricsRegistry::default().request_metrics(&RoutingTable::default(), 1)
+    }
+}
+
+impl RequestMetrics {
+    /// The cells of one worker, numbered from 0. Only that worker may count in them; a number
+    /// beyond the workers it was built for shares the last one's.
+    #[must_use]
+    pub fn shard(&self, worker: usize) -> WorkerMetrics<'_> {
+        WorkerMetrics {
+            metrics: self,
+            shard: &self.shards[worker.min(self.shards.len() - 1)],
+        }
+    }
+}
+
+/// Counts for one worker: a few plain loads and stores each, no lock and no allocation.
+///
+/// Numbers of routes and regions are those of the table the metrics were built for.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerMetrics<'a> {
+    metrics: &'a RequestMetrics,
+    shard: &'a Shard,
+}
+
+impl WorkerMetrics<'_> {
+    fn series(&self, route: Option<RouteId>, region: Option<RegionId>) -> &SeriesCells {
+        let slot = |slots: &[u16], index: Option<usize>| {
+            let slot = index.and_then(|index| slots.get(index));
+            usize::from(slot.copied().unwrap_or(0))
+        };
+        let route = slot(&self.metrics.route_slots, route.map(RouteId::index));
+        let region = slot(&self.metrics.region_slots, region.map(RegionId::index));
+        &self.shard.series[route * self.metrics.width + region]
+    }
+
+    fn region(&self, region: RegionId) -> &RegionCells {
+        let slot = self.metrics.region_slots.get(region.index()).copied();
+        &self.shard.regions[usize::from(slot.unwrap_or(0))]
+    }
+
+    /// A request's head was read.
+    pub fn request_started(&self, source: ViewerSource) {
+        self.shard.worker.in_flight.add(1);
+        let place = ViewerSource::ALL.iter().position(|known| *known == source);
+        self.shard.worker.viewer_sources[place.unwrap_or(0)].add(1);
+    }
+
+    /// A request ended: answered by `region`, refused (`region` none) or left by its viewer.
+    /// To be called once for each [`WorkerMetrics::request_started`].
+    pub fn request_done(
+        &self,
+        route: Option<RouteId>,
+        region: Option<RegionId>,
+        class: CodeClass,
+        duration: Duration,
+    ) {
+        self.shard.worker.in_flight.subtract(1);
+        let series = self.series(route, region);
+        series.codes[class as usize].add(1);
+        series.duration.record(duration);
+    }
+
+    /// A decision put `region` first by `rule`.
+    pub fn decided(&self, route: RouteId, region: RegionId, rule: Rule) {
+        self.series(Some(route), Some(region)).decisions[rule_index(rule)].add(1);
+    }
+
+    /// A response head came from `region`, this long after the request was sent.
+    pub fn first_byte(&self, route: RouteId, region: RegionId, duration: Duration) {
+        self.series(Some(route), Some(region))
+            .first_byte
+            .record(duration);
+    }
+
+    /// An attempt at `region` failed.
+    pub fn attempt_failed(&self, region: RegionId, kind: ErrorKind) {
+        self.region(region).failures[kind as usize].add(1);
+    }
+
+    /// A request left `from` for another region because of `kind`.
+    pub fn failed_over(&self, route: RouteId, from: RegionId, kind: ErrorKind) {
+        self.series(Some(route), Some(from)).failovers[kind as usize].add(1);
+    }
+
+    /// An attempt after the first goes to `region`.
+    pub fn retried(&self, region: RegionId) {
+        self.region(region).retries.add(1);
+    }
+
+    /// A second attempt, sent to `region` while the first was late, ended; whether it answered
+    /// first.
+    pub fn hedged(&self, region: RegionId, won: bool) {
+        let region = self.region(region);
+        let cell = if won {
+            &region.hedges_won
+        } else {
+            &region.hedges_lost
+        };
+        cell.add(1);
+    }
+
+    /// A retry to `region` was not made: its budget is spent.
+    pub fn retry_budget_exhausted(&self, region: RegionId) {
+        self.region(region).budget_exhausted.add(1);
+    }
+
+    /// A connection to `region` was opened; `tls` is `None` for a plain one.
+    pub fn connection_opened(&self, region: RegionId, connect: Duration, tls: Option<Duration>) {
+        let region = self.region(region);
+        region.connections_opened.add(1);
+        region.connect.record(connect);
+        if let Some(tls) = tls {
+            region.tls.record(tls);
+        }
+    }
+
+    /// A request to `region` took a connection that was open already.
+    pub fn connection_reused(&self, region: RegionId) {
+        self.region(region).connections_reused.add(1);
+    }
+
+    /// This many viewer header fields of a peer that is not trusted were removed.
+    pub fn headers_stripped(&self, fields: u64) {
+        self.shard.worker.stripped_headers.add(fields);
+    }
+
+    /// A request body outgrew the replay buffer.
+    pub fn replay_overflowed(&self) {
+        self.shard.worker.replay_overflows.add(1);
+    }
+
+    /// Body bytes came from a viewer.
+    pub fn bytes_in(&self, bytes: u64) {
+        self.shard.worker.bytes_in.add(bytes);
+    }
+
+    /// Body bytes went to a viewer.
+    pub fn bytes_out(&self, bytes: u64) {
+        self.shard.worker.bytes_out.add(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_classes_are_their_own_places() {
+        for (place, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+        for (place, class) in CodeClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, place);
+        }
+        for rule in [
+            Rule::Preference(3),
+            Rule::Latency,
+            Rule::Failover,
+            Rule::Geo,
+            Rule::Weighted,
+            Rule::FailOpen,
+        ] {
+            assert_eq!(RULES[rule_index(rule)], rule.label());
+        }
+    }
+}
