@@ -5,6 +5,7 @@
 //! `ARCHITECTURE.md` has the map.
 
 // The life of a request: a connection, a worker, the path through the proxy, an origin.
+pub mod upstream;
 
 // What is believed, and what keeps it true.
 pub mod geo;

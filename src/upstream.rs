@@ -1,0 +1,12 @@
+//! The origins' side: names to addresses, dialling, TLS, pooled connections.
+
+pub mod body;
+pub mod connect;
+pub mod exchange;
+pub mod framing;
+pub mod metered;
+pub mod pool;
+pub mod stall;
+pub mod resolve;
+pub mod tls;
+pub mod trailers;

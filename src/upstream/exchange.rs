@@ -1,0 +1,155 @@
+//! One request and the head of its response, on a connection already open.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use crate::model::outcome::ErrorKind;
+use crate::upstream::body::{Progress, ReplaySource, RequestBody};
+use crate::upstream::framing::{FramingError, settle_framing};
+use crate::upstream::pool::{Lease, Sender};
+
+/// Why there is no response head.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The connection was closed before the request was written to it.
+    #[error("the connection closed before the request was written")]
+    ClosedBeforeSend,
+    /// The origin proved that it did not process the request.
+    #[error("the origin did not process the request: {0}")]
+    Unprocessed(h2::Reason),
+    /// The connection broke before any byte of a response.
+    #[error("the connection broke before a response: {source}")]
+    Reset {
+        /// Whether the connection had served a request before.
+        reused: bool,
+        /// hyper's word.
+        source: hyper::Error,
+    },
+    /// No response head in time.
+    #[error("no response head within {0:?}")]
+    FirstByteTimeout(Duration),
+    /// What came was no HTTP, or beyond a limit.
+    #[error("the response cannot be read: {0}")]
+    BadResponse(hyper::Error),
+    /// Interim answers without end.
+    #[error("the origin sent more interim answers than are read")]
+    Chatter,
+    /// The response's head leaves it in doubt where the body ends.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// `101` to a request that did not ask for that protocol.
+    #[error("the origin switched protocols unasked")]
+    UnaskedSwitch,
+}
+
+impl ExchangeError {
+    /// The error's kind for metrics and the retry rule.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::ClosedBeforeSend => ErrorKind::ClosedBeforeSend,
+            Self::Unprocessed(_) => ErrorKind::Unprocessed,
+            Self::Reset { reused: true, .. } => ErrorKind::ReusedReset,
+            Self::Reset { reused: false, .. } => ErrorKind::FreshReset,
+            Self::FirstByteTimeout(_) => ErrorKind::FirstByteTimeout,
+            Self::BadResponse(_) | Self::Chatter | Self::Framing(_) | Self::UnaskedSwitch => {
+                ErrorKind::BadResponse
+            }
+        }
+    }
+}
+
+/// How long to wait for the head of a response.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience<'a> {
+    /// From the last byte of the request that the origin took.
+    pub limit: Duration,
+    /// The request's body, if it has one: an upload that moves is no late answer.
+    pub source: Option<&'a ReplaySource>,
+}
+
+/// Sends `request` on the lease's connection and waits for the response's head.
+///
+/// The request must be framed for the connection's version: origin-form for HTTP/1.1, with
+/// scheme and authority for HTTP/2.
+pub async fn exchange(
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+    patience: Patience<'_>,
+) -> Result<Response<Incoming>, ExchangeError> {
+    let reused = lease.reused;
+    let answer = match &mut lease.sender {
+        Sender::Http1(one) => {
+            one.meter.allow(one.most);
+            let answer = patiently(patience, one.sender.try_send_request(request)).await;
+            one.meter.answered();
+            if one.meter.exceeded() {
+                return Err(ExchangeError::Chatter);
+            }
+            answer
+        }
+        Sender::Http2(sender, _) => patiently(patience, sender.try_send_request(request)).await,
+    };
+    match answer {
+        None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
+        Some(Ok(mut response)) => {
+            settle_framing(response.headers_mut())?;
+            Ok(response)
+        }
+        // hyper hands the message back only if it never began to write it.
+        Some(Err(error)) if error.message().is_some() => Err(ExchangeError::ClosedBeforeSend),
+        Some(Err(error)) => Err(classify(error.into_error(), reused)),
+    }
+}
+
+/// Waits for `answer`; `None` once the limit has passed since the origin last took anything.
+async fn patiently<T>(patience: Patience<'_>, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    let mut until = Instant::now() + patience.limit;
+    loop {
+        if let Ok(answer) = timeout_at(until, &mut answer).await {
+            return Some(answer);
+        }
+        // While the viewer is the one who is waited for, its own limit ends the request.
+        let now = Instant::now();
+        let since = match patience.source.map(ReplaySource::progress) {
+            Some(Progress::AwaitingViewer) => now,
+            Some(Progress::TakenAt(when)) => when,
+            None => return None,
+        };
+        until = since + patience.limit;
+        if until <= now {
+            return None;
+        }
+    }
+}
+
+fn classify(error: hyper::Error, reused: bool) -> ExchangeError {
+    if let Some(reason) = unprocessed(&error) {
+        return ExchangeError::Unprocessed(reason);
+    }
+    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        return ExchangeError::BadResponse(error);
+    }
+    ExchangeError::Reset {
+        reused,
+        source: error,
+    }
+}
+
+/// The peer's word that it did not process a stream: REFUSED_STREAM (RFC 9113 section 8.7), or a
+/// GOAWAY below the stream's number (section 6.8), the only streams h2 fails with it.
+fn unprocessed(error: &hyper::Error) -> Option<h2::Reason> {
+    let h2 = error.source()?.downcast_ref::<h2::Error>()?;
+    let refused = h2.is_reset() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let gone_away = h2.is_go_away() && h2.is_remote();
+    if refused || gone_away {
+        h2.reason()
+    } else {
+        None
+    }
+}

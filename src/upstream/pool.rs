@@ -1,0 +1,515 @@
+//! Connections to origins, kept by one worker for its own requests.
+//!
+//! No other thread sees a worker's pool, so there is no lock; endpoints are found by their slot,
+//! so there is no hashing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::config::Limits;
+use crate::executor::LocalExecutor;
+use crate::model::id::EndpointId;
+use crate::model::outcome::Phases;
+use crate::upstream::body::RequestBody;
+use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
+use crate::upstream::metered::{Meter, Metered};
+
+/// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
+/// limit is obeyed by waiting within the connection.
+const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Flow-control window of one HTTP/2 stream: a region 120 ms away fills 1 MiB at 70 Mbit/s.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// Flow-control window of one HTTP/2 connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Bounds that every pool keeps.
+#[derive(Clone, Copy, Debug)]
+struct PoolLimits {
+    /// Unused HTTP/1.1 connections kept per endpoint.
+    idle_per_endpoint: usize,
+    /// Bytes of one response head.
+    header_bytes: usize,
+    /// Fields of one response head.
+    header_fields: usize,
+}
+
+impl PoolLimits {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            idle_per_endpoint: limits.idle_connections_per_endpoint,
+            header_bytes: limits.header_bytes,
+            header_fields: limits.header_fields,
+        }
+    }
+}
+
+/// All connections of one worker.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    slots: Rc<RefCell<Vec<Slot>>>,
+    limits: Rc<Cell<PoolLimits>>,
+}
+
+/// The connections to one endpoint.
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+    /// Held while one HTTP/2 connection is dialled, so that a burst does not dial one each.
+    dialing: Rc<tokio::sync::Mutex<()>>,
+    /// Whether the last connection spoke HTTP/2: what to expect of the next.
+    speaks_http2: bool,
+    /// Connections whose answer is done and which are still busy with the request.
+    leaving: Vec<Leaving>,
+    outstanding: u32,
+    failures_in_a_row: u32,
+}
+
+/// An HTTP/1.1 connection between two requests.
+#[derive(Debug)]
+struct Idle {
+    sender: Exclusive,
+    since: Instant,
+}
+
+/// A connection that answered before it had the whole request, and will not be used again.
+#[derive(Debug)]
+struct Leaving {
+    driver: AbortHandle,
+    until: Instant,
+}
+
+impl Leaving {
+    /// Whether it is still open; one that outstays its time is cut off. An origin that neither
+    /// reads nor closes would otherwise hold it, and the viewer's body, for good.
+    fn stays(&self, now: Instant) -> bool {
+        if self.until <= now {
+            self.driver.abort();
+        }
+        !self.driver.is_finished() && self.until > now
+    }
+}
+
+/// An HTTP/2 connection, used by several requests at once.
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Rc<()>,
+    /// When a stream was last seen on it.
+    used: Instant,
+}
+
+impl Shared {
+    /// How many requests are on it.
+    fn streams(&self) -> usize {
+        // One count is the pool's own.
+        Rc::strong_count(&self.streams) - 1
+    }
+
+    /// Whether it may take a request: it is open, and no balancer on the way had reason to forget
+    /// it.
+    fn is_fresh(&self, idle: Duration) -> bool {
+        !self.sender.is_closed() && (self.streams() > 0 || self.used.elapsed() < idle)
+    }
+}
+
+/// A connection taken for one request.
+#[derive(Debug)]
+pub struct Lease {
+    /// The way to send on it.
+    pub sender: Sender,
+    /// Whether it served a request before.
+    pub reused: bool,
+    /// What dialling took, when it was dialled for this request.
+    pub phases: Phases,
+}
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub enum Sender {
+    /// Ours alone until the response's end.
+    Http1(Exclusive),
+    /// Shared; the token counts our stream.
+    Http2(http2::SendRequest<RequestBody>, Rc<()>),
+}
+
+/// An HTTP/1.1 connection that serves one request at a time.
+#[derive(Debug)]
+pub struct Exclusive {
+    /// The way to send on it.
+    pub sender: http1::SendRequest<RequestBody>,
+    /// What it may say before an answer.
+    pub meter: Meter,
+    /// Bytes that interim answers and the head may have together.
+    pub most: usize,
+    /// What moves its bytes.
+    driver: AbortHandle,
+}
+
+/// What a worker wants to know of how a connection is made.
+#[derive(Clone, Copy, Debug)]
+pub struct DialPlan<'a> {
+    /// Where.
+    pub target: &'a Target,
+    /// HTTP/2 by prior knowledge, on a plain connection.
+    pub prior_knowledge: bool,
+    /// For TCP and TLS, each.
+    pub connect: Duration,
+    /// Connections unused for longer are not used again.
+    pub idle: Duration,
+    /// One that nobody has used, also where another could be shared.
+    pub fresh: bool,
+}
+
+impl Pools {
+    /// No connections yet.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let limits = Rc::new(Cell::new(PoolLimits::of(limits)));
+        Self {
+            slots: Rc::default(),
+            limits,
+        }
+    }
+
+    /// From now on keeps these bounds; open connections keep those they were made under.
+    pub fn follow_limits(&self, limits: &Limits) {
+        self.limits.set(PoolLimits::of(limits));
+    }
+
+    /// How many requests of this worker are under way at `endpoint`.
+    #[must_use]
+    pub fn outstanding(&self, endpoint: EndpointId) -> u32 {
+        let slots = self.slots.borrow();
+        match slots.get(endpoint.index()) {
+            Some(slot) if slot.generation == endpoint.generation => slot.outstanding,
+            _ => 0,
+        }
+    }
+
+    /// Counts a request at `endpoint` until the guard is dropped.
+    #[must_use]
+    pub fn begin(&self, endpoint: EndpointId) -> Outstanding {
+        let _ = self.with_slot(endpoint, |slot| slot.outstanding += 1);
+        Outstanding {
+            pools: self.clone(),
+            endpoint,
+        }
+    }
+
+    /// Remembers how a request ended at `endpoint`; gives how many failed in a row by now.
+    pub fn ended(&self, endpoint: EndpointId, failed: bool) -> u32 {
+        self.with_slot(endpoint, |slot| {
+            slot.failures_in_a_row = if failed {
+                slot.failures_in_a_row.saturating_add(1)
+            } else {
+                0
+            };
+            slot.failures_in_a_row
+        })
+        .unwrap_or_default()
+    }
+
+    /// A connection that is open and unused, the most recently used first: the others grow old
+    /// and are closed.
+    #[must_use]
+    pub fn take_open(&self, endpoint: EndpointId, idle: Duration) -> Option<Lease> {
+        self.with_slot(endpoint, |slot| {
+            slot.shared_lease(idle).or_else(|| slot.idle_lease(idle))
+        })
+        .flatten()
+    }
+
+    /// Dials a new connection to `endpoint`, or waits for the HTTP/2 one another request dials.
+    pub async fn connect(
+        &self,
+        endpoint: EndpointId,
+        plan: DialPlan<'_>,
+    ) -> Result<Lease, DialError> {
+        let dialing = self.with_slot(endpoint, |slot| {
+            let expects_http2 = slot.speaks_http2 || plan.prior_knowledge;
+            expects_http2.then(|| Rc::clone(&slot.dialing))
+        });
+        let Some(dialing) = dialing.flatten().filter(|_| !plan.fresh) else {
+            return self.dial(endpoint, plan).await;
+        };
+        // Requests that wait for one that dials in vain must not dial in vain one after another.
+        let Ok(_only_one) = timeout(plan.connect, dialing.lock()).await else {
+            return Err(DialError::ConnectTimeout(plan.connect));
+        };
+        let shared = self.with_slot(endpoint, |slot| slot.shared_lease(plan.idle));
+        if let Some(lease) = shared.flatten() {
+            return Ok(lease);
+        }
+        self.dial(endpoint, plan).await
+    }
+
+    /// Leaves a connection that is not to be used again to itself, for `limit` at most.
+    pub fn part(&self, endpoint: EndpointId, sender: Exclusive, limit: Duration) {
+        if sender.driver.is_finished() {
+            return;
+        }
+        let _ = self.with_slot(endpoint, |slot| {
+            slot.leaving.push(Leaving {
+                driver: sender.driver,
+                until: Instant::now() + limit,
+            });
+        });
+    }
+
+    /// Gives an HTTP/1.1 connection back after a whole response. One that is still busy, because
+    /// the response came before the whole request was sent, is not used again, and may take `limit`
+    /// to end.
+    pub fn give_back(&self, endpoint: EndpointId, sender: Exclusive, limit: Duration) {
+        let most = self.limits.get().idle_per_endpoint;
+        if !sender.sender.is_ready() || most == 0 {
+            return self.part(endpoint, sender, limit);
+        }
+        let _ = self.with_slot(endpoint, |slot| {
+            if slot.idle.len() >= most {
+                slot.idle.remove(0);
+            }
+            slot.idle.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
+        });
+    }
+
+    /// Closes what was unused for longer than `idle`, and all connections to endpoints that
+    /// are not among `known`; requests under way on them end in peace.
+    pub fn sweep(&self, idle: Duration, known: &BTreeSet<EndpointId>) {
+        let mut slots = self.slots.borrow_mut();
+        for (position, slot) in slots.iter_mut().enumerate() {
+            let now = Instant::now();
+            slot.leaving.retain(|one| one.stays(now));
+            let slot_number = u32::try_from(position).unwrap_or(u32::MAX);
+            let endpoint = EndpointId {
+                slot: slot_number,
+                generation: slot.generation,
+            };
+            if known.contains(&endpoint) {
+                slot.idle
+                    .retain(|one| !one.sender.sender.is_closed() && one.since.elapsed() < idle);
+                for one in &mut slot.shared {
+                    if one.streams() > 0 {
+                        one.used = Instant::now();
+                    }
+                }
+                slot.shared.retain(|one| one.is_fresh(idle));
+            } else {
+                slot.idle.clear();
+                slot.shared.clear();
+            }
+        }
+    }
+
+    async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Lease, DialError> {
+        let dialed = dial(plan.target, plan.connect).await?;
+        let sender = if dialed.http2 || plan.prior_knowledge {
+            let (sender, streams) = handshake_http2(dialed.stream, self.limits.get()).await?;
+            let shared = Shared {
+                sender: sender.clone(),
+                streams: Rc::clone(&streams),
+                used: Instant::now(),
+            };
+            let _ = self.with_slot(endpoint, |slot| {
+                slot.speaks_http2 = true;
+                slot.shared.push(shared);
+            });
+            Sender::Http2(sender, streams)
+        } else {
+            let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
+            Sender::Http1(handshake_http1(dialed.stream, self.limits.get()).await?)
+        };
+        Ok(Lease {
+            sender,
+            reused: false,
+            phases: dialed.phases,
+        })
+    }
+
+    /// Runs `act` on the endpoint's slot, made new when the number had another holder; not at all
+    /// when it has another holder now: what ends late of an endpoint that went says nothing of it.
+    fn with_slot<T>(&self, endpoint: EndpointId, act: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        let mut slots = self.slots.borrow_mut();
+        if slots.len() <= endpoint.index() {
+            slots.resize_with(endpoint.index() + 1, Slot::default);
+        }
+        let slot = &mut slots[endpoint.index()];
+        if slot.generation > endpoint.generation {
+            return None;
+        }
+        if slot.generation < endpoint.generation {
+            *slot = Slot {
+                generation: endpoint.generation,
+                ..Slot::default()
+            };
+        }
+        Some(act(slot))
+    }
+}
+
+impl Slot {
+    fn shared_lease(&mut self, idle: Duration) -> Option<Lease> {
+        self.shared.retain(|one| one.is_fresh(idle));
+        let open = self
+            .shared
+            .iter_mut()
+            .find(|one| one.streams() < STREAMS_PER_CONNECTION)?;
+        open.used = Instant::now();
+        Some(Lease {
+            sender: Sender::Http2(open.sender.clone(), Rc::clone(&open.streams)),
+            reused: true,
+            phases: Phases::default(),
+        })
+    }
+
+    fn idle_lease(&mut self, idle: Duration) -> Option<Lease> {
+        while let Some(one) = self.idle.pop() {
+            if !one.sender.sender.is_closed() && one.since.elapsed() < idle {
+                return Some(Lease {
+                    sender: Sender::Http1(one.sender),
+                    reused: true,
+                    phases: Phases::default(),
+                });
+            }
+        }
+        None
+    }
+}
+
+/// One request under way at an endpoint.
+#[derive(Debug)]
+pub struct Outstanding {
+    pools: Pools,
+    endpoint: EndpointId,
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        let _ = self.pools.with_slot(self.endpoint, |slot| {
+            slot.outstanding = slot.outstanding.saturating_sub(1);
+        });
+    }
+}
+
+async fn handshake_http1(
+    stream: UpstreamStream,
+    limits: PoolLimits,
+) -> Result<Exclusive, DialError> {
+    let buffer = limits.header_bytes.max(MINIMUM_BUFFER);
+    let meter = Meter::default();
+    let (sender, connection) = http1::Builder::new()
+        .max_headers(limits.header_fields)
+        .max_buf_size(buffer)
+        .handshake(TokioIo::new(Metered::new(stream, meter.clone())))
+        .await
+        .map_err(broken_handshake)?;
+    let driver = tokio::task::spawn_local(async move {
+        // How a connection ended is told to the request that was on it.
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Exclusive {
+        sender,
+        meter,
+        most: buffer.saturating_mul(HEADS),
+        driver: driver.abort_handle(),
+    })
+}
+
+/// So many of the largest heads may come before an answer has begun: interim ones, the final one,
+/// and what hyper reads ahead of the body.
+const HEADS: usize = 8;
+
+/// The smallest buffer hyper accepts.
+const MINIMUM_BUFFER: usize = 8192;
+
+async fn handshake_http2(
+    stream: UpstreamStream,
+    limits: PoolLimits,
+) -> Result<(http2::SendRequest<RequestBody>, Rc<()>), DialError> {
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        // A connection whose peer vanished without a word is found out within seconds.
+        .keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken_handshake)?;
+    tokio::task::spawn_local(async move {
+        let _ = connection.await;
+    });
+    Ok((sender, Rc::new(())))
+}
+
+fn broken_handshake(error: hyper::Error) -> DialError {
+    DialError::Connect(std::io::Error::other(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::connect::Target;
+
+    fn pools() -> Pools {
+        Pools::new(&Limits::default())
+    }
+
+    fn endpoint(generation: u32) -> EndpointId {
+        EndpointId {
+            slot: 0,
+            generation,
+        }
+    }
+
+    #[test]
+    fn what_ends_late_of_an_endpoint_that_went_leaves_its_successor_alone() {
+        let pools = pools();
+        let late = pools.begin(endpoint(0));
+        let under_way = pools.begin(endpoint(1));
+        assert_eq!(pools.ended(endpoint(1), true), 1);
+        drop(late);
+        assert_eq!(pools.ended(endpoint(0), true), 0);
+        assert_eq!(pools.outstanding(endpoint(1)), 1);
+        assert_eq!(pools.ended(endpoint(1), true), 2);
+        drop(under_way);
+        assert_eq!(pools.outstanding(endpoint(1)), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_for_anothers_dialling_no_longer_than_for_its_own() {
+        let pools = pools();
+        let slow = pools.with_slot(endpoint(0), |slot| Rc::clone(&slot.dialing));
+        let slow = slow.unwrap();
+        let _dialling = slow.lock().await;
+        let target = Target {
+            address: ([127, 0, 0, 1], 1).into(),
+            tls: None,
+        };
+        let plan = DialPlan {
+            target: &target,
+            prior_knowledge: true,
+            connect: Duration::from_secs(1),
+            idle: Duration::from_secs(50),
+            fresh: false,
+        };
+        let started = Instant::now();
+        let outcome = pools.connect(endpoint(0), plan).await;
+        assert!(matches!(outcome, Err(DialError::ConnectTimeout(_))));
+        assert_eq!(started.elapsed().as_secs(), 1);
+    }
+}
