@@ -5,9 +5,14 @@
 //! `ARCHITECTURE.md` has the map.
 
 // The life of a request: a connection, a worker, the path through the proxy, an origin.
+pub mod edge;
+pub mod worker;
+pub mod proxy;
 pub mod upstream;
 
 // What is believed, and what keeps it true.
+pub mod board;
+pub mod fittings;
 pub mod geo;
 
 // The people who run it.

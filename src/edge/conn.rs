@@ -1,0 +1,364 @@
+//! One viewer's connection: PROXY header, TLS, HTTP/1.1 or HTTP/2, until either side ends it.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::Limits;
+use crate::edge::counters::EdgeCounters;
+use crate::edge::door::Door;
+use crate::edge::end::ConnectionEnd;
+use crate::edge::handshake::handshake;
+use crate::edge::prefixed::Prefixed;
+use crate::edge::proxy_header;
+use crate::edge::streams::StreamExecutor;
+use crate::edge::watched::{
+    Abrupt, Active, Connections, InFlight, LAST_CALL, Order, Registration, Watched,
+};
+use crate::fittings::ListenerFittings;
+use crate::proxy::peer::Peer;
+
+/// What an HTTP/2 viewer with prior knowledge sends first (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Read at once while it is not known which protocol a plain connection speaks: as a rule a
+/// whole request.
+const SNIFF: usize = 4096;
+
+/// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC
+/// 9113 section 6.5.2).
+const STREAMS: u32 = 128;
+
+/// Streams that a viewer opened and reset before we took them, the mark of the rapid reset attack
+/// (CVE-2023-44487), until its connection is closed.
+const RESET_STREAMS: usize = 20;
+
+/// What a viewer may upload to one stream before we have passed it on, and to all together.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Bytes of responses buffered per stream: bounds what 128 slow streams can make us hold.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// The parser's own default; to set the same number would cost an allocation per request.
+const DEFAULT_FIELDS: usize = 100;
+
+/// What every connection of one worker shares.
+#[derive(Debug)]
+pub struct Shop<H> {
+    /// Serves one request.
+    pub handler: H,
+    /// Counters of the worker.
+    pub counters: Arc<EdgeCounters>,
+    /// The worker's connections.
+    pub connections: Rc<Connections>,
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its bytes.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub tcp: SocketAddr,
+    /// Counts it.
+    pub active: Active,
+    /// The door it came in through.
+    pub door: Door,
+    /// What the listener is fitted with.
+    pub listener: Arc<ListenerFittings>,
+}
+
+/// Serves a connection to its end.
+pub async fn serve<H, F, B>(shop: Rc<Shop<H>>, accepted: Accepted)
+where
+    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Accepted {
+        stream,
+        tcp,
+        active,
+        door,
+        listener,
+    } = accepted;
+    let deadline = Instant::now() + listener.config.timeouts.handshake;
+    let mut stream = Prefixed::new(Bytes::new(), stream);
+    let mut viewer = tcp;
+    if listener.config.proxy_protocol && listener.trust.contains(tcp.ip()) {
+        match while_open(&door, proxy_header::read(&mut stream, deadline)).await {
+            None => return shop.counters.ended(ConnectionEnd::Drained),
+            Some(Ok((source, rest))) => {
+                viewer = source.unwrap_or(tcp);
+                stream = stream.unread(rest);
+            }
+            Some(Err(failure)) => return shop.counters.proxy_header_failed(failure),
+        }
+    }
+    let mut peer = Peer::new(tcp, viewer, Arc::clone(&listener));
+    let Some(tls) = listener.tls.clone() else {
+        return serve_plain(shop, stream, peer, active, door).await;
+    };
+    match while_open(&door, handshake(tls, stream, deadline)).await {
+        None => shop.counters.ended(ConnectionEnd::Drained),
+        Some(Err(failure)) => shop.counters.handshake_failed(failure),
+        Some(Ok(stream)) => {
+            let session = stream.get_ref().1;
+            shop.counters.handshakes.raise();
+            if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+                shop.counters.handshakes_resumed.raise();
+            }
+            peer.secure = true;
+            peer.tls_version = session.protocol_version().map(version_name);
+            let http2 = session.alpn_protocol() == Some(b"h2");
+            let (stream, registration) = watch(&shop, stream, &peer, active, door);
+            serve_http(shop, stream, peer, registration, http2).await;
+        }
+    }
+}
+
+/// What `first_words` gives; nothing if the door closes first and a moment passes.
+async fn while_open<F: Future>(door: &Door, first_words: F) -> Option<F::Output> {
+    let last_call = async {
+        door.closed().await;
+        tokio::time::sleep(LAST_CALL).await;
+    };
+    tokio::select! {
+        biased;
+        output = first_words => Some(output),
+        () = last_call => None,
+    }
+}
+
+fn watch<H, T: Abrupt>(
+    shop: &Shop<H>,
+    stream: T,
+    peer: &Peer,
+    active: Active,
+    door: Door,
+) -> (Watched<T>, Registration) {
+    let timeouts = peer.listener.config.timeouts;
+    shop.connections.watch(stream, active, door, timeouts)
+}
+
+fn version_name(version: rustls::ProtocolVersion) -> &'static str {
+    match version {
+        rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+        rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+        _ => "other",
+    }
+}
+
+async fn serve_plain<H, F, B>(
+    shop: Rc<Shop<H>>,
+    stream: Prefixed<TcpStream>,
+    peer: Peer,
+    active: Active,
+    door: Door,
+) where
+    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let limit = peer.listener.config.timeouts.head;
+    match while_open(&door, sniff(stream, Instant::now() + limit)).await {
+        None => shop.counters.ended(ConnectionEnd::Drained),
+        Some(Err(end)) => shop.counters.ended(end),
+        Some(Ok((stream, http2))) => {
+            let (stream, registration) = watch(&shop, stream, &peer, active, door);
+            serve_http(shop, stream, peer, registration, http2).await;
+        }
+    }
+}
+
+/// Reads until it is clear whether a viewer speaks HTTP/2 with prior knowledge.
+async fn sniff(
+    mut stream: Prefixed<TcpStream>,
+    deadline: Instant,
+) -> Result<(Prefixed<TcpStream>, bool), ConnectionEnd> {
+    let mut seen = BytesMut::with_capacity(SNIFF);
+    loop {
+        match timeout_at(deadline, stream.read_buf(&mut seen)).await {
+            Err(_) => return Err(ConnectionEnd::HeadTimeout),
+            Ok(Err(_) | Ok(0)) => return Err(ConnectionEnd::ViewerGone),
+            Ok(Ok(_)) => {}
+        }
+        let known = seen.len().min(PREFACE.len());
+        let http2 = seen[..known] == PREFACE[..known];
+        if !http2 || known == PREFACE.len() {
+            return Ok((stream.unread(seen.freeze()), http2));
+        }
+    }
+}
+
+async fn serve_http<H, F, B, T>(
+    shop: Rc<Shop<H>>,
+    stream: T,
+    peer: Peer,
+    registration: Registration,
+    http2: bool,
+) where
+    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = peer.listener.limits;
+    let peer = Rc::new(peer);
+    let watch = Rc::clone(registration.watched());
+    let service = service_fn({
+        let shop = Rc::clone(&shop);
+        move |request: Request<Incoming>| {
+            let ends_by_close = request.version() == Version::HTTP_10;
+            shop.counters.requests.raise();
+            let in_flight = watch.begin();
+            let response = (shop.handler)(Rc::clone(&peer), request);
+            async move {
+                let response = response.await;
+                in_flight.gave();
+                Ok::<_, std::convert::Infallible>(response.map(|body| Counted {
+                    body,
+                    in_flight,
+                    ends_by_close,
+                }))
+            }
+        }
+    });
+    let io = TokioIo::new(stream);
+    let end = if http2 {
+        registration.watched().is_http2();
+        let executor = StreamExecutor(Rc::clone(registration.watched()));
+        let connection = http2_builder(&limits, executor).serve_connection(io, service);
+        drive(
+            connection,
+            &registration,
+            http2::Connection::graceful_shutdown,
+        )
+        .await
+    } else {
+        let connection = http1_builder(&limits)
+            .serve_connection(io, service)
+            .with_upgrades();
+        drive(
+            connection,
+            &registration,
+            http1::UpgradeableConnection::graceful_shutdown,
+        )
+        .await
+    };
+    shop.counters.ended(end);
+}
+
+/// Runs a connection to its end, obeying the worker's sweep.
+async fn drive<C>(
+    connection: C,
+    registration: &Registration,
+    finish: impl Fn(Pin<&mut C>),
+) -> ConnectionEnd
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut ordered = ConnectionEnd::Finished;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                return ended.map_or_else(|error| ConnectionEnd::of(&error), |()| ordered);
+            }
+            order = registration.order() => match order {
+                Order::Finish(end) => {
+                    finish(connection.as_mut());
+                    ordered = end;
+                }
+                Order::Abort(end) => return end,
+            },
+        }
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // A viewer that shuts its sending side after its request is taken to have left: nothing on
+    // the wire tells it from one that closed, and waiting would keep origins at work for nobody.
+    builder.half_close(false);
+    // The sweep watches heads and idle connections; hyper would set a timer per request.
+    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    builder.max_header_size(limits.header_bytes);
+    if limits.header_fields != DEFAULT_FIELDS {
+        builder.max_headers(limits.header_fields);
+    }
+    builder
+}
+
+fn http2_builder(limits: &Limits, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(RESET_STREAMS)
+        .max_local_error_reset_streams(RESET_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// A response's body that keeps its request counted as under way until it is gone.
+struct Counted<B> {
+    body: B,
+    in_flight: InFlight,
+    /// The viewer's HTTP/1.0 knows no chunks: it may tell the end by the connection's.
+    ends_by_close: bool,
+}
+
+impl<B: Body + Unpin> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.in_flight.asked();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.in_flight.gave();
+        }
+        if self.ends_by_close && matches!(frame, Poll::Ready(Some(Err(_)))) {
+            self.in_flight.broke();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,108 @@
+//! Takes connections from a worker's own socket, within the worker's limit.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::edge::conn::{self, Accepted, Shop};
+use crate::edge::door::Door;
+use crate::edge::watched::Active;
+use crate::fittings::ListenerFittings;
+use crate::proxy::peer::Peer;
+
+/// After an accept failed for want of descriptors or memory: some connection ends meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two log lines on failing accepts.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Accepts from `socket` until the door is closed, then takes what the kernel already accepted and
+/// closes it. `listener` gives the listener's present fittings for each new connection.
+pub async fn accept<H, F, B>(
+    socket: TcpListener,
+    shop: Rc<Shop<H>>,
+    listener: watch::Receiver<Arc<ListenerFittings>>,
+    door: Door,
+) where
+    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    F: Future<Output = Response<B>> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut complaint = None;
+    let admit = |stream: TcpStream, tcp: SocketAddr| {
+        shop.counters.accepted.raise();
+        let listener = Arc::clone(&listener.borrow());
+        if shop.counters.active.read() >= listener.limits.connections_per_worker as u64 {
+            // Closed at once: a viewer that waits in a queue would time out all the same.
+            shop.counters.refused_at_limit.raise();
+            return;
+        }
+        let active = Active::new(Arc::clone(&shop.counters));
+        let accepted = Accepted {
+            stream,
+            tcp,
+            active,
+            door: door.clone(),
+            listener,
+        };
+        tokio::task::spawn_local(conn::serve(Rc::clone(&shop), accepted));
+    };
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, peer)) => admit(stream, peer),
+                Err(error) => {
+                    count(&shop, &error, &mut complaint);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = door.closed() => break,
+        }
+    }
+    // Connections in the queue of a socket that closes would be reset.
+    if let Ok(socket) = socket.into_std() {
+        while let Ok((stream, peer)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                admit(stream, peer);
+            }
+        }
+    }
+}
+
+fn count<H>(shop: &Shop<H>, error: &io::Error, complaint: &mut Option<Instant>) {
+    // EMFILE and ENFILE (errno 24 and 23 on Linux, BSD and macOS).
+    let out_of_descriptors = matches!(error.raw_os_error(), Some(23 | 24));
+    if out_of_descriptors {
+        shop.counters.out_of_descriptors.raise();
+    } else {
+        shop.counters.accept_errors.raise();
+    }
+    let now = Instant::now();
+    if complaint.is_some_and(|last| now - last < COMPLAINT_INTERVAL) {
+        return;
+    }
+    *complaint = Some(now);
+    if out_of_descriptors {
+        tracing::error!(
+            active = shop.counters.active.read(),
+            "too few file descriptors: connections wait; raise `ulimit -n` or LimitNOFILE"
+        );
+    } else {
+        tracing::warn!(%error, "a connection could not be accepted");
+    }
+}

@@ -1,0 +1,440 @@
+//! What a worker watches of its connections, so that one sweep finds the idle, the slow and the
+//! stuck: no timer per request.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::DownstreamTimeouts;
+use crate::edge::counters::EdgeCounters;
+use crate::edge::door::Door;
+use crate::edge::end::ConnectionEnd;
+use crate::edge::streams::{Stream, Streams};
+
+/// How long a connection that has not asked for anything may still do so once its door is closed.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Bytes that moved. Written by the connection's own thread only; atomic because hyper wants to
+/// send upgraded streams between threads.
+#[derive(Debug, Default)]
+struct Pulse {
+    read: AtomicU64,
+    written: AtomicU64,
+    /// The last write found the viewer's window full.
+    blocked: AtomicBool,
+    /// The last answer broke off, and only a reset can say so.
+    broken: AtomicBool,
+}
+
+/// A stream that can be closed so that the peer takes what it has for incomplete.
+pub trait Abrupt {
+    /// From now on closing it is a TCP reset (RFC 9293 section 3.10.5).
+    fn reset_on_close(&self);
+}
+
+impl<T: Abrupt> Abrupt for Box<tokio_rustls::server::TlsStream<T>> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
+}
+
+impl<T: Abrupt> Drop for Watched<T> {
+    fn drop(&mut self) {
+        if self.pulse.broken.load(Ordering::Relaxed) {
+            self.inner.reset_on_close();
+        }
+    }
+}
+
+/// A viewer's stream whose bytes are counted. While it lives, its connection counts as active,
+/// also after an upgrade.
+#[derive(Debug)]
+pub struct Watched<T: Abrupt> {
+    inner: T,
+    pulse: Arc<Pulse>,
+    _active: Active,
+}
+
+/// One active connection.
+#[derive(Debug)]
+pub struct Active(Arc<EdgeCounters>);
+
+impl Active {
+    /// Counts a connection until it is dropped.
+    #[must_use]
+    pub fn new(counters: Arc<EdgeCounters>) -> Self {
+        counters.active.raise();
+        Self(counters)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.lower();
+    }
+}
+
+/// What a sweep asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Finish what is under way and close.
+    Finish(ConnectionEnd),
+    /// Close now: it is late with a head, or takes no bytes.
+    Abort(ConnectionEnd),
+}
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub struct Connections {
+    entries: RefCell<Vec<Option<Rc<Watch>>>>,
+    free: RefCell<Vec<usize>>,
+}
+
+/// What is watched of one connection.
+#[derive(Debug)]
+pub struct Watch {
+    pulse: Arc<Pulse>,
+    counters: Arc<EdgeCounters>,
+    door: Door,
+    http2: Cell<bool>,
+    streams: Streams,
+    timeouts: DownstreamTimeouts,
+    in_flight: Cell<u32>,
+    served: Cell<bool>,
+    /// `pulse.read` when the last request ended.
+    read_at_end: Cell<u64>,
+    seen: Cell<(u64, u64)>,
+    /// Since when the present state lasts: silent, in a head, or blocked.
+    state: Cell<(State, Instant)>,
+    order: Cell<Option<Order>>,
+    ordered: Notify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between requests, no byte of the next one.
+    Idle,
+    /// Some bytes of a head, or none of the first one.
+    Head,
+    /// A request is under way and bytes move, or none are due.
+    Serving,
+    /// A request is under way and the viewer takes no bytes.
+    Blocked,
+}
+
+/// While it lives, its connection is watched.
+#[derive(Debug)]
+pub struct Registration {
+    connections: Rc<Connections>,
+    place: usize,
+    watch: Rc<Watch>,
+}
+
+/// While it lives, a request is under way on its connection.
+#[derive(Debug)]
+pub struct InFlight {
+    watch: Rc<Watch>,
+    /// Its stream, on HTTP/2.
+    stream: Option<Rc<Stream>>,
+}
+
+impl Connections {
+    /// Watches `stream`, which came in through `door`, under these limits.
+    #[must_use]
+    pub fn watch<T: Abrupt>(
+        self: &Rc<Self>,
+        stream: T,
+        active: Active,
+        door: Door,
+        timeouts: DownstreamTimeouts,
+    ) -> (Watched<T>, Registration) {
+        let pulse = Arc::new(Pulse::default());
+        let watch = Rc::new(Watch {
+            pulse: Arc::clone(&pulse),
+            counters: Arc::clone(&active.0),
+            door,
+            http2: Cell::new(false),
+            streams: Streams::default(),
+            timeouts,
+            in_flight: Cell::new(0),
+            served: Cell::new(false),
+            read_at_end: Cell::new(0),
+            seen: Cell::new((0, 0)),
+            state: Cell::new((State::Head, Instant::now())),
+            order: Cell::new(None),
+            ordered: Notify::new(),
+        });
+        let place = self.enter(Rc::clone(&watch));
+        let registration = Registration {
+            connections: Rc::clone(self),
+            place,
+            watch,
+        };
+        (
+            Watched {
+                inner: stream,
+                pulse,
+                _active: active,
+            },
+            registration,
+        )
+    }
+
+    fn enter(&self, watch: Rc<Watch>) -> usize {
+        let mut entries = self.entries.borrow_mut();
+        if let Some(place) = self.free.borrow_mut().pop() {
+            entries[place] = Some(watch);
+            return place;
+        }
+        entries.push(Some(watch));
+        entries.len() - 1
+    }
+
+    /// Tells every connection that has outstayed a limit to end, and every one to finish whose
+    /// door is closed.
+    pub fn sweep(&self, now: Instant) {
+        for watch in self.entries.borrow().iter().flatten() {
+            watch.streams.sweep(now, watch.timeouts.body_progress);
+            if let Some(order) = watch.due(now) {
+                watch.give(order);
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn give(&self, order: Order) {
+        let stronger = match self.order.get() {
+            None => true,
+            Some(Order::Finish(_)) => matches!(order, Order::Abort(_)),
+            Some(Order::Abort(_)) => false,
+        };
+        if stronger {
+            self.order.set(Some(order));
+            self.ordered.notify_one();
+        }
+    }
+
+    fn due(&self, now: Instant) -> Option<Order> {
+        let state = self.state_now();
+        let (before, since) = self.state.get();
+        if state != before || state == State::Serving {
+            self.state.set((state, now));
+            return self.finish_if_closed(state, Duration::ZERO);
+        }
+        let lasted = now - since;
+        let (limit, order) = match state {
+            State::Head => (self.timeouts.head, Order::Abort(ConnectionEnd::HeadTimeout)),
+            State::Blocked => (
+                self.timeouts.body_progress,
+                Order::Abort(ConnectionEnd::WriteStalled),
+            ),
+            State::Idle => (self.timeouts.idle, Order::Finish(ConnectionEnd::Idle)),
+            State::Serving => return self.finish_if_closed(state, lasted),
+        };
+        if lasted >= limit {
+            return Some(order);
+        }
+        self.finish_if_closed(state, lasted)
+    }
+
+    /// Once the door is closed, a request under way is the last of its connection. A connection
+    /// that has not said a word yet may have its first request on the way: it is given a moment.
+    fn finish_if_closed(&self, state: State, lasted: Duration) -> Option<Order> {
+        let waits = state == State::Head && lasted < LAST_CALL;
+        (!waits && self.door.is_closed()).then_some(Order::Finish(ConnectionEnd::Drained))
+    }
+
+    fn state_now(&self) -> State {
+        let read = self.pulse.read.load(Ordering::Relaxed);
+        let written = self.pulse.written.load(Ordering::Relaxed);
+        let (_, written_before) = self.seen.replace((read, written));
+        if self.in_flight.get() > 0 {
+            let blocked = self.pulse.blocked.load(Ordering::Relaxed);
+            return if blocked && written == written_before {
+                State::Blocked
+            } else {
+                State::Serving
+            };
+        }
+        // On HTTP/2 bytes between requests are pings and window updates, not heads.
+        let head = !self.served.get() || (!self.http2.get() && read != self.read_at_end.get());
+        if head { State::Head } else { State::Idle }
+    }
+
+    /// The connection speaks HTTP/2.
+    pub fn is_http2(&self) {
+        self.http2.set(true);
+    }
+
+    /// A request begins.
+    #[must_use]
+    pub fn begin(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.served.set(true);
+        InFlight {
+            watch: Rc::clone(self),
+            stream: self.http2.get().then(|| self.streams.begin()),
+        }
+    }
+
+    /// Its streams, on HTTP/2.
+    #[must_use]
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+}
+
+impl InFlight {
+    /// hyper asks for the response's next frame.
+    pub fn asked(&self) {
+        if let Some(stream) = &self.stream {
+            stream.asked();
+        }
+    }
+
+    /// The response's body broke off, and the viewer was to take the connection's end for its end.
+    pub fn broke(&self) {
+        self.watch.pulse.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// hyper was given the response's head or a frame of it.
+    pub fn gave(&self) {
+        if let Some(stream) = &self.stream {
+            stream.gave();
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let watch = &self.watch;
+        if let Some(stream) = &self.stream {
+            watch.streams.end(stream);
+        }
+        if std::thread::panicking() {
+            watch.counters.panics.raise();
+        }
+        watch.in_flight.set(watch.in_flight.get().saturating_sub(1));
+        watch
+            .read_at_end
+            .set(watch.pulse.read.load(Ordering::Relaxed));
+    }
+}
+
+impl Registration {
+    /// What is watched.
+    #[must_use]
+    pub fn watched(&self) -> &Rc<Watch> {
+        &self.watch
+    }
+
+    /// Waits for the next order of a sweep.
+    pub async fn order(&self) -> Order {
+        loop {
+            self.watch.ordered.notified().await;
+            if let Some(order) = self.watch.order.get() {
+                return order;
+            }
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.connections.entries.borrow_mut()[self.place] = None;
+        self.connections.free.borrow_mut().push(self.place);
+    }
+}
+
+impl<T: AsyncRead + Abrupt + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        let count = buffer.filled().len() - before;
+        if count > 0 {
+            let read = this.pulse.read.load(Ordering::Relaxed);
+            this.pulse
+                .read
+                .store(read + count as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl<T: Abrupt> Watched<T> {
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        match polled {
+            Poll::Pending => self.pulse.blocked.store(true, Ordering::Relaxed),
+            Poll::Ready(Ok(count)) => {
+                let written = self.pulse.written.load(Ordering::Relaxed);
+                self.pulse
+                    .written
+                    .store(written + *count as u64, Ordering::Relaxed);
+                self.pulse.blocked.store(false, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+impl<T: AsyncWrite + Abrupt + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.wrote(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
+        this.wrote(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.inner).poll_flush(cx);
+        // What a viewer has taken whole leaves it nothing to be late with.
+        this.pulse
+            .blocked
+            .store(polled.is_pending(), Ordering::Relaxed);
+        polled
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.pulse.broken.load(Ordering::Relaxed) {
+            // A farewell would say that all went well.
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,415 @@
+//! The path of one request, top to bottom: viewer, decision, attempts, answer, record.
+
+pub mod attempt;
+pub mod body;
+pub mod forward;
+pub mod headers;
+pub mod hold;
+pub mod pace;
+pub mod host;
+pub mod peer;
+pub mod recorder;
+pub mod respond;
+pub mod trace;
+pub mod upgrade;
+pub mod viewer;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Version};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+
+use crate::board::{Board, Live, LiveCache};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::decide::budget::Budget;
+use crate::decide::failover::{RequestClass, asks_for_upgrade};
+use crate::decide::{RequestFacts, decide};
+use crate::model::viewer::Viewer;
+use crate::proxy::attempt::Head;
+use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
+use crate::proxy::forward::{Answered, Outgoing};
+use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
+use crate::proxy::hold::HoldRoom;
+use crate::proxy::host::asked_host;
+use crate::proxy::pace::Pace;
+use crate::proxy::peer::Peer;
+use crate::proxy::recorder::Recorder;
+use crate::proxy::respond::ProxyError;
+use crate::proxy::trace::TraceContext;
+use crate::proxy::upgrade::{Tunnel, is_switching, keep_upgrade_fields};
+use crate::proxy::viewer::{resolve, strip_viewer_headers};
+use crate::table::RoutingTable;
+use crate::table::path::{is_ambiguous, matched_path};
+use crate::telemetry::access_log::WorkerLog;
+use crate::telemetry::record::RequestRecord;
+use crate::upstream::body::{ReplayMemory, ReplaySource};
+use crate::upstream::pool::{Outstanding, Pools};
+use crate::upstream::stall::Stalls;
+
+/// What is published, held by one request to its end. Counted per worker, so that workers do not
+/// meet at one counter.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the outer count is the worker's own"
+)]
+pub struct LiveRef(Rc<Arc<Live>>);
+
+impl Deref for LiveRef {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        &self.0
+    }
+}
+
+/// Everything one worker needs to serve requests; lives on the worker's thread.
+#[derive(Debug)]
+pub struct Proxy {
+    worker: usize,
+    live: RefCell<(LiveCache, LiveRef)>,
+    board: Board,
+    clock: Clock,
+    pools: Pools,
+    stalls: Stalls,
+    memory: ReplayMemory,
+    budget: RefCell<Budget>,
+    pace: RefCell<Pace>,
+    holds: HoldRoom,
+    log: RefCell<WorkerLog>,
+    random: RefCell<fastrand::Rng>,
+}
+
+/// A request and what was learned of it before it was routed.
+struct Arrived {
+    parts: Parts,
+    source: Option<ReplaySource>,
+    viewer: Viewer,
+    trace: TraceContext,
+}
+
+impl Proxy {
+    /// The proxy of worker number `worker`.
+    #[must_use]
+    pub fn new(worker: usize, board: Board, clock: Clock, log: WorkerLog) -> Self {
+        let mut cache = board.cache();
+        let live = LiveRef(Rc::new(Arc::clone(cache.load())));
+        let limits = live.fittings.config.limits;
+        let workers = live.fittings.workers.max(1);
+        Self {
+            worker,
+            board,
+            clock,
+            pools: Pools::new(&limits),
+            stalls: Stalls::default(),
+            memory: ReplayMemory::new(limits.replay_bytes, limits.replay_total_bytes / workers),
+            budget: RefCell::new(Budget::new(
+                limits.retry_budget,
+                limits.retry_budget_minimum,
+            )),
+            pace: RefCell::default(),
+            holds: HoldRoom::new(limits.replay_total_bytes / workers),
+            log: RefCell::new(log),
+            random: RefCell::new(fastrand::Rng::new()),
+            live: RefCell::new((cache, live)),
+        }
+    }
+
+    /// From now on keeps these bounds.
+    pub fn follow_limits(&self, limits: &Limits) {
+        let workers = self.live().fittings.workers.max(1);
+        self.pools.follow_limits(limits);
+        self.memory
+            .follow_limits(limits.replay_bytes, limits.replay_total_bytes / workers);
+        self.budget
+            .borrow_mut()
+            .follow_limits(limits.retry_budget, limits.retry_budget_minimum);
+    }
+
+    /// The worker's number.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
+    /// What is published now.
+    #[must_use]
+    pub fn live(&self) -> LiveRef {
+        let (cache, held) = &mut *self.live.borrow_mut();
+        let newest = cache.load();
+        if !Arc::ptr_eq(newest, &held.0) {
+            *held = LiveRef(Rc::new(Arc::clone(newest)));
+        }
+        held.clone()
+    }
+
+    /// Writes a finished record to the access log.
+    pub fn log(&self, record: &RequestRecord, table: &RoutingTable) {
+        self.log.borrow_mut().push(record, table);
+    }
+
+    /// What has to be done from time to time: stalled bodies end, old connections close, log
+    /// lines go out. To be called every [`crate::upstream::stall::SWEEP_INTERVAL`].
+    pub fn sweep(&self) {
+        self.stalls.sweep(tokio::time::Instant::now());
+        self.log.borrow_mut().flush_due();
+        let live = self.live();
+        let regions = live.snapshot.regions.iter();
+        let known: BTreeSet<_> = regions
+            .flat_map(|region| region.endpoints.iter().map(|one| one.id))
+            .collect();
+        let idle = live
+            .snapshot
+            .table
+            .routes
+            .iter()
+            .map(|route| route.timeouts.idle)
+            .max();
+        self.pools.sweep(idle.unwrap_or_default(), &known);
+    }
+
+    /// Serves one request: with an origin's answer, or our own when there is none.
+    pub async fn handle(
+        self: Rc<Self>,
+        peer: Rc<Peer>,
+        request: Request<Incoming>,
+    ) -> Response<ViewerBody> {
+        let live = self.live();
+        let (mut parts, incoming) = request.into_parts();
+        let rules = &live.fittings.viewer;
+        let trusted = |address| peer.listener.trust.contains(address);
+        let resolution = resolve(
+            &peer.facts(),
+            &parts.headers,
+            rules,
+            trusted,
+            &live.fittings.geo,
+        );
+        let viewer = resolution.viewer;
+        let trace = TraceContext::of(&parts.headers, peer.trusted, || {
+            self.random.borrow_mut().u64(..)
+        });
+        let record = self.record(&peer, &parts, &trace);
+        let mut recorder = Recorder::new(Rc::clone(&self), live.clone(), record, &viewer);
+        if !peer.trusted {
+            recorder.stripped(strip_viewer_headers(&mut parts.headers, rules));
+        }
+        let head_only = parts.method == Method::HEAD;
+        let upgrade = parts.extensions.remove::<OnUpgrade>();
+        let source = (!incoming.is_end_stream()).then(|| {
+            let limit = peer.listener.config.timeouts.body_progress;
+            let stall = self.stalls.watch(limit);
+            ReplaySource::new(incoming, parts.version, self.memory.clone(), stall)
+        });
+        if let Some(source) = &source {
+            recorder.body(source);
+        }
+        let arrived = Arrived {
+            parts,
+            source: source.clone(),
+            viewer,
+            trace,
+        };
+        match self.answer(&live, &peer, arrived, &mut recorder).await {
+            Ok(answered) => self.respond(&live, answered, upgrade, recorder),
+            Err(error) => refuse(&live, &error, &trace, head_only, source.as_ref(), recorder),
+        }
+    }
+
+    fn record(&self, peer: &Peer, parts: &Parts, trace: &TraceContext) -> RequestRecord {
+        let at = self.clock.unix();
+        let mut record = RequestRecord::begin(at, peer.tcp, parts.method.clone(), parts.version);
+        record.trace_id = trace.number();
+        record.https = peer.secure;
+        record.tls_version = peer.tls_version;
+        record.path = parts.uri.path_and_query().cloned();
+        if peer.trusted {
+            record.request_id = parts.headers.get(headers::X_REQUEST_ID).cloned();
+        }
+        record
+    }
+
+    /// Decides where the request may go, makes it ready and forwards it.
+    async fn answer(
+        &self,
+        live: &LiveRef,
+        peer: &Peer,
+        arrived: Arrived,
+        recorder: &mut Recorder,
+    ) -> Result<Answered, ProxyError> {
+        let Arrived {
+            parts,
+            source,
+            viewer,
+            trace,
+        } = arrived;
+        if live.fittings.identity.is_in_loop(&parts.headers) {
+            return Err(ProxyError::Loop);
+        }
+        let host = asked_host(&parts)?;
+        recorder.record().host.clone_from(&host);
+        let path = parts.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if is_ambiguous(path.path()) {
+            return Err(ProxyError::BadRequest("The request's path is ambiguous."));
+        }
+        let facts = RequestFacts {
+            host: host.as_ref().and_then(|host| host.to_str().ok()),
+            path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
+            viewer: &viewer,
+        };
+        let decision = decide(&live.snapshot, &facts)?;
+        recorder.decided(&decision);
+        self.budget.borrow_mut().request_seen(self.clock.now());
+
+        let route = live.snapshot.table.route(decision.route);
+        let upgrade = parts.version == Version::HTTP_11 && asks_for_upgrade(&parts.headers);
+        let class = RequestClass::of(&parts.method, &parts.headers, &route.retry);
+        let hop = Hop {
+            peer: peer.viewer.ip(),
+            trusted: peer.trusted,
+            secure: peer.secure,
+            port: peer.listener.config.address.port(),
+            version: parts.version,
+            host: host.as_ref(),
+        };
+        let mut headers = parts.headers;
+        strip_hop_by_hop(&mut headers, upgrade);
+        headers.remove(header::HOST);
+        // hyper asks the viewer for its body when an origin first takes from it.
+        headers.remove(header::EXPECT);
+        if source.is_none() && has_meaningful_content(&parts.method) {
+            // Over HTTP/2 the end of the stream says it; HTTP/1.1 servers may answer 411 (RFC 9110
+            // section 8.6).
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        announce(&mut headers, &live.fittings.identity, hop, &viewer, &trace);
+        let head = Head {
+            method: parts.method,
+            path,
+            headers,
+            host,
+        };
+        let outgoing = Outgoing {
+            live: live.clone(),
+            decision,
+            class,
+            head,
+            source,
+        };
+        let outcome = self.forward(&outgoing, recorder).await;
+        let malformed = outgoing
+            .source
+            .as_ref()
+            .is_some_and(ReplaySource::malformed);
+        match outcome {
+            Err(ProxyError::ViewerBody) if malformed => Err(ProxyError::BadRequest(
+                "The request's body is framed wrongly.",
+            )),
+            outcome => outcome,
+        }
+    }
+
+    /// An origin's answer on its way to the viewer.
+    fn respond(
+        &self,
+        live: &LiveRef,
+        answered: Answered,
+        viewer: Option<OnUpgrade>,
+        mut recorder: Recorder,
+    ) -> Response<ViewerBody> {
+        let Answered { region, answer } = answered;
+        let endpoint = answer.endpoint;
+        let mut response = answer.response;
+        recorder.responding(response.status(), region);
+        if is_switching(&response) {
+            return switch(response, viewer, answer.outstanding, recorder);
+        }
+        let reusable = response.version() == Version::HTTP_11 && !says_close(response.headers());
+        strip_hop_by_hop(response.headers_mut(), false);
+        *response.version_mut() = Version::HTTP_11;
+        let route = recorder.record().route;
+        let timeouts = route.map(|route| live.snapshot.table.route(route).timeouts);
+        let stall = self
+            .stalls
+            .watch(timeouts.unwrap_or_default().body_progress);
+        let connection = Connection {
+            pools: self.pools.clone(),
+            endpoint,
+            sender: answer.sender,
+            reusable,
+        };
+        response.map(|incoming| {
+            // Of a body that is here already only the connection is left to give back.
+            let body = OriginBody::new(incoming, connection, stall, answer.outstanding);
+            match answer.held {
+                Some(held) => ViewerBody::held(held, recorder),
+                None => ViewerBody::origin(body, recorder),
+            }
+        })
+    }
+}
+
+/// Whether requests of this method have content as a rule, so that to have none is worth saying.
+fn has_meaningful_content(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
+fn says_close(headers: &http::HeaderMap) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|list| {
+            list.split(',')
+                .any(|token| token.trim().eq_ignore_ascii_case("close"))
+        })
+    })
+}
+
+/// Passes a `101` on and joins the two connections after it.
+fn switch(
+    mut response: Response<Incoming>,
+    viewer: Option<OnUpgrade>,
+    outstanding: Outstanding,
+    recorder: Recorder,
+) -> Response<ViewerBody> {
+    let origin = hyper::upgrade::on(&mut response);
+    strip_hop_by_hop(response.headers_mut(), true);
+    keep_upgrade_fields(response.headers_mut());
+    let (parts, _) = response.into_parts();
+    if let Some(viewer) = viewer {
+        Tunnel {
+            viewer,
+            origin,
+            outstanding,
+        }
+        .start(recorder);
+    }
+    Response::from_parts(parts, ViewerBody::none())
+}
+
+/// Our own answer, when no origin's can be had.
+fn refuse(
+    live: &LiveRef,
+    error: &ProxyError,
+    trace: &TraceContext,
+    head_only: bool,
+    source: Option<&ReplaySource>,
+    mut recorder: Recorder,
+) -> Response<ViewerBody> {
+    recorder.refusing(error.status(), error.proxy_status());
+    tracing::debug!(error = %error, "request refused");
+    let response = error.response(live.fittings.identity.name(), &trace.id());
+    response.map(|text| {
+        let text = if head_only { Bytes::new() } else { text };
+        ViewerBody::own(text, source.map(Unread::of), recorder)
+    })
+}

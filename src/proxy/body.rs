@@ -1,0 +1,293 @@
+//! The body of a response on its way to the viewer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::model::id::EndpointId;
+use crate::proxy::hold::{Held, Room};
+use crate::proxy::recorder::Recorder;
+use crate::upstream::body::{BodyError, ReplaySource, RequestBody};
+use crate::upstream::pool::{Outstanding, Pools, Sender};
+use crate::upstream::stall::StallWatch;
+
+/// What hyper sends to a viewer. The request's record is written when it is dropped, however
+/// that comes about.
+#[derive(Debug)]
+pub struct ViewerBody {
+    source: Source,
+    /// Absent where a tunnel has it.
+    recorder: Option<Recorder>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// An answer of our own, and what of the request is still to be read.
+    Own(Option<Bytes>, Option<Unread>),
+    /// An origin's, held back until it was whole.
+    Held {
+        bytes: Option<Bytes>,
+        trailers: Option<HeaderMap>,
+        _room: Option<Room>,
+    },
+    /// An origin's.
+    Origin(OriginBody),
+}
+
+/// Bytes of a request that are read after it was refused; one that sends more is cut off.
+const MOST_UNREAD: usize = 64 << 10;
+
+/// What of a refused request's body is still on its way. HTTP/2 viewers (curl among them) take the
+/// end of a stream that we have not read to the end for a failure of the stream, and do not show
+/// the answer; so it is read, within bounds, before the answer ends.
+#[derive(Debug)]
+pub struct Unread {
+    body: RequestBody,
+    left: usize,
+}
+
+impl Unread {
+    /// What is left of `source`; attempts that read it are over.
+    #[must_use]
+    pub fn of(source: &ReplaySource) -> Self {
+        source.restart();
+        Self {
+            body: source.body(),
+            left: MOST_UNREAD,
+        }
+    }
+
+    /// Reads on; ready at the body's end, or when it is too long, broken or stands still.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(frame)) = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            match self.left.checked_sub(bytes) {
+                Some(left) => self.left = left,
+                None => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A body that streams from an origin, and the connection it comes over.
+#[derive(Debug)]
+pub struct OriginBody {
+    incoming: Incoming,
+    connection: Option<Connection>,
+    stall: StallWatch,
+    _outstanding: Outstanding,
+}
+
+/// Where an HTTP/1.1 connection goes after the body's end; an HTTP/2 stream just ends.
+#[derive(Debug)]
+pub struct Connection {
+    /// The pool it came from.
+    pub pools: Pools,
+    /// The endpoint it leads to.
+    pub endpoint: EndpointId,
+    /// The connection.
+    pub sender: Sender,
+    /// Whether the origin will read another request on it.
+    pub reusable: bool,
+}
+
+impl Connection {
+    /// A connection that is still busy with the request may take `limit` to end.
+    fn give_back(self, limit: Duration) {
+        let Sender::Http1(sender) = self.sender else {
+            return;
+        };
+        if self.reusable {
+            self.pools.give_back(self.endpoint, sender, limit);
+        } else {
+            self.pools.part(self.endpoint, sender, limit);
+        }
+    }
+}
+
+impl OriginBody {
+    /// A body from `incoming`; its connection goes back to the pool at its end.
+    #[must_use]
+    pub fn new(
+        incoming: Incoming,
+        connection: Connection,
+        stall: StallWatch,
+        outstanding: Outstanding,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            connection: Some(connection),
+            stall,
+            _outstanding: outstanding,
+        };
+        body.release_at_end();
+        body
+    }
+
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    /// hyper takes an HTTP/2 stream that was reset with NO_ERROR for one that ended: only the end
+    /// that the origin sent itself (RFC 9113 section 8.1) makes the body whole.
+    fn ended_early(&self) -> bool {
+        let http2 =
+            matches!(&self.connection, Some(one) if matches!(one.sender, Sender::Http2(..)));
+        http2 && !self.incoming.is_end_stream()
+    }
+
+    fn release(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.give_back(self.stall.limit());
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            if self.stall.pending(cx) {
+                return Poll::Ready(Some(Err(BodyError::Stalled)));
+            }
+            return Poll::Pending;
+        };
+        self.stall.progressed();
+        match frame {
+            None if self.ended_early() => {
+                self.connection = None;
+                Poll::Ready(Some(Err(BodyError::Unfinished)))
+            }
+            None => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                self.release_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(BodyError::Broken(error))))
+            }
+        }
+    }
+}
+
+impl ViewerBody {
+    /// An answer of our own.
+    #[must_use]
+    pub fn own(bytes: Bytes, unread: Option<Unread>, recorder: Recorder) -> Self {
+        let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Self::begin(Source::Own(bytes, unread), Some(recorder))
+    }
+
+    /// An origin's answer.
+    #[must_use]
+    pub fn origin(body: OriginBody, recorder: Recorder) -> Self {
+        Self::begin(Source::Origin(body), Some(recorder))
+    }
+
+    /// An origin's answer that is here, whole.
+    #[must_use]
+    pub fn held(held: Held, recorder: Recorder) -> Self {
+        let source = Source::Held {
+            bytes: Some(held.bytes).filter(|bytes| !bytes.is_empty()),
+            trailers: held.trailers,
+            _room: held.room,
+        };
+        Self::begin(source, Some(recorder))
+    }
+
+    /// The end of HTTP on this connection: a tunnel goes on with it.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::begin(Source::Own(None, None), None)
+    }
+
+    fn begin(source: Source, recorder: Option<Recorder>) -> Self {
+        let mut body = Self { source, recorder };
+        body.complete_at_end();
+        body
+    }
+
+    /// hyper does not ask a body for more once its end is known.
+    fn complete_at_end(&mut self) {
+        if self.is_end_stream()
+            && let Some(recorder) = &mut self.recorder
+        {
+            recorder.completed();
+        }
+    }
+}
+
+impl Body for ViewerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Own(bytes, unread) => match (bytes.take(), &mut *unread) {
+                (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                (None, Some(rest)) => {
+                    let ended = rest.poll_end(cx);
+                    if ended.is_ready() {
+                        *unread = None;
+                    }
+                    ended.map(|()| None)
+                }
+                (None, None) => Poll::Ready(None),
+            },
+            Source::Held {
+                bytes, trailers, ..
+            } => {
+                let data = bytes.take().map(Frame::data);
+                Poll::Ready(
+                    data.or_else(|| trailers.take().map(Frame::trailers))
+                        .map(Ok),
+                )
+            }
+            Source::Origin(body) => body.poll_frame(cx),
+        };
+        if let (Some(recorder), Poll::Ready(frame)) = (&mut this.recorder, &frame) {
+            match frame {
+                Some(Ok(frame)) => recorder.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(error)) => recorder.broke(error),
+                None => recorder.completed(),
+            }
+        }
+        this.complete_at_end();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(bytes, unread) => bytes.is_none() && unread.is_none(),
+            Source::Held {
+                bytes, trailers, ..
+            } => bytes.is_none() && trailers.is_none(),
+            Source::Origin(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(bytes, _) | Source::Held { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::Origin(body) => body.incoming.size_hint(),
+        }
+    }
+}

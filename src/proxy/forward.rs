@@ -1,0 +1,468 @@
+//! From a request to the head of a response: attempt, fail over, keep the best answer.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::time::Duration;
+
+use http::header;
+use http::{Response, StatusCode};
+use tokio::time::timeout;
+
+use crate::apply::Event;
+use crate::decide::Decision;
+use crate::decide::budget::Budget;
+use crate::decide::endpoint::choose;
+use crate::decide::failover::{
+    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, next,
+};
+use crate::decide::snapshot::EndpointState;
+use crate::model::id::{EndpointId, RegionId};
+use crate::model::outcome::ErrorKind;
+use crate::model::time::Timestamp;
+use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
+use crate::proxy::hold::hold;
+use crate::proxy::recorder::Recorder;
+use crate::proxy::respond::ProxyError;
+use crate::proxy::{LiveRef, Proxy};
+use crate::table::route::Route;
+use crate::upstream::body::{Progress, ReplaySource};
+
+/// Failures in a row at one endpoint, seen by one worker, that condemn it at once, long before
+/// its probes would. Envoy's default for consecutive gateway failures.
+const FAILURES_THAT_CONDEMN: u32 = 5;
+
+/// A request ready to be sent, as often as the retry table allows.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Table and beliefs, the same to the end.
+    pub(super) live: LiveRef,
+    /// Where it may go.
+    pub(super) decision: Decision,
+    /// What sending it twice would mean.
+    pub(super) class: RequestClass,
+    /// Its head.
+    pub(super) head: Head,
+    /// Its body, if it has one.
+    pub(super) source: Option<ReplaySource>,
+}
+
+impl Outgoing {
+    fn route(&self) -> &Route {
+        self.live.snapshot.table.route(self.decision.route)
+    }
+}
+
+/// The region's answer that the viewer gets.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// Which region.
+    pub(super) region: RegionId,
+    /// The head, and where the body comes from.
+    pub(super) answer: Answer,
+}
+
+/// A retry that was charged to a region's budget, given back also when the viewer leaves.
+struct Charge<'a> {
+    budget: &'a RefCell<Budget>,
+    region: RegionId,
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.budget.borrow_mut().release(self.region);
+    }
+}
+
+/// How far a request has come.
+struct Course<'a> {
+    recorder: &'a mut Recorder,
+    /// Attempts that failed.
+    attempts: Attempts,
+    /// The first gateway error that a region itself gave: the viewer's when no better comes.
+    kept: Option<Answered>,
+    /// How the last attempt failed, for the log.
+    detail: String,
+    /// Endpoints whose failure counts against them once another region does better.
+    blamed: Vec<(EndpointId, ErrorKind)>,
+}
+
+/// One attempt that ended.
+struct Tried<'a> {
+    region: RegionId,
+    endpoint: &'a EndpointState,
+    outcome: Result<Answer, AttemptError>,
+}
+
+impl Proxy {
+    /// Tries regions until one answers or the retry table says to stop.
+    pub(super) async fn forward(
+        &self,
+        outgoing: &Outgoing,
+        recorder: &mut Recorder,
+    ) -> Result<Answered, ProxyError> {
+        let started = self.clock.now();
+        let mut course = Course {
+            recorder,
+            attempts: Attempts::default(),
+            kept: None,
+            detail: String::new(),
+            blamed: Vec::new(),
+        };
+        loop {
+            let left = self.time_left(started, outgoing);
+            let (region, fresh) = match self.next(outgoing, &course, left) {
+                Next::Try(region) => (region, false),
+                Next::Again(region) => (region, true),
+                Next::GiveUp(reason) => {
+                    let Course {
+                        attempts,
+                        kept,
+                        detail,
+                        ..
+                    } = course;
+                    return kept.ok_or_else(|| failed(outgoing, &attempts, detail, reason));
+                }
+            };
+            if let Some(last) = course.attempts.last() {
+                course
+                    .recorder
+                    .failing_over(last.region, last.error, region);
+            }
+            let charge = (!course.attempts.is_empty()).then(|| self.charged(region));
+            let answered = self
+                .race(outgoing, &mut course, region, fresh, left)
+                .await?;
+            drop(charge);
+            if let Some(answered) = answered {
+                return Ok(answered);
+            }
+        }
+    }
+
+    /// An attempt at `region`, and, when its answer is late and the request may be repeated, a
+    /// second one at the next region beside it. The first good answer wins; the other attempt is
+    /// dropped, and its connection with it.
+    async fn race(
+        &self,
+        outgoing: &Outgoing,
+        course: &mut Course<'_>,
+        region: RegionId,
+        fresh: bool,
+        left: Duration,
+    ) -> Result<Option<Answered>, ProxyError> {
+        let Some(endpoint) = self.endpoint(outgoing, region) else {
+            return Ok(no_endpoint(course, region));
+        };
+        // Held back only where another region could still give it whole.
+        let safe = outgoing.class == RequestClass::Read;
+        let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
+        let holds = safe && others;
+        let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
+        if !safe || outgoing.source.is_some() {
+            return self.settle(outgoing, course, first.await);
+        }
+        if let Ok(tried) = timeout(self.late_after(outgoing, region), &mut first).await {
+            return self.settle(outgoing, course, tried);
+        }
+        let second = self.hedge(outgoing, course, region, left);
+        let Some((other, other_endpoint)) = second else {
+            return self.settle(outgoing, course, first.await);
+        };
+        let charge = self.charged(other);
+        let mut second = pin!(self.attempt(outgoing, other, other_endpoint, false, left, holds));
+        let (tried, first_ended) = tokio::select! {
+            biased;
+            tried = &mut first => (tried, true),
+            tried = &mut second => (tried, false),
+        };
+        if let Some(answered) = self.settle(outgoing, course, tried)? {
+            course.recorder.hedged(other, !first_ended);
+            if !first_ended {
+                course.recorder.overtaken(region, endpoint.address);
+                self.judge(endpoint.id, Some(ErrorKind::FirstByteTimeout));
+            }
+            return Ok(Some(answered));
+        }
+        let tried = if first_ended {
+            second.await
+        } else {
+            first.await
+        };
+        drop(charge);
+        let answered = self.settle(outgoing, course, tried)?;
+        course
+            .recorder
+            .hedged(other, first_ended && answered.is_some());
+        Ok(answered)
+    }
+
+    /// Takes in how an attempt ended; gives its answer if the viewer may have it.
+    fn settle(
+        &self,
+        outgoing: &Outgoing,
+        course: &mut Course<'_>,
+        tried: Tried<'_>,
+    ) -> Result<Option<Answered>, ProxyError> {
+        let Tried {
+            region,
+            endpoint,
+            outcome,
+        } = tried;
+        match outcome {
+            Ok(answer) => {
+                course.recorder.answered(region, endpoint.address, &answer);
+                let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
+                    self.well(outgoing, region, endpoint, &answer);
+                    for (endpoint, kind) in course.blamed.drain(..) {
+                        self.judge(endpoint, Some(kind));
+                    }
+                    return Ok(Some(Answered { region, answer }));
+                };
+                let error = ErrorKind::GatewayStatus;
+                course.recorder.gateway_failed(region);
+                if !asked_to_wait {
+                    course.blamed.push((endpoint.id, error));
+                }
+                course.attempts.push(Attempt {
+                    region,
+                    error,
+                    asked_to_wait,
+                });
+                course.kept.get_or_insert(Answered { region, answer });
+            }
+            Err(AttemptError::Unsendable(_)) => {
+                return Err(ProxyError::BadRequest(
+                    "The request's host is no host name.",
+                ));
+            }
+            Err(error) => {
+                let kind = error.kind();
+                course.recorder.failed(region, Some(endpoint.address), kind);
+                if error.blames_the_origin() && kind.nothing_sent() {
+                    self.judge(endpoint.id, Some(kind));
+                } else if error.blames_the_origin() {
+                    course.blamed.push((endpoint.id, kind));
+                }
+                course.attempts.push(Attempt {
+                    region,
+                    error: kind,
+                    asked_to_wait: false,
+                });
+                course.detail = error.to_string();
+            }
+        }
+        Ok(None)
+    }
+
+    /// A good answer clears an endpoint of the failures before it, unless it was itself late.
+    fn well(
+        &self,
+        outgoing: &Outgoing,
+        region: RegionId,
+        endpoint: &EndpointState,
+        answer: &Answer,
+    ) {
+        let took = answer.phases.first_byte.unwrap_or_default();
+        if took <= self.late_after(outgoing, region) {
+            self.judge(endpoint.id, None);
+        }
+        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
+        self.pace
+            .borrow_mut()
+            .observe(generation, route, region, took);
+    }
+
+    fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
+        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
+        self.pace.borrow().late_after(generation, route, region)
+    }
+
+    /// Where a second attempt goes, charged to its budget; `None` when there is to be none.
+    fn hedge<'a>(
+        &self,
+        outgoing: &'a Outgoing,
+        course: &Course<'_>,
+        current: RegionId,
+        left: Duration,
+    ) -> Option<(RegionId, &'a EndpointState)> {
+        let facts = facts(outgoing, left);
+        let now = self.clock.now();
+        let budget = &mut *self.budget.borrow_mut();
+        let region = hedge(
+            &outgoing.decision,
+            &course.attempts,
+            current,
+            &facts,
+            budget,
+            now,
+        )?;
+        let endpoint = self.endpoint(outgoing, region);
+        if endpoint.is_none() {
+            budget.release(region);
+        }
+        Some((region, endpoint?))
+    }
+
+    fn charged(&self, region: RegionId) -> Charge<'_> {
+        Charge {
+            budget: &self.budget,
+            region,
+        }
+    }
+
+    fn endpoint<'a>(&self, outgoing: &'a Outgoing, region: RegionId) -> Option<&'a EndpointState> {
+        let endpoints = &outgoing.live.snapshot.regions[region.index()].endpoints;
+        let random = |below: usize| self.random.borrow_mut().usize(..below);
+        choose(endpoints, |id| self.pools.outstanding(id), random)
+    }
+
+    fn next(&self, outgoing: &Outgoing, course: &Course<'_>, deadline_left: Duration) -> Next {
+        let facts = facts(outgoing, deadline_left);
+        let budget = &mut *self.budget.borrow_mut();
+        let now = self.clock.now();
+        let next = next(&outgoing.decision, &course.attempts, &facts, budget, now);
+        if next == Next::GiveUp(GiveUp::BudgetSpent)
+            && let Some(last) = course.attempts.last()
+        {
+            course.recorder.budget_spent(last.region);
+        }
+        next
+    }
+
+    /// Until `timeouts.request` is over. The time a viewer takes to upload is its own.
+    fn time_left(&self, started: Timestamp, outgoing: &Outgoing) -> Duration {
+        let limit = outgoing.route().timeouts.request;
+        let now = self.clock.now();
+        let since = match outgoing.source.as_ref().map(ReplaySource::progress) {
+            Some(Progress::AwaitingViewer) => now,
+            Some(Progress::TakenAt(taken)) => now - taken.elapsed(),
+            None => started,
+        };
+        limit.saturating_sub(now.since(since.max(started)))
+    }
+
+    async fn attempt<'a>(
+        &self,
+        outgoing: &'a Outgoing,
+        region: RegionId,
+        endpoint: &'a EndpointState,
+        fresh: bool,
+        left: Duration,
+        holds: bool,
+    ) -> Tried<'a> {
+        let timeouts = &outgoing.route().timeouts;
+        let to = Try {
+            region: outgoing.live.snapshot.table.region(region),
+            endpoint,
+            tls: outgoing.live.fittings.upstream_tls[region.index()].as_ref(),
+            pooled: !fresh,
+            connect: timeouts.connect.min(left),
+            first_byte: timeouts.first_byte.min(left),
+            idle: timeouts.idle,
+        };
+        let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
+        if let Ok(answer) = &mut outcome
+            && holds
+            && let Some(room) = self.holds.room_for(&answer.response)
+        {
+            let limit = timeouts.body_progress.min(left);
+            match timeout(limit, hold(answer.response.body_mut(), room)).await {
+                Ok(Ok(held)) => answer.held = Some(held),
+                Ok(Err(error)) => outcome = Err(error),
+                Err(_) => outcome = Err(AttemptError::BodyBroken("it stood still".to_owned())),
+            }
+        }
+        Tried {
+            region,
+            endpoint,
+            outcome,
+        }
+    }
+
+    /// Counts failures in a row at an endpoint, and says so when they are too many.
+    ///
+    /// A connection that cannot be made counts at once. What came after the request was sent
+    /// counts only when another region did better with the same request: a path that no region
+    /// serves well speaks against none, and no viewer can take a region out by asking for it.
+    fn judge(&self, endpoint: EndpointId, failure: Option<ErrorKind>) {
+        let in_a_row = self.pools.ended(endpoint, failure.is_some());
+        if let Some(kind) = failure
+            && in_a_row >= FAILURES_THAT_CONDEMN
+        {
+            self.board.tell(Event::TrafficFailed {
+                endpoint,
+                kind,
+                in_a_row,
+            });
+            // From here on probes decide; what comes after their word counts anew.
+            self.pools.ended(endpoint, false);
+        }
+    }
+}
+
+fn facts(outgoing: &Outgoing, deadline_left: Duration) -> RetryFacts<'_> {
+    RetryFacts {
+        class: outgoing.class,
+        retry: &outgoing.route().retry,
+        deadline_left,
+        replayable: outgoing
+            .source
+            .as_ref()
+            .is_none_or(ReplaySource::replayable),
+    }
+}
+
+fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
+    let error = ErrorKind::NoEndpoint;
+    course.recorder.failed(region, None, error);
+    course.attempts.push(Attempt {
+        region,
+        error,
+        asked_to_wait: false,
+    });
+    course.detail = AttemptError::NoEndpoint.to_string();
+    None
+}
+
+/// Whether a response is a gateway's failure rather than the service's answer, and then whether
+/// it asks to wait instead of trying elsewhere.
+fn gateway_failure<B>(response: &Response<B>, class: RequestClass) -> Option<bool> {
+    let waits = response.headers().contains_key(header::RETRY_AFTER);
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => Some(true),
+        StatusCode::SERVICE_UNAVAILABLE => Some(waits),
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(false),
+        // A trailers-only response: UNAVAILABLE (14) without a body.
+        StatusCode::OK if class == RequestClass::Grpc => {
+            let status = response.headers().get("grpc-status")?;
+            (status.as_bytes() == b"14").then_some(false)
+        }
+        _ => None,
+    }
+}
+
+fn failed(outgoing: &Outgoing, attempts: &Attempts, detail: String, gave_up: GiveUp) -> ProxyError {
+    let Some(last) = attempts.last() else {
+        return ProxyError::NoDecision(crate::decide::NoDecision::NoRegion(
+            outgoing.decision.route,
+        ));
+    };
+    if last.error == ErrorKind::ViewerBody {
+        return ProxyError::ViewerBody;
+    }
+    let region = Some(
+        outgoing
+            .live
+            .snapshot
+            .table
+            .region(last.region)
+            .name
+            .to_string(),
+    );
+    ProxyError::Failed {
+        kind: last.error,
+        detail,
+        region,
+        gave_up,
+    }
+}

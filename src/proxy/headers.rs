@@ -1,0 +1,300 @@
+//! Header fields on their way through: what belongs to one hop is taken off, what tells the next
+//! hop about this one is put on.
+
+use std::net::IpAddr;
+
+use http::Version;
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+
+use crate::fittings::identity::{CDN_LOOP, Identity};
+use crate::model::viewer::Viewer;
+use crate::proxy::trace::TraceContext;
+
+/// `X-Forwarded-For`: the addresses a request came through.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Proto`: the viewer's scheme.
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// `X-Forwarded-Host`: the host the viewer asked for.
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Forwarded-Port`: the port the viewer asked at.
+pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// `X-Viewer-Country`: what we learned, for the origin.
+pub const X_VIEWER_COUNTRY: HeaderName = HeaderName::from_static("x-viewer-country");
+/// `X-Request-Id`: the trace id, so that one id finds the request everywhere.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C trace context, the vendors' part.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// `Idempotency-Key`: the viewer's promise that a repeat is recognised.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// `Proxy-Status` (RFC 9209).
+pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Takes off every field that belongs to one hop (RFC 9110 section 7.6.1), those that
+/// `Connection` names too. `TE: trailers` stays: a server answers gRPC only with it. With
+/// `upgrade`, the two fields of a protocol upgrade stay.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    if headers.contains_key(header::CONNECTION) {
+        strip_named_by_connection(headers, upgrade);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    // Half of an offer of h2c, which is never passed on (RFC 9113 section 3.1).
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(header::PROXY_AUTHORIZATION);
+    headers.remove(header::TRANSFER_ENCODING);
+    if !upgrade {
+        headers.remove(header::UPGRADE);
+    }
+    if let Entry::Occupied(mut te) = headers.entry(header::TE) {
+        let trailers = te.iter().any(|value| {
+            value.to_str().is_ok_and(|list| {
+                list.split(',')
+                    .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+            })
+        });
+        if trailers {
+            te.insert(HeaderValue::from_static("trailers"));
+        } else {
+            te.remove_entry_mult();
+        }
+    }
+}
+
+fn strip_named_by_connection(headers: &mut HeaderMap, upgrade: bool) {
+    let named: Vec<HeaderName> = connection_tokens(headers)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        // The sender must not name these (RFC 9110 section 7.6.1); to obey would change what the
+        // message means.
+        .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TE))
+        // Without its key the origin cannot tell that a repeat is one.
+        .filter(|name| *name != IDEMPOTENCY_KEY)
+        .filter(|name| !(upgrade && *name == header::UPGRADE))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    headers.remove(header::CONNECTION);
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+/// What is known of the hop a request came over.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// Who connected (after a PROXY header).
+    pub peer: IpAddr,
+    /// Whether what it says of the hops before is believed.
+    pub trusted: bool,
+    /// Whether it came over TLS.
+    pub secure: bool,
+    /// The listener's port.
+    pub port: u16,
+    /// The HTTP version it spoke.
+    pub version: Version,
+    /// The host it asked for.
+    pub host: Option<&'a HeaderValue>,
+}
+
+/// Puts on what tells an origin about the viewer and about us.
+pub fn announce(
+    headers: &mut HeaderMap,
+    identity: &Identity,
+    hop: Hop<'_>,
+    viewer: &Viewer,
+    trace: &TraceContext,
+) {
+    announce_forwarded(headers, hop);
+    headers.append(header::VIA, identity.via(hop.version).clone());
+    headers.append(CDN_LOOP, identity.cdn_loop().clone());
+    match viewer
+        .country
+        .map(|country| HeaderValue::from_str(country.as_str()))
+    {
+        Some(Ok(country)) => {
+            headers.insert(X_VIEWER_COUNTRY, country);
+        }
+        _ => {
+            headers.remove(X_VIEWER_COUNTRY);
+        }
+    }
+    if !(hop.trusted && headers.contains_key(X_REQUEST_ID)) {
+        headers.insert(X_REQUEST_ID, trace.id_value());
+    }
+    if !trace.is_continued() {
+        headers.remove(TRACESTATE);
+    }
+    headers.insert(TRACEPARENT, trace.parent_value());
+}
+
+/// `X-Forwarded-*`: appended to what a trusted peer says, in place of what anyone else says.
+fn announce_forwarded(headers: &mut HeaderMap, hop: Hop<'_>) {
+    let peer = hop.peer.to_canonical().to_string();
+    if !hop.trusted {
+        headers.remove(header::FORWARDED);
+    }
+    let forwarded_for = match headers
+        .get(X_FORWARDED_FOR)
+        .and_then(|value| value.to_str().ok())
+    {
+        Some(before) if hop.trusted => HeaderValue::try_from(joined(headers, before, &peer)),
+        _ => HeaderValue::try_from(peer),
+    };
+    if let Ok(value) = forwarded_for {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    if !(hop.trusted && headers.contains_key(X_FORWARDED_PROTO)) {
+        let scheme = if hop.secure { "https" } else { "http" };
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
+    if !(hop.trusted && headers.contains_key(X_FORWARDED_PORT)) {
+        headers.insert(X_FORWARDED_PORT, HeaderValue::from(hop.port));
+    }
+    if !(hop.trusted && headers.contains_key(X_FORWARDED_HOST)) {
+        match hop.host {
+            Some(host) => headers.insert(X_FORWARDED_HOST, host.clone()),
+            None => headers.remove(X_FORWARDED_HOST),
+        };
+    }
+}
+
+/// All `X-Forwarded-For` fields as one list, with `peer` last.
+fn joined(headers: &HeaderMap, first: &str, peer: &str) -> String {
+    let mut list = String::with_capacity(first.len() + 2 + peer.len());
+    for value in headers.get_all(X_FORWARDED_FOR) {
+        if let Ok(part) = value.to_str() {
+            list.push_str(part);
+            list.push_str(", ");
+        }
+    }
+    list.push_str(peer);
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(list: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn fields_that_connection_names_are_taken_off() {
+        let mut headers = fields(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("keep-alive", "timeout=5"),
+            ("x-kept", "3"),
+        ]);
+        strip_hop_by_hop(&mut headers, false);
+        assert_eq!(headers, fields(&[("x-kept", "3")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_off_the_host_or_the_length() {
+        let mut headers = fields(&[
+            ("connection", "host, content-length"),
+            ("host", "a"),
+            ("content-length", "3"),
+        ]);
+        strip_hop_by_hop(&mut headers, false);
+        assert_eq!(headers, fields(&[("host", "a"), ("content-length", "3")]));
+    }
+
+    #[test]
+    fn connection_cannot_take_off_the_key_that_makes_a_repeat_safe() {
+        let mut headers = fields(&[("connection", "idempotency-key"), ("idempotency-key", "7")]);
+        strip_hop_by_hop(&mut headers, false);
+        assert_eq!(headers, fields(&[("idempotency-key", "7")]));
+    }
+
+    #[test]
+    fn settings_of_h2c_go_though_connection_does_not_name_them() {
+        let mut headers = fields(&[("http2-settings", "AAMAAABk")]);
+        strip_hop_by_hop(&mut headers, false);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn te_keeps_trailers_and_nothing_else() {
+        let mut headers = fields(&[("te", "gzip;q=0.5, Trailers")]);
+        strip_hop_by_hop(&mut headers, false);
+        assert_eq!(headers, fields(&[("te", "trailers")]));
+        let mut headers = fields(&[("te", "gzip")]);
+        strip_hop_by_hop(&mut headers, false);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn an_upgrade_keeps_its_two_fields() {
+        let mut headers = fields(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+        ]);
+        strip_hop_by_hop(&mut headers, true);
+        assert_eq!(
+            headers,
+            fields(&[("upgrade", "websocket"), ("connection", "upgrade")])
+        );
+    }
+
+    #[test]
+    fn forwarded_for_is_appended_for_a_trusted_peer_and_replaced_for_others() {
+        let hop = Hop {
+            peer: "192.0.2.7".parse().unwrap(),
+            trusted: true,
+            secure: true,
+            port: 443,
+            version: Version::HTTP_11,
+            host: None,
+        };
+        let before = fields(&[
+            ("forwarded", "for=198.51.100.1"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]);
+        let mut headers = before.clone();
+        announce_forwarded(&mut headers, hop);
+        assert_eq!(
+            headers[X_FORWARDED_FOR],
+            "198.51.100.1, 10.0.0.1, 192.0.2.7"
+        );
+        assert!(headers.contains_key("forwarded"));
+        let mut headers = before;
+        announce_forwarded(
+            &mut headers,
+            Hop {
+                trusted: false,
+                ..hop
+            },
+        );
+        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.7");
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+        assert!(!headers.contains_key("forwarded"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Small bodies are held back until they are whole: one that breaks off or stalls before can
+//! still be had from another region, and the viewer never learns of it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use crate::proxy::attempt::AttemptError;
+
+/// Bytes of a body that is held back; larger ones stream.
+const MOST: u64 = 64 << 10;
+
+/// A small body, whole.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// All its bytes.
+    pub bytes: Bytes,
+    /// Its trailers, if it had any.
+    pub trailers: Option<HeaderMap>,
+    /// Given back when the viewer has it.
+    pub room: Option<Room>,
+}
+
+/// Room of one worker for bodies that are held back.
+#[derive(Clone, Debug)]
+pub struct HoldRoom {
+    used: Rc<Cell<usize>>,
+    most: usize,
+}
+
+/// Room taken for one body.
+#[derive(Debug)]
+pub struct Room {
+    used: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl HoldRoom {
+    /// Room for `most` bytes, all bodies together.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            used: Rc::default(),
+            most,
+        }
+    }
+
+    /// Room for the body of `response`, if it is small, of known length, and there is room.
+    #[must_use]
+    pub fn room_for(&self, response: &Response<Incoming>) -> Option<Room> {
+        // Without the field the length of an HTTP/2 body is not known, and none of it is held:
+        // it may be a stream of events.
+        let length = response
+            .headers()
+            .get(header::CONTENT_LENGTH)?
+            .to_str()
+            .ok()?;
+        let length: u64 = length.parse().ok().filter(|length| *length <= MOST)?;
+        if response.body().is_end_stream() {
+            return None;
+        }
+        let bytes = usize::try_from(length).ok()?;
+        let used = self.used.get() + bytes;
+        (used <= self.most).then(|| {
+            self.used.set(used);
+            Room {
+                used: Rc::clone(&self.used),
+                bytes,
+            }
+        })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.used.set(self.used.get().saturating_sub(self.bytes));
+    }
+}
+
+/// Reads `body` to its end into `room`.
+///
+/// # Errors
+/// [`AttemptError::BodyBroken`] when it breaks off.
+pub async fn hold(body: &mut Incoming, room: Room) -> Result<Held, AttemptError> {
+    let mut held = Held {
+        room: Some(room),
+        ..Held::default()
+    };
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;
+        match frame.into_data() {
+            // One frame, as a rule: nothing is copied.
+            Ok(data) if held.bytes.is_empty() => held.bytes = data,
+            Ok(data) => held.bytes = joined(&held.bytes, &data),
+            Err(frame) => held.trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(held)
+}
+
+fn joined(first: &Bytes, second: &Bytes) -> Bytes {
+    let mut both = BytesMut::with_capacity(first.len() + second.len());
+    both.extend_from_slice(first);
+    both.extend_from_slice(second);
+    both.freeze()
+}

@@ -1,0 +1,234 @@
+//! Fills the record of one request and writes it once, when it is dropped: a viewer that left
+//! is counted too.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::decide::Decision;
+use crate::model::id::RegionId;
+use crate::model::outcome::{ErrorKind, Phases};
+use crate::model::viewer::Viewer;
+use crate::proxy::attempt::Answer;
+use crate::proxy::{LiveRef, Proxy};
+use crate::telemetry::metrics::{CodeClass, WorkerMetrics};
+use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
+use crate::upstream::body::{BodyError, ReplaySource};
+
+/// One request's record, and where it is written to.
+#[derive(Debug)]
+pub struct Recorder {
+    proxy: Rc<Proxy>,
+    live: LiveRef,
+    started: Instant,
+    record: Box<RequestRecord>,
+    source: Option<ReplaySource>,
+    completed: bool,
+}
+
+impl Recorder {
+    /// Begins with what is known from the head.
+    #[must_use]
+    pub fn new(proxy: Rc<Proxy>, live: LiveRef, record: RequestRecord, viewer: &Viewer) -> Self {
+        let mut record = Box::new(record);
+        record.client = viewer.address;
+        record.country = viewer.country;
+        record.source = viewer.source;
+        record.generation = live.snapshot.generation;
+        let this = Self {
+            proxy,
+            live,
+            started: Instant::now(),
+            record,
+            source: None,
+            completed: false,
+        };
+        this.metrics().request_started(viewer.source);
+        this
+    }
+
+    fn metrics(&self) -> WorkerMetrics<'_> {
+        self.live.fittings.metrics.shard(self.proxy.worker())
+    }
+
+    /// What the request is worth telling about itself.
+    pub fn record(&mut self) -> &mut RequestRecord {
+        &mut self.record
+    }
+
+    /// This many viewer fields of an untrusted peer were taken off.
+    pub fn stripped(&self, fields: u32) {
+        if fields > 0 {
+            self.metrics().headers_stripped(u64::from(fields));
+        }
+    }
+
+    /// Where it may go.
+    pub fn decided(&mut self, decision: &Decision) {
+        self.record.route = Some(decision.route);
+        self.record.rule = Some(decision.rule);
+        if let Some(first) = decision.ranked.all().first() {
+            self.metrics()
+                .decided(decision.route, *first, decision.rule);
+        }
+    }
+
+    /// The request's body, to count what came.
+    pub fn body(&mut self, source: &ReplaySource) {
+        self.source = Some(source.clone());
+    }
+
+    /// An attempt after the first goes to `to`, because the one at `from` failed.
+    pub fn failing_over(&self, from: RegionId, kind: ErrorKind, to: RegionId) {
+        if let Some(route) = self.record.route {
+            self.metrics().failed_over(route, from, kind);
+        }
+        self.metrics().retried(to);
+    }
+
+    /// A retry was due, but the budget of `region` is spent.
+    pub fn budget_spent(&self, region: RegionId) {
+        self.metrics().retry_budget_exhausted(region);
+    }
+
+    /// An attempt brought a response head.
+    pub fn answered(&mut self, region: RegionId, address: std::net::SocketAddr, answer: &Answer) {
+        let metrics = self.metrics();
+        match (answer.reused, answer.phases.connect) {
+            (false, Some(connect)) => {
+                metrics.connection_opened(region, connect, answer.phases.tls);
+            }
+            _ => metrics.connection_reused(region),
+        }
+        if let (Some(route), Some(first_byte)) = (self.record.route, answer.phases.first_byte) {
+            metrics.first_byte(route, region, first_byte);
+        }
+        let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
+        self.attempted(region, Some(address), outcome, answer.phases);
+    }
+
+    /// An attempt failed.
+    pub fn failed(
+        &mut self,
+        region: RegionId,
+        address: Option<std::net::SocketAddr>,
+        kind: ErrorKind,
+    ) {
+        self.metrics().attempt_failed(region, kind);
+        self.attempted(
+            region,
+            address,
+            AttemptOutcome::Failed(kind),
+            Phases::default(),
+        );
+    }
+
+    /// An answer of `region` was a gateway's failure.
+    pub fn gateway_failed(&self, region: RegionId) {
+        self.metrics()
+            .attempt_failed(region, ErrorKind::GatewayStatus);
+    }
+
+    /// A second attempt went to `region` because the first was late; whether it answered first.
+    pub fn hedged(&self, region: RegionId, won: bool) {
+        self.metrics().hedged(region, won);
+    }
+
+    /// The attempt at `region` was given up: another one answered first.
+    pub fn overtaken(&mut self, region: RegionId, address: std::net::SocketAddr) {
+        let outcome = AttemptOutcome::Overtaken;
+        self.attempted(region, Some(address), outcome, Phases::default());
+    }
+
+    fn attempted(
+        &mut self,
+        region: RegionId,
+        endpoint: Option<std::net::SocketAddr>,
+        outcome: AttemptOutcome,
+        phases: Phases,
+    ) {
+        let connect = phases
+            .connect
+            .map(|tcp| tcp + phases.tls.unwrap_or_default());
+        let first_byte = phases.first_byte;
+        self.record.attempted(AttemptRecord {
+            region,
+            endpoint,
+            outcome,
+            connect,
+            first_byte,
+        });
+    }
+
+    /// The head of the response is about to be sent: an origin's.
+    pub fn responding(&mut self, status: StatusCode, region: RegionId) {
+        self.record.status = Some(status.as_u16());
+        self.record.region = Some(region);
+        self.record.first_byte = Some(self.started.elapsed());
+    }
+
+    /// The head of the response is about to be sent: our own, for this error (RFC 9209).
+    pub fn refusing(&mut self, status: StatusCode, error: &'static str) {
+        self.record.status = Some(status.as_u16());
+        self.record.error = Some(error);
+    }
+
+    /// Body bytes went to the viewer.
+    pub fn sent(&mut self, bytes: usize) {
+        self.record.bytes_out += bytes as u64;
+    }
+
+    /// The response's body broke off.
+    pub fn broke(&mut self, error: &BodyError) {
+        self.completed = true;
+        self.record.error = Some(match error {
+            BodyError::Broken(_) | BodyError::Unfinished | BodyError::Superseded => {
+                "http_response_incomplete"
+            }
+            BodyError::Stalled => "http_response_timeout",
+        });
+    }
+
+    /// The response went out whole.
+    pub fn completed(&mut self) {
+        self.completed = true;
+    }
+
+    /// A tunnel ended after this many bytes from and to the viewer.
+    pub fn tunnelled(&mut self, from_viewer: u64, to_viewer: u64) {
+        self.completed = true;
+        self.record.bytes_in += from_viewer;
+        self.record.bytes_out += to_viewer;
+    }
+
+    fn finish(&mut self) {
+        let duration: Duration = self.started.elapsed();
+        self.record.duration = duration;
+        if let Some(source) = &self.source {
+            self.record.bytes_in += source.bytes();
+            if !source.replayable() {
+                self.metrics().replay_overflowed();
+            }
+        }
+        if !self.completed && self.record.error.is_none() {
+            self.record.error = Some(VIEWER_LEFT);
+        }
+        let metrics = self.metrics();
+        metrics.bytes_in(self.record.bytes_in);
+        metrics.bytes_out(self.record.bytes_out);
+        let class = CodeClass::of(self.record.status);
+        metrics.request_done(self.record.route, self.record.region, class, duration);
+        self.proxy.log(&self.record, &self.live.snapshot.table);
+    }
+}
+
+/// Not an error of ours, so not in RFC 9209: the viewer closed before it had the whole answer.
+const VIEWER_LEFT: &str = "viewer_left";
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
