@@ -14,6 +14,9 @@ pub mod upstream;
 pub mod board;
 pub mod fittings;
 pub mod geo;
+pub mod load;
+pub mod probe;
+pub mod reload;
 
 // The people who run it.
 pub mod clock;

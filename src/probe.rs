@@ -1,0 +1,338 @@
+//! Probes: one task per endpoint asks it, again and again, whether it is well and how fast.
+
+pub mod assert;
+pub mod http;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::apply::Event;
+use crate::board::{Board, Live};
+use crate::clock::Clock;
+use crate::decide::snapshot::EndpointState;
+use crate::health::schedule::next_probe;
+use crate::health::state::Health;
+use crate::model::id::{EndpointId, RegionId};
+use crate::model::outcome::{ProbeFailure, ProbeOutcome};
+use crate::probe::http::{Line, Question};
+use crate::upstream::connect::Target;
+
+/// So many new endpoints are probed at the same instant; more are spread.
+const AT_ONCE: usize = 8;
+
+/// The time that first probes of many new endpoints are spread over, per endpoint and in all.
+const SPREAD_EACH: Duration = Duration::from_millis(5);
+const SPREAD_MOST: Duration = Duration::from_secs(1);
+
+/// The last that was seen of one endpoint.
+#[derive(Clone, Debug)]
+pub struct ProbeReport {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Its region's name.
+    pub region: Arc<str>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// How the last probe ended; `None` before the first has.
+    pub last: Option<ProbeOutcome>,
+    /// When it ended, on the wall's clock.
+    pub at: Option<SystemTime>,
+    /// Probes that passed.
+    pub passed: u64,
+    /// Probes that failed.
+    pub failed: u64,
+}
+
+/// A handle to the probes; cheap to clone. They end with the board.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    desk: Arc<Desk>,
+    changes: watch::Receiver<u64>,
+}
+
+impl Prober {
+    /// Starts a task that keeps one probe per endpoint of what `board` publishes, on the current
+    /// tokio runtime.
+    #[must_use]
+    pub fn start(board: &Board, clock: Clock) -> Self {
+        let (changed, changes) = watch::channel(0);
+        let desk = Arc::new(Desk {
+            entries: Mutex::default(),
+            changed,
+        });
+        let supervisor = Supervisor {
+            board: board.clone(),
+            clock,
+            desk: Arc::clone(&desk),
+            tasks: JoinSet::new(),
+            generation: watch::channel(0).0,
+        };
+        tokio::spawn(supervisor.run());
+        Self { desk, changes }
+    }
+
+    /// Probes `endpoint` now instead of when it is due; nothing happens if it is not known.
+    pub fn probe_now(&self, endpoint: EndpointId) {
+        if let Some(entry) = self.desk.lock().get(&endpoint) {
+            entry.hurry.notify_one();
+        }
+    }
+
+    /// What was last seen of every endpoint, in order of their slots.
+    #[must_use]
+    pub fn reports(&self) -> Vec<ProbeReport> {
+        let entries = self.desk.lock();
+        entries.values().map(|entry| entry.report.clone()).collect()
+    }
+
+    /// Wakes whenever a probe ended or an endpoint came or went.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}
+
+/// What the probe tasks and their readers share: one entry per endpoint.
+#[derive(Debug)]
+struct Desk {
+    entries: Mutex<BTreeMap<EndpointId, Entry>>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    report: ProbeReport,
+    hurry: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointId, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn record(&self, endpoint: EndpointId, outcome: &ProbeOutcome, at: SystemTime) {
+        if let Some(entry) = self.lock().get_mut(&endpoint) {
+            match outcome {
+                ProbeOutcome::Passed { .. } => entry.report.passed += 1,
+                ProbeOutcome::Failed(_) => entry.report.failed += 1,
+            }
+            entry.report.last = Some(outcome.clone());
+            entry.report.at = Some(at);
+        }
+        self.touch();
+    }
+
+    fn touch(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+/// Keeps exactly one task per endpoint.
+struct Supervisor {
+    board: Board,
+    clock: Clock,
+    desk: Arc<Desk>,
+    tasks: JoinSet<()>,
+    generation: watch::Sender<u64>,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut revisions = self.board.revisions();
+        loop {
+            revisions.borrow_and_update();
+            self.follow(&self.board.live());
+            tokio::select! {
+                changed = revisions.changed() => if changed.is_err() {
+                    return;
+                },
+                // A task that ended on its own is replaced if its endpoint is still there.
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    /// Ends the tasks of endpoints that went and starts those of new ones.
+    fn follow(&mut self, live: &Live) {
+        let generation = live.snapshot.generation;
+        self.generation
+            .send_if_modified(|seen| std::mem::replace(seen, generation) != generation);
+        let wanted: BTreeMap<EndpointId, (RegionId, &EndpointState)> = endpoints(live)
+            .map(|(region, endpoint)| (endpoint.id, (region, endpoint)))
+            .collect();
+        let desk = Arc::clone(&self.desk);
+        let mut entries = desk.lock();
+        let before = entries.len();
+        entries.retain(|id, entry| {
+            let stays = wanted.contains_key(id);
+            if !stays {
+                entry.task.abort();
+            }
+            stays && !entry.task.is_finished()
+        });
+        let mut changed = entries.len() != before;
+        let missing = wanted.len() - entries.len();
+        for (id, (region, endpoint)) in wanted {
+            if entries.contains_key(&id) {
+                continue;
+            }
+            let report = ProbeReport {
+                endpoint: id,
+                region: Arc::clone(&live.snapshot.table.region(region).name),
+                address: endpoint.address,
+                last: None,
+                at: None,
+                passed: 0,
+                failed: 0,
+            };
+            entries.insert(id, self.hire(report, first_delay(missing)));
+            changed = true;
+        }
+        drop(entries);
+        if changed {
+            desk.touch();
+        }
+    }
+
+    /// Starts the task of one endpoint.
+    fn hire(&mut self, report: ProbeReport, delay: Duration) -> Entry {
+        let hurry = Arc::new(Notify::new());
+        let task = ProbeTask {
+            endpoint: report.endpoint,
+            board: self.board.clone(),
+            clock: self.clock,
+            desk: Arc::clone(&self.desk),
+            hurry: Arc::clone(&hurry),
+            generation: self.generation.subscribe(),
+        };
+        let task = self.tasks.spawn(task.run(Instant::now() + delay));
+        Entry {
+            report,
+            hurry,
+            task,
+        }
+    }
+}
+
+/// The first probe goes at once; those of many endpoints are spread, so that a start with
+/// hundreds does not dial them all in one instant.
+fn first_delay(new: usize) -> Duration {
+    if new <= AT_ONCE {
+        return Duration::ZERO;
+    }
+    let each = u32::try_from(new).unwrap_or(u32::MAX);
+    let spread = SPREAD_EACH.saturating_mul(each).min(SPREAD_MOST);
+    spread.mul_f64(fastrand::f64())
+}
+
+fn endpoints(live: &Live) -> impl Iterator<Item = (RegionId, &EndpointState)> {
+    let regions = live.snapshot.regions.iter().enumerate();
+    regions.flat_map(|(index, region)| {
+        let id = RegionId::at(index);
+        region.endpoints.iter().map(move |endpoint| (id, endpoint))
+    })
+}
+
+/// Probes one endpoint until it is no longer known.
+struct ProbeTask {
+    endpoint: EndpointId,
+    board: Board,
+    clock: Clock,
+    desk: Arc<Desk>,
+    hurry: Arc<Notify>,
+    generation: watch::Receiver<u64>,
+}
+
+impl ProbeTask {
+    async fn run(mut self, first: Instant) {
+        let mut line = Line::default();
+        let mut due = first;
+        let mut passed = false;
+        loop {
+            let Some(now) = self.probe(&mut line, due, passed).await else {
+                return;
+            };
+            passed = now;
+            let ended = Instant::now();
+            let unit = fastrand::f64();
+            // Another table may bring another interval; the gap is counted anew then.
+            loop {
+                let Some(gap) = self.gap(passed, unit) else {
+                    return;
+                };
+                due = ended + gap;
+                tokio::select! {
+                    () = sleep_until(due) => break,
+                    () = self.hurry.notified() => break,
+                    changed = self.generation.changed() => if changed.is_err() {
+                        return;
+                    },
+                }
+            }
+            due = Instant::now();
+        }
+    }
+
+    /// Probes once, not before `due`; says whether it passed, as before where there is no outcome,
+    /// or nothing if the endpoint is gone.
+    async fn probe(&self, line: &mut Line, due: Instant, passed_before: bool) -> Option<bool> {
+        sleep_until(due).await;
+        let question = self.question(&self.board.live())?;
+        let outcome = match question {
+            Ok(question) => line.probe(&question).await,
+            Err(failure) => Some(ProbeOutcome::Failed(failure)),
+        };
+        let Some(outcome) = outcome else {
+            tracing::warn!("no socket left to probe with");
+            return Some(passed_before);
+        };
+        let passed = matches!(outcome, ProbeOutcome::Passed { .. });
+        self.desk.record(self.endpoint, &outcome, self.clock.wall());
+        self.board.tell(Event::Probed {
+            endpoint: self.endpoint,
+            outcome,
+        });
+        Some(passed)
+    }
+
+    fn question(&self, live: &Live) -> Option<Result<Question, ProbeFailure>> {
+        let (id, endpoint) = live.snapshot.endpoint(self.endpoint)?;
+        let region = live.snapshot.table.region(id);
+        let origin = region.origins.get(usize::from(endpoint.origin))?;
+        let tls = live.fittings.upstream_tls.get(id.index());
+        let target = match Target::of(region, endpoint, tls.and_then(Option::as_ref)) {
+            Ok(target) => target,
+            Err(error) => return Some(Err(ProbeFailure::Tls(error.to_string()))),
+        };
+        let spec = region.probe.clone();
+        Some(Ok(Question {
+            target,
+            region: Arc::clone(&region.name),
+            authority: spec.host.clone().unwrap_or_else(|| origin.authority()),
+            http: region.upstream.http,
+            spec,
+        }))
+    }
+
+    /// The time until the next probe. A result that disagrees with what we believe means that the
+    /// state is changing, whether or not the board has taken it in yet. `unit` is random, 0 to 1.
+    fn gap(&self, passed: bool, unit: f64) -> Option<Duration> {
+        let live = self.board.live();
+        let (id, endpoint) = live.snapshot.endpoint(self.endpoint)?;
+        let settled = if passed {
+            Health::Healthy
+        } else {
+            Health::Unhealthy
+        };
+        let changing = endpoint.health != settled || endpoint.standing.is_changing();
+        let spec = &live.snapshot.table.region(id).probe;
+        Some(next_probe(spec, changing, unit))
+    }
+}
