@@ -19,6 +19,8 @@ pub mod probe;
 pub mod reload;
 
 // The people who run it.
+pub mod admin;
+pub mod app;
 pub mod clock;
 pub mod descriptors;
 pub mod executor;

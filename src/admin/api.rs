@@ -1,0 +1,201 @@
+//! The endpoints, and what answers each.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::header::ACCEPT;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use crate::admin::health::{self, Check};
+use crate::admin::query::Query;
+use crate::admin::reply::{self, Reply};
+use crate::admin::view::{RegionView, RouteView, StatusView};
+use crate::admin::{AdminState, ExplainQuery, scrape};
+use crate::telemetry::metrics::exposition::Format;
+use crate::telemetry::metrics::registry::Scrape;
+
+/// A request's body may have this many bytes.
+const MAX_BODY: usize = 1 << 20;
+/// And must have come whole in this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+const INDEX: &str = include_str!("index.html");
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Index,
+    Live,
+    Ready,
+    Started,
+    Metrics,
+    Status,
+    Regions,
+    Routes,
+    Probes,
+    Certs,
+    Config,
+    Explain,
+    Events,
+    Reload,
+}
+
+impl Endpoint {
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Index,
+            "/livez" => Self::Live,
+            "/readyz" => Self::Ready,
+            "/startupz" => Self::Started,
+            "/metrics" => Self::Metrics,
+            "/api/v1/status" => Self::Status,
+            "/api/v1/regions" => Self::Regions,
+            "/api/v1/routes" => Self::Routes,
+            "/api/v1/probes" => Self::Probes,
+            "/api/v1/certs" => Self::Certs,
+            "/api/v1/config" => Self::Config,
+            "/api/v1/explain" => Self::Explain,
+            "/api/v1/events" => Self::Events,
+            "/api/v1/config:reload" => Self::Reload,
+            _ => return None,
+        })
+    }
+
+    /// Whether it only says yes or no: load balancers ask these and cannot send a token.
+    pub(crate) fn is_health(self) -> bool {
+        matches!(self, Self::Live | Self::Ready | Self::Started)
+    }
+
+    fn changes_something(self) -> bool {
+        self == Self::Reload
+    }
+
+    /// The methods it takes, for `Allow`.
+    fn allowed(self) -> &'static str {
+        if self.changes_something() {
+            "POST"
+        } else {
+            "GET, HEAD"
+        }
+    }
+
+    pub(crate) fn takes(self, method: &Method) -> bool {
+        if self.changes_something() {
+            method == Method::POST
+        } else {
+            method == Method::GET || method == Method::HEAD
+        }
+    }
+}
+
+/// Answers a request that was let in.
+pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) -> Reply {
+    let Some(endpoint) = Endpoint::of(request.uri().path()) else {
+        return reply::problem(StatusCode::NOT_FOUND, "no such endpoint; / lists them");
+    };
+    if !endpoint.takes(request.method()) {
+        return reply::wrong_method(endpoint.allowed());
+    }
+    let query = Query::parse(request.uri().query());
+    match endpoint {
+        Endpoint::Index => reply::text(StatusCode::OK, "text/html; charset=utf-8", INDEX),
+        Endpoint::Live => reply::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+        Endpoint::Ready => health::answer("readyz", &ready(state), query.flag("verbose")),
+        Endpoint::Started => {
+            let checks = health::started(&(state.sources.snapshot)(), state.clock.now());
+            health::answer("startupz", &checks, query.flag("verbose"))
+        }
+        Endpoint::Metrics => {
+            let accept = request
+                .headers()
+                .get(ACCEPT)
+                .and_then(|value| value.to_str().ok());
+            metrics(state, Format::accepted(accept))
+        }
+        Endpoint::Status => reply::json(&status(state)),
+        Endpoint::Regions => reply::json(&RegionView::all(
+            &(state.sources.snapshot)(),
+            state.clock.now(),
+        )),
+        Endpoint::Routes => reply::json(&RouteView::all(&(state.sources.snapshot)())),
+        Endpoint::Probes => reply::json(&(state.sources.probes)()),
+        Endpoint::Certs => reply::json(&(state.sources.certs)()),
+        Endpoint::Config => reply::json(&(state.sources.config)()),
+        Endpoint::Explain => explain(state, &query),
+        Endpoint::Events => events(state),
+        Endpoint::Reload => reload(state, request).await,
+    }
+}
+
+fn ready(state: &AdminState) -> Vec<Check> {
+    health::ready(&state.flags, &(state.sources.snapshot)())
+}
+
+fn metrics(state: &AdminState, format: Format) -> Reply {
+    let mut page = scrape::page(state);
+    (state.sources.metrics)(&mut page);
+    let text = state.registry.render(Scrape { format, page });
+    reply::text(StatusCode::OK, format.content_type(), text)
+}
+
+fn status(state: &AdminState) -> StatusView {
+    let snapshot = (state.sources.snapshot)();
+    let now = state.clock.now();
+    StatusView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        generation: snapshot.generation,
+        revision: snapshot.revision,
+        uptime_seconds: now.since_start().as_secs_f64(),
+        draining: state.flags.draining.load(Ordering::Acquire),
+        ready: health::all_passed(&health::ready(&state.flags, &snapshot)),
+        routes: snapshot.table.routes.len(),
+        regions: RegionView::all(&snapshot, now),
+        last_reload: (state.sources.last_reload)(),
+    }
+}
+
+fn explain(state: &AdminState, query: &Query) -> Reply {
+    let value = |name: &str| query.value(name).map(str::to_owned);
+    let asked = ExplainQuery {
+        country: value("country"),
+        path: value("path"),
+        method: value("method"),
+        host: value("host"),
+        ip: value("ip"),
+    };
+    match (state.sources.explain)(asked) {
+        Ok(answer) => reply::json(&answer),
+        Err(why) => reply::problem(StatusCode::BAD_REQUEST, &why),
+    }
+}
+
+fn events(state: &AdminState) -> Reply {
+    match Arc::clone(&state.event_readers).try_acquire_owned() {
+        Ok(permit) => reply::events(state.events.subscribe(), permit),
+        Err(_) => reply::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many readers of events as there may be",
+        ),
+    }
+}
+
+/// Blocks until the new configuration serves or is refused. The body says nothing; it is read
+/// so that the connection can go on, within its bound.
+async fn reload(state: &AdminState, request: Request<Incoming>) -> Reply {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    if !matches!(tokio::time::timeout(BODY_TIMEOUT, body).await, Ok(Ok(_))) {
+        let detail = "the body is broken, over 1 MiB, or took over 5 s";
+        return reply::problem(StatusCode::BAD_REQUEST, detail);
+    }
+    match (state.sources.reload)().await {
+        Ok(result) => reply::json(&result),
+        Err(errors) => reply::problem_with(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the configuration was refused; the old one goes on",
+            Some(errors),
+        ),
+    }
+}

@@ -1,0 +1,54 @@
+//! Metrics that are read from state when someone asks, instead of being counted.
+
+use crate::admin::AdminState;
+use crate::admin::view::latency_seconds;
+use crate::decide::snapshot::AdminState as Word;
+use crate::health::state::Health;
+use crate::model::id::RegionId;
+use crate::telemetry::metrics::exposition::Page;
+use crate::telemetry::metrics::{self, Family};
+
+/// What the snapshot and the process say of themselves.
+#[must_use]
+pub(crate) fn page(state: &AdminState) -> Page {
+    let mut page = Page::default();
+    let snapshot = (state.sources.snapshot)();
+    let now = state.clock.now();
+    page.number(&metrics::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+    let started = state.clock.unix().saturating_sub(now.since_start());
+    page.number(&metrics::PROCESS_START, &[], started.as_secs_f64());
+    page.number(&metrics::GENERATION, &[], snapshot.generation as f64);
+    if let Some(reload) = (state.sources.last_reload)() {
+        let flag = f64::from(u8::from(reload.successful));
+        page.number(&metrics::RELOAD_SUCCESSFUL, &[], flag);
+    }
+    let regions = snapshot.table.regions.iter().zip(&snapshot.regions);
+    for (index, (region, beliefs)) in regions.enumerate() {
+        let name = region.name.as_ref();
+        let flag = |family: &Family, page: &mut Page, holds: bool| {
+            page.number(family, &[name], f64::from(u8::from(holds)));
+        };
+        let up = snapshot.serving.contains(RegionId::at(index));
+        flag(&metrics::REGION_UP, &mut page, up);
+        flag(
+            &metrics::REGION_DRAINED,
+            &mut page,
+            beliefs.admin == Word::Drained,
+        );
+        if let Some(latency) = latency_seconds(beliefs, now) {
+            page.number(&metrics::REGION_LATENCY, &[name], latency);
+        }
+        for health in [Health::Healthy, Health::Unproven, Health::Unhealthy] {
+            let endpoints = beliefs.endpoints.iter();
+            let count = endpoints
+                .filter(|endpoint| endpoint.health == health)
+                .count();
+            page.number(
+                &metrics::REGION_ENDPOINTS,
+                &[name, health.label()],
+                count as f64,
+            );
+        }
+    }
+    page
+}

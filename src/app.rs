@@ -1,0 +1,415 @@
+//! Builds every part once, wires them, and drains them on stop.
+
+mod admin;
+mod scrape;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::admin::health::Flags;
+use crate::admin::{AdminError, AdminServer, AdminState};
+use crate::apply::{Event, apply};
+use crate::board::{Board, Live};
+use crate::clock::Clock;
+use crate::config::problem::Problems;
+use crate::config::{Config, DrainConfig};
+use crate::decide::snapshot::Snapshot;
+use crate::descriptors::{raise_limit, shortage};
+use crate::edge::counters::EdgeCounters;
+use crate::fittings::{Fittings, Workshop};
+use crate::load;
+use crate::probe::Prober;
+use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::MetricsRegistry;
+use crate::upstream::resolve::{Names, Resolver};
+use crate::worker::{self, Phase, WorkerParts};
+
+/// How long the access log may take to write its last lines.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two looks at how many connections are left.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is invalid, or names something that cannot be used.
+    #[error("{0}")]
+    Config(Problems),
+    /// The admin address cannot be used.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The system refused something.
+    #[error("cannot {what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// A running proxy. When it is dropped its workers end at once.
+#[derive(Debug)]
+pub struct App {
+    board: Board,
+    reloader: Arc<Reloader>,
+    flags: Arc<Flags>,
+    counters: Vec<Arc<EdgeCounters>>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<()>>,
+    log: Arc<AccessLog>,
+    admin: Option<SocketAddr>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+/// How a drain went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections that were open when listeners closed.
+    pub connections: u64,
+    /// Those of them that were still open at the end and were cut.
+    pub cut: u64,
+    /// From the signal to the end.
+    pub took: Duration,
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drained = self.connections.saturating_sub(self.cut);
+        let seconds = self.took.as_secs_f64();
+        write!(
+            f,
+            "drained {drained} connections in {seconds:.1} s, {} cut",
+            self.cut
+        )
+    }
+}
+
+/// What the control side's parts share while they are wired.
+struct Parts {
+    clock: Clock,
+    board: Board,
+    registry: Arc<MetricsRegistry>,
+    flags: Arc<Flags>,
+    resolver: Resolver,
+    prober: Prober,
+    reloader: Arc<Reloader>,
+    log: Arc<AccessLog>,
+    counters: Vec<Arc<EdgeCounters>>,
+}
+
+impl App {
+    /// Builds and starts everything `config`, which was read from `source`, asks for. Listeners
+    /// are bound when this returns.
+    ///
+    /// # Errors
+    /// When anything it names cannot be used.
+    pub async fn start(config: Config, source: PathBuf) -> Result<Self, AppError> {
+        let clock = Clock::start();
+        let registry = Arc::new(MetricsRegistry::default());
+        let workers = worker_count(&config);
+        let connections = config.limits.connections_per_worker as u64 * workers as u64;
+        if let Some(shortage) = shortage(raise_limit(), connections) {
+            tracing::warn!("{shortage}");
+        }
+        // The admin address first: a second proxy on this machine is told so before it takes
+        // half of a port's connections.
+        let server = AdminServer::bind(&config.admin).await?;
+        let fittings = build(config, &registry, workers, clock.wall())?;
+        let access_log = fittings.config.access_log.clone();
+        let (log, worker_logs) =
+            AccessLog::start(&access_log, workers).map_err(|cause| AppError::System {
+                what: "open the access log",
+                cause,
+            })?;
+        let log = Arc::new(log);
+        let board = start_board(fittings, clock);
+        let resolver = start_resolver(&board, clock);
+        let prober = Prober::start(&board, clock);
+        let reloader = reloader(&board, clock, &registry, source, workers);
+        let flags = Arc::new(Flags::default());
+        let counters: Vec<_> = (0..workers)
+            .map(|_| Arc::new(EdgeCounters::default()))
+            .collect();
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let mut threads = Vec::new();
+        for (number, (log, counters)) in worker_logs.into_iter().zip(&counters).enumerate() {
+            let (board, counters, phase) = (board.clone(), Arc::clone(counters), watched.clone());
+            let parts = WorkerParts {
+                number,
+                board,
+                clock,
+                log,
+                counters,
+                phase,
+            };
+            let thread = worker::start(parts).map_err(|cause| AppError::System {
+                what: "start a worker",
+                cause,
+            })?;
+            threads.push(thread);
+        }
+        flags.listening.store(true, Ordering::Release);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Arc::clone(&reloader).watch());
+        tasks.spawn(follow_reloads(
+            Arc::clone(&reloader),
+            board.clone(),
+            Arc::clone(&log),
+        ));
+        let admin = server.as_ref().map(AdminServer::address);
+        let parts = Parts {
+            clock,
+            board: board.clone(),
+            registry,
+            flags: Arc::clone(&flags),
+            resolver,
+            prober,
+            reloader: Arc::clone(&reloader),
+            log: Arc::clone(&log),
+            counters: counters.clone(),
+        };
+        if let Some(server) = server {
+            let state = Arc::new(admin::state(parts));
+            tasks.spawn(announce(board.clone(), Arc::clone(&state)));
+            tasks.spawn(async move { match server.serve(state).await {} });
+        }
+        Ok(Self {
+            board,
+            reloader,
+            flags,
+            counters,
+            phase,
+            workers: threads,
+            log,
+            admin,
+            tasks,
+        })
+    }
+
+    /// What is published.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The addresses viewers connect to, in the order of the file.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.board.live().fittings.addresses()
+    }
+
+    /// The address operators connect to.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Loads the configuration again.
+    pub async fn reload(&self) -> Arc<ReloadResult> {
+        self.reloader.reload(Cause::Operator).await
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn active_connections(&self) -> u64 {
+        self.counters
+            .iter()
+            .map(|counters| counters.active.read())
+            .sum()
+    }
+
+    /// Serves until TERM or INT, reloading at each HUP, then drains. A second INT or TERM ends
+    /// the drain at once.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn serve_until_stopped(self) -> std::io::Result<DrainReport> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut stop = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        loop {
+            tokio::select! {
+                () = stopped(&mut stop) => break,
+                _ = hangup.recv() => {
+                    self.reloader.reload(Cause::Signal).await;
+                }
+            }
+        }
+        let drain = self.board.live().fittings.config.drain;
+        tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
+        Ok(self.drain(drain, stopped(&mut stop)).await)
+    }
+
+    /// Stops as [`DrainConfig`] says, or at once when `hurry` ends.
+    pub async fn drain(
+        mut self,
+        drain: DrainConfig,
+        hurry: impl Future<Output = ()>,
+    ) -> DrainReport {
+        let started = Instant::now();
+        self.flags.draining.store(true, Ordering::Release);
+        let mut connections = 0;
+        {
+            let finish = async {
+                tokio::time::sleep(drain.delay).await;
+                connections = self.active_connections();
+                self.phase.send_replace(Phase::Finishing);
+                let until = Instant::now() + drain.timeout;
+                // A worker ends by itself once its last connection has.
+                let over = || self.workers.iter().all(JoinHandle::is_finished);
+                while !over() && Instant::now() < until {
+                    tokio::time::sleep(DRAIN_POLL).await;
+                }
+            };
+            tokio::select! {
+                () = finish => {}
+                () = hurry => {}
+            }
+        }
+        let cut = self.active_connections();
+        self.phase.send_replace(Phase::Ended);
+        let threads = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            // A worker that panicked has said so already.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        let _ = joined.await;
+        self.tasks.shutdown().await;
+        let log = Arc::clone(&self.log);
+        let _ = tokio::task::spawn_blocking(move || log.finish(LOG_LIMIT)).await;
+        DrainReport {
+            connections: connections.max(cut),
+            cut,
+            took: started.elapsed(),
+        }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Ended);
+    }
+}
+
+async fn stopped(signals: &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+    }
+}
+
+fn worker_count(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    if config.workers == 0 {
+        cores()
+    } else {
+        config.workers
+    }
+}
+
+fn build(
+    config: Config,
+    registry: &MetricsRegistry,
+    workers: usize,
+    now: SystemTime,
+) -> Result<Arc<Fittings>, AppError> {
+    let workshop = Workshop {
+        registry,
+        workers,
+        now,
+        binds: true,
+        before: None,
+    };
+    Fittings::build(Arc::new(config), workshop)
+        .map(Arc::new)
+        .map_err(AppError::Config)
+}
+
+fn start_board(fittings: Arc<Fittings>, clock: Clock) -> Board {
+    let table = Event::Table {
+        table: Arc::clone(&fittings.config.table),
+        unknown: fittings.config.viewer.unknown,
+    };
+    let (snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    Board::start(Live { snapshot, fittings }, clock)
+}
+
+fn start_resolver(board: &Board, clock: Clock) -> Resolver {
+    let (reader, writer) = (board.clone(), board.clone());
+    let names = move || {
+        let live = reader.live();
+        Names {
+            generation: live.snapshot.generation,
+            table: Arc::clone(&live.snapshot.table),
+            dns: live.fittings.config.dns.clone(),
+        }
+    };
+    Resolver::start(
+        board.revisions(),
+        names,
+        move |event| writer.tell(event),
+        clock,
+    )
+}
+
+fn reloader(
+    board: &Board,
+    clock: Clock,
+    registry: &Arc<MetricsRegistry>,
+    source: PathBuf,
+    workers: usize,
+) -> Arc<Reloader> {
+    let (reader, registry) = (board.clone(), Arc::clone(registry));
+    let again = move || {
+        let before = reader.live();
+        let workshop = Workshop {
+            registry: &registry,
+            workers,
+            now: clock.wall(),
+            binds: true,
+            before: Some(&before.fittings),
+        };
+        load::build(&source as &Path, workshop)
+            .map(Arc::new)
+            .map_err(|refusal| ReloadError {
+                problems: refusal.problems.render(false),
+                named: refusal.named,
+            })
+    };
+    Arc::new(Reloader::new(board.clone(), clock, again, Fittings::files))
+}
+
+/// After each reload the access log goes where the new configuration says.
+async fn follow_reloads(reloader: Arc<Reloader>, board: Board, log: Arc<AccessLog>) {
+    let mut ended = reloader.ended();
+    while ended.changed().await.is_ok() {
+        log.reconfigure(&board.live().fittings.config.access_log);
+    }
+}
+
+/// Tells the admin side every change of belief.
+async fn announce(board: Board, state: Arc<AdminState>) {
+    let mut transitions = board.transitions();
+    loop {
+        match transitions.recv().await {
+            Ok(timed) => state.announce(&timed.transition),
+            // It fell behind: what was missed is in the board's history.
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

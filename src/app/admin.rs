@@ -1,0 +1,230 @@
+//! What the admin side is told of the other parts.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::admin::view::ReloadView;
+use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
+use crate::app::{Parts, scrape};
+use crate::board::Live;
+use crate::clock::Clock;
+use crate::decide::RequestFacts;
+use crate::decide::explain::explain;
+use crate::fittings::tls::certificate_facts;
+use crate::model::country::Country;
+use crate::model::outcome::ProbeOutcome;
+use crate::model::viewer::{Viewer, ViewerSource};
+use crate::probe::{ProbeReport, Prober};
+use crate::reload::{Cause, Outcome, ReloadResult, Reloader};
+use crate::table::path::matched_path;
+
+/// The admin server's view of everything.
+pub(super) fn state(parts: Parts) -> AdminState {
+    let Parts {
+        clock,
+        board,
+        registry,
+        flags,
+        resolver,
+        prober,
+        reloader,
+        log,
+        counters,
+    } = parts;
+    let boards = [board.clone(), board.clone(), board.clone(), board.clone()];
+    let [snapshot, certs, config, explained] = boards;
+    let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
+    let probes = prober.clone();
+    let sources = AdminSources {
+        snapshot: Box::new(move || snapshot.live().snapshot.clone()),
+        last_reload: Box::new(move || last.last().map(|result| reload_view(&result))),
+        probes: Box::new(move || probe_views(&probes)),
+        certs: Box::new(move || certificate_views(&certs.live())),
+        config: Box::new(move || config_view(&config.live())),
+        explain: Box::new(move |query| explanation(&explained.live(), &query, clock)),
+        reload: Box::new(move || reload(Arc::clone(&again))),
+        metrics: Box::new(move |page| {
+            let sources = scrape::Sources {
+                live: &board.live(),
+                resolver: &resolver,
+                prober: &prober,
+            };
+            scrape::add(page, &sources, &reloader, &log, &counters);
+        }),
+    };
+    AdminState::new(clock, registry, flags, sources)
+}
+
+fn reload(reloader: Arc<Reloader>) -> ReloadFuture {
+    Box::pin(async move {
+        let result = reloader.reload(Cause::Operator).await;
+        let view = reload_report(&result);
+        if result.is_success() {
+            Ok(view)
+        } else {
+            Err(view)
+        }
+    })
+}
+
+fn reload_report(result: &ReloadResult) -> Value {
+    let mut report = json!({
+        "result": result.outcome.label(),
+        "generation": result.generation,
+        "content_hash": format!("{:016x}", result.content_hash),
+        "took_seconds": result.took.as_secs_f64(),
+        "message": message(result),
+    });
+    match &result.outcome {
+        Outcome::Installed {
+            changes,
+            needs_restart,
+        } => {
+            report["changes"] = json!(changes);
+            report["needs_restart"] = json!(needs_restart);
+        }
+        Outcome::Unchanged => {}
+        Outcome::Refused { problems } => {
+            report["problems"] = json!(problems);
+        }
+    }
+    report
+}
+
+fn reload_view(result: &ReloadResult) -> ReloadView {
+    ReloadView {
+        successful: result.is_success(),
+        at_unix_seconds: unix_seconds(result.at),
+        message: message(result),
+    }
+}
+
+fn message(result: &ReloadResult) -> String {
+    let milliseconds = result.took.as_millis();
+    match &result.outcome {
+        Outcome::Installed { changes, .. } => {
+            let generation = result.generation;
+            format!(
+                "generation {generation} in {milliseconds} ms: {}",
+                changes.join(", ")
+            )
+        }
+        Outcome::Unchanged => "unchanged".to_owned(),
+        Outcome::Refused { problems } => {
+            let summary = problems.lines().last().unwrap_or_default();
+            format!("refused, the running configuration is unchanged: {summary}")
+        }
+    }
+}
+
+fn probe_views(prober: &Prober) -> Value {
+    prober.reports().iter().map(probe_view).collect()
+}
+
+fn probe_view(report: &ProbeReport) -> Value {
+    let mut view = json!({
+        "region": report.region.as_ref(),
+        "address": report.address,
+        "passed": report.passed,
+        "failed": report.failed,
+        "at_unix_seconds": report.at.map(unix_seconds),
+    });
+    match &report.last {
+        None => {}
+        Some(ProbeOutcome::Failed(failure)) => {
+            view["result"] = json!(failure.label());
+            view["failure"] = json!(failure.to_string());
+        }
+        Some(ProbeOutcome::Passed { phases, warm }) => {
+            let seconds = |phase: Option<std::time::Duration>| phase.map(|took| took.as_secs_f64());
+            view["result"] = json!("passed");
+            view["warm"] = json!(warm);
+            view["connect_seconds"] = json!(seconds(phases.connect));
+            view["tls_seconds"] = json!(seconds(phases.tls));
+            view["first_byte_seconds"] = json!(seconds(phases.first_byte));
+        }
+    }
+    view
+}
+
+fn certificate_views(live: &Live) -> Value {
+    let listeners = live.fittings.config.listeners.iter();
+    let certificates = listeners.filter_map(|listener| {
+        let facts = certificate_facts(listener.tls.as_ref()?).unwrap_or_default();
+        Some(facts.into_iter().map(move |fact| {
+            json!({
+                "listener": listener.address,
+                "file": fact.path,
+                "names": fact.names,
+                "key": fact.key,
+                "not_before_unix_seconds": unix_seconds(fact.not_before),
+                "not_after_unix_seconds": unix_seconds(fact.not_after),
+            })
+        }))
+    });
+    certificates.flatten().collect()
+}
+
+/// The configuration in effect, defaults written out, secrets left out.
+fn config_view(live: &Live) -> Value {
+    let config = &live.fittings.config;
+    let files: Vec<_> = config.sources.iter().map(|source| &source.path).collect();
+    json!({
+        "generation": live.snapshot.generation,
+        "content_hash": format!("{:016x}", config.content_hash),
+        "files": files,
+        "effective": crate::config::effective(config),
+    })
+}
+
+fn explanation(live: &Live, query: &ExplainQuery, clock: Clock) -> Result<Value, String> {
+    let viewer = viewer(live, query)?;
+    let path = query.path.as_deref().unwrap_or("/");
+    if !path.starts_with('/') {
+        return Err(format!("path {path:?} does not begin with a slash"));
+    }
+    let path = path.split('?').next().unwrap_or("/");
+    let facts = RequestFacts {
+        host: query.host.as_deref(),
+        path: &matched_path(path),
+        viewer: &viewer,
+    };
+    let explanation = explain(&live.snapshot, &facts, clock.now());
+    let text = explanation.to_string();
+    let mut view = serde_json::to_value(explanation).map_err(|error| error.to_string())?;
+    view["text"] = json!(text);
+    Ok(view)
+}
+
+/// The viewer a query means: a country that is named comes before an address.
+fn viewer(live: &Live, query: &ExplainQuery) -> Result<Viewer, String> {
+    let address = match &query.ip {
+        None => IpAddr::from([0, 0, 0, 0]),
+        Some(ip) => ip.parse().map_err(|_| format!("{ip:?} is no address"))?,
+    };
+    let named = match &query.country {
+        None => None,
+        Some(code) => Some(
+            Country::parse(code.as_bytes())
+                .ok_or_else(|| format!("{code:?} is no country code"))?,
+        ),
+    };
+    let found = named
+        .map(|country| (country, ViewerSource::Header))
+        .or_else(|| live.fittings.geo.country(address));
+    Ok(Viewer {
+        address,
+        country: found.map(|(country, _)| country),
+        source: found.map_or(ViewerSource::Unknown, |(_, source)| source),
+        place: None,
+    })
+}
+
+fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
