@@ -21,7 +21,9 @@ pub mod reload;
 // The people who run it.
 pub mod admin;
 pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod descriptors;
 pub mod executor;
 pub mod telemetry;

@@ -1,0 +1,288 @@
+//! One HTTP request to a process of this machine: the admin endpoint, or a demo's control.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::cli::failure::Failure;
+
+/// No answer of these endpoints is longer; a longer one is not ours.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+/// An endpoint: `http://HOST:PORT`, and the token it wants.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    authority: String,
+    token: Option<String>,
+}
+
+impl Target {
+    /// The endpoint that listens at `address`; `None` if its port is left to the system. One that
+    /// listens everywhere is asked over loopback.
+    pub(crate) fn of_listener(mut address: SocketAddr) -> Option<Self> {
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        (address.port() != 0).then(|| Self {
+            authority: address.to_string(),
+            token: None,
+        })
+    }
+
+    /// The same endpoint, with a token to show.
+    pub(crate) fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority)
+    }
+}
+
+impl fmt::Debug for Target {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    /// Reads `http://HOST:PORT`; the scheme may be left out.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is not an address such as http://127.0.0.1:9901");
+        let text = text.trim_end_matches('/');
+        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let uri: Uri = format!("http://{rest}/").parse().map_err(|_| expected())?;
+        let authority = uri.authority().filter(|_| uri.path() == "/");
+        match authority.map(|authority| (authority.host(), authority.port_u16())) {
+            Some((host, Some(_))) if !host.is_empty() && !rest.contains('@') => Ok(Self {
+                authority: rest.to_owned(),
+                token: None,
+            }),
+            _ => Err(expected()),
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) is_json: bool,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as text; what is not UTF-8 is replaced.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON, or `None` if it is none.
+    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
+    /// What an error answer says: the problem's detail or title, else its text.
+    pub(crate) fn complaint(&self) -> String {
+        let json = self.json();
+        let field = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
+        field("detail")
+            .or_else(|| field("title"))
+            .unwrap_or_else(|| self.text().trim().to_owned())
+    }
+}
+
+/// Why there is no answer; each names the address that was tried.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// Nobody listens there, or nobody can be reached.
+    #[error("cannot connect to {target}: {source} (is the process running?)")]
+    Connect {
+        target: Target,
+        source: std::io::Error,
+    },
+    /// Too late.
+    #[error("{target} did not answer within {limit:?}")]
+    Late { target: Target, limit: Duration },
+    /// What came is no HTTP, broke off, or is too long.
+    #[error("{target} gave no usable answer: {reason}")]
+    Unusable { target: Target, reason: String },
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// A request's method, path with query, and the media type wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) accept: &'static str,
+    pub(crate) limit: Duration,
+}
+
+/// Asks once, over a connection of its own, and waits for the whole answer.
+///
+/// # Errors
+/// When no whole answer comes in time; an error status is an answer.
+pub(crate) fn ask(target: &Target, question: &Question<'_>) -> Result<Answer, AskError> {
+    let connect_error = |source| AskError::Connect {
+        target: target.clone(),
+        source,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(connect_error)?;
+    runtime.block_on(async {
+        let exchange = tokio::time::timeout(question.limit, exchange(target, question));
+        exchange.await.unwrap_or_else(|_| {
+            Err(AskError::Late {
+                target: target.clone(),
+                limit: question.limit,
+            })
+        })
+    })
+}
+
+async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, AskError> {
+    let unusable = |reason: String| AskError::Unusable {
+        target: target.clone(),
+        reason,
+    };
+    let stream = TcpStream::connect(&target.authority)
+        .await
+        .map_err(|source| AskError::Connect {
+            target: target.clone(),
+            source,
+        })?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unusable(error.to_string()))?;
+    tokio::spawn(connection);
+    let mut request = Request::builder()
+        .method(question.method.clone())
+        .uri(question.path)
+        .header(header::HOST, &target.authority)
+        .header(header::ACCEPT, question.accept)
+        .header(header::CONNECTION, "close");
+    if let Some(token) = &target.token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| unusable(error.to_string()))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| unusable(error.to_string()))?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    Ok(Answer {
+        status: head.status,
+        is_json: kind.is_some_and(names_json),
+        body: body
+            .map_err(|error| unusable(error.to_string()))?
+            .to_bytes(),
+    })
+}
+
+fn names_json(kind: &HeaderValue) -> bool {
+    kind.to_str().is_ok_and(|kind| kind.contains("json"))
+}
+
+/// Writes a value so that it may stand in a query.
+pub(crate) fn query_encoded(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_leave_out_its_scheme_but_not_its_port() {
+        let shown = |text: &str| text.parse::<Target>().map(|target| target.to_string());
+        let plain = Ok("http://127.0.0.1:9901".to_owned());
+        assert_eq!(shown("http://127.0.0.1:9901/"), plain);
+        assert_eq!(shown("127.0.0.1:9901"), plain);
+        assert_eq!(shown("[::1]:9901"), Ok("http://[::1]:9901".to_owned()));
+        for wrong in [
+            "",
+            "localhost",
+            "https://localhost:1",
+            "http://h:1/x",
+            "u@h:1",
+            "a b:1",
+        ] {
+            assert!(shown(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_listens_everywhere_is_asked_over_loopback() {
+        let shown = |address: &str| {
+            Target::of_listener(address.parse().unwrap()).map(|target| target.to_string())
+        };
+        let local = |text: &str| Some(text.to_owned());
+        assert_eq!(shown("0.0.0.0:99"), local("http://127.0.0.1:99"));
+        assert_eq!(shown("[::]:99"), local("http://[::1]:99"));
+        assert_eq!(shown("10.0.0.1:99"), local("http://10.0.0.1:99"));
+        assert_eq!(shown("127.0.0.1:0"), None);
+    }
+
+    #[test]
+    fn query_values_keep_only_what_may_stand_there() {
+        assert_eq!(
+            query_encoded("/v1/x?a=b&c d\u{e9}"),
+            "/v1/x%3Fa%3Db%26c%20d%C3%A9"
+        );
+    }
+
+    #[test]
+    fn an_error_answer_is_told_by_its_detail() {
+        let answer = |body: &'static str| Answer {
+            status: StatusCode::NOT_FOUND,
+            is_json: true,
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        let problem = r#"{"title":"t","detail":"no such region"}"#;
+        assert_eq!(answer(problem).complaint(), "no such region");
+        assert_eq!(answer("plain words\n").complaint(), "plain words");
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let target: Target = "127.0.0.1:9901".parse().unwrap();
+        let shown = format!("{:?}", target.with_token(Some("secret".to_owned())));
+        assert!(!shown.contains("secret"));
+    }
+}

@@ -1,0 +1,191 @@
+//! `meridian explain`: where a request would go, and why.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use crate::apply::{Event, apply};
+use crate::cli::ask::{Question, ask, query_encoded};
+use crate::cli::failure::Failure;
+use crate::cli::terminal::Terminal;
+use crate::cli::{Format, Globals, Output, config_file};
+use crate::config::Config;
+use crate::decide::RequestFacts;
+use crate::decide::explain::explain;
+use crate::decide::snapshot::Snapshot;
+use crate::geo::GeoTable;
+use crate::model::country::Country;
+use crate::model::id::RegionId;
+use crate::model::time::Timestamp;
+use crate::model::viewer::{Viewer, ViewerSource};
+use crate::table::path::matched_path;
+
+/// Asks the running proxy when an admin endpoint is named or with --live; else works from the
+/// file alone, where no health and no latency is known.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  meridian explain --country DE --path /v1/x\n  meridian explain --live --ip 203.0.113.7 --host api.example.com"
+)]
+pub(crate) struct Explain {
+    /// The viewer's country, such as DE
+    #[arg(long, value_name = "CODE", value_parser = country)]
+    country: Option<Country>,
+    /// The request's path
+    #[arg(long, default_value = "/", value_parser = path)]
+    path: String,
+    /// The request's method
+    #[arg(long, default_value = "GET")]
+    method: Method,
+    /// The request's host
+    #[arg(long)]
+    host: Option<String>,
+    /// The viewer's address, looked up when no country is given
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// Ask the running proxy
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Explain {
+    pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        if self.live || globals.admin.is_some() {
+            self.ask_proxy(globals, terminal)
+        } else {
+            self.offline(globals, terminal)
+        }
+    }
+
+    fn ask_proxy(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        let target = globals.target();
+        let question = Question {
+            method: Method::GET,
+            path: &format!("/api/v1/explain?{}", self.query()),
+            accept: match self.output.format {
+                Format::Table => "text/plain",
+                Format::Json => "application/json",
+            },
+            limit: Duration::from_secs(5),
+        };
+        let answer = ask(&target, &question)?;
+        if !answer.status.is_success() {
+            let complaint = answer.complaint();
+            return Err(Failure::Failed(format!("{target} refused: {complaint}")));
+        }
+        let value = answer.json().filter(|_| answer.is_json);
+        let text = value
+            .as_ref()
+            .and_then(|value| value.get("text"))
+            .and_then(Value::as_str);
+        match (&value, text, self.output.format) {
+            (_, Some(text), Format::Table) => terminal.data(text),
+            (Some(value), _, _) => terminal.json(value),
+            (None, ..) => terminal.data(&answer.text()),
+        }
+    }
+
+    fn query(&self) -> String {
+        let mut parts = vec![
+            format!("path={}", query_encoded(&self.path)),
+            format!("method={}", query_encoded(self.method.as_str())),
+        ];
+        if let Some(country) = self.country {
+            parts.push(format!("country={country}"));
+        }
+        if let Some(host) = &self.host {
+            parts.push(format!("host={}", query_encoded(host)));
+        }
+        if let Some(ip) = self.ip {
+            parts.push(format!("ip={}", query_encoded(&ip.to_string())));
+        }
+        parts.join("&")
+    }
+
+    fn offline(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        let path = config_file::locate(globals)?;
+        let config = config_file::load(&path, terminal)?;
+        terminal.say(&format!(
+            "from {} alone: no region was probed, so any may serve and no latency is known; \
+             --live asks the running proxy",
+            path.display()
+        ));
+        let viewer = self.viewer(&config)?;
+        let path = self.path.split('?').next().unwrap_or("/");
+        let facts = RequestFacts {
+            host: self.host.as_deref(),
+            path: &matched_path(path),
+            viewer: &viewer,
+        };
+        let mut explanation = explain(&all_well(&config), &facts, Timestamp::ZERO);
+        explanation.method = Some(self.method.to_string());
+        match self.output.format {
+            Format::Table => terminal.data(&explanation.to_string()),
+            Format::Json => {
+                let value = serde_json::to_value(&explanation);
+                terminal.json(&value.map_err(|error| Failure::Failed(error.to_string()))?)
+            }
+        }
+    }
+
+    /// Who would ask. A named country counts as if a trusted peer had said it.
+    fn viewer(&self, config: &Config) -> Result<Viewer, Failure> {
+        let (country, source) = match (self.country, self.ip) {
+            (Some(country), _) => (Some(country), ViewerSource::Header),
+            (None, Some(address)) => {
+                let tables = GeoTable::load(config.viewer.geoip.as_deref());
+                let tables = tables.map_err(|error| Failure::Failed(error.to_string()))?;
+                match tables.country(address) {
+                    Some((country, source)) => (Some(country), source),
+                    None => (None, ViewerSource::Unknown),
+                }
+            }
+            (None, None) => (None, ViewerSource::Unknown),
+        };
+        Ok(Viewer {
+            address: self.ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            country,
+            source,
+            place: None,
+        })
+    }
+}
+
+/// What is believed before anything is measured: every origin has an address and may serve.
+fn all_well(config: &Config) -> Snapshot {
+    let table = Event::Table {
+        table: Arc::clone(&config.table),
+        unknown: config.viewer.unknown,
+    };
+    let (mut snapshot, _) = apply(&Snapshot::default(), table, Timestamp::ZERO);
+    for (index, region) in config.table.regions.iter().enumerate() {
+        for (origin, written) in (0..).zip(&region.origins) {
+            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), written.port);
+            let resolved = Event::Resolved {
+                generation: snapshot.generation,
+                region: RegionId::at(index),
+                origin,
+                addresses: vec![address],
+            };
+            snapshot = apply(&snapshot, resolved, Timestamp::ZERO).0;
+        }
+    }
+    snapshot
+}
+
+fn country(text: &str) -> Result<Country, String> {
+    Country::parse(text.as_bytes()).ok_or_else(|| "this is no country's two-letter code".to_owned())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("a path begins with /".to_owned())
+    }
+}
