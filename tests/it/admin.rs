@@ -1,0 +1,329 @@
+//! The admin server over real sockets.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use meridian::admin::health::Flags;
+use meridian::admin::view::{RouteView, StatusView};
+use meridian::admin::{AdminError, AdminServer, AdminSources, AdminState, ExplainQuery};
+use meridian::clock::Clock;
+use meridian::config::{AdminConfig, Secret};
+use meridian::decide::snapshot::{RegionState, Snapshot};
+use meridian::model::id::RegionSet;
+use meridian::telemetry::metrics::{self, MetricsRegistry};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::metrics::table;
+use crate::support::client::{Reply, request, send};
+
+/// A running admin server, and what a test turns.
+struct Admin {
+    address: SocketAddr,
+    flags: Arc<Flags>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    reload_works: Arc<AtomicBool>,
+    reloads: Arc<AtomicUsize>,
+    asked: Arc<Mutex<ExplainQuery>>,
+    state: Arc<AdminState>,
+    _serving: tokio::task::JoinHandle<()>,
+}
+
+/// Two regions, both of which can serve.
+fn snapshot() -> Snapshot {
+    Snapshot {
+        revision: 7,
+        generation: 3,
+        table: Arc::new(table(&["api"], &["eu-west-1", "us-east-1"])),
+        regions: vec![RegionState::default(); 2],
+        serving: RegionSet::first(2),
+        ..Snapshot::default()
+    }
+}
+
+async fn start(token: Option<&str>) -> Admin {
+    // A token is asked for where others than this machine could connect.
+    let address = if token.is_some() {
+        "0.0.0.0:0"
+    } else {
+        "127.0.0.1:0"
+    };
+    let config = AdminConfig {
+        address: Some(address.parse().unwrap()),
+        token: token.map(|token| Secret(token.to_owned())),
+    };
+    let server = AdminServer::bind(&config).await.unwrap().unwrap();
+    let port = server.address().port();
+    let flags = Arc::new(Flags::default());
+    flags.listening.store(true, Ordering::Release);
+    let shared = Arc::new(Mutex::new(snapshot()));
+    let (reload_works, reloads) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let asked = Arc::new(Mutex::new(ExplainQuery::default()));
+    let sources = AdminSources {
+        snapshot: Box::new({
+            let shared = Arc::clone(&shared);
+            move || shared.lock().unwrap().clone()
+        }),
+        last_reload: Box::new(|| None),
+        probes: Box::new(|| json!([])),
+        certs: Box::new(|| json!([])),
+        config: Box::new(|| json!({"workers": 2})),
+        explain: Box::new({
+            let asked = Arc::clone(&asked);
+            move |query| {
+                *asked.lock().unwrap() = query.clone();
+                query
+                    .path
+                    .map(|path| json!({"path": path}))
+                    .ok_or_else(|| "no path".to_owned())
+            }
+        }),
+        reload: Box::new({
+            let (works, reloads) = (Arc::clone(&reload_works), Arc::clone(&reloads));
+            move || {
+                reloads.fetch_add(1, Ordering::SeqCst);
+                let result = if works.load(Ordering::SeqCst) {
+                    Ok(json!({"generation": 4}))
+                } else {
+                    Err(json!(["meridian.toml:1:1: unknown key"]))
+                };
+                Box::pin(std::future::ready(result))
+            }
+        }),
+        metrics: Box::new(|page| page.number(&metrics::LOG_DROPS, &[], 5.0)),
+    };
+    let registry = Arc::new(MetricsRegistry::default());
+    let state = AdminState::new(Clock::start(), registry, Arc::clone(&flags), sources);
+    let state = Arc::new(state);
+    let for_server = Arc::clone(&state);
+    let serving = tokio::spawn(async move {
+        server.serve(for_server).await;
+    });
+    Admin {
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        flags,
+        snapshot: shared,
+        reload_works,
+        reloads,
+        asked,
+        state,
+        _serving: serving,
+    }
+}
+
+impl Admin {
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, None).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, token: Option<&str>) -> Reply {
+        let mut request = request(method, path, &[], "");
+        let headers = request.headers_mut();
+        headers.insert("host", self.address.to_string().parse().unwrap());
+        if let Some(token) = token {
+            headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        send(self.address, request).await.unwrap()
+    }
+
+    /// Sends `head` as it is, with an end and `Connection: close`, and reads all there is.
+    async fn raw(&self, head: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+fn text(answer: &Reply) -> &str {
+    std::str::from_utf8(&answer.body).unwrap()
+}
+
+fn value(answer: &Reply) -> Value {
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_page_that_rebinds_its_name_gets_nothing() {
+    let admin = start(None).await;
+    let answer = admin
+        .raw("GET /api/v1/config HTTP/1.1\r\nHost: evil.example")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    assert!(answer.contains("application/problem+json"));
+    assert!(!answer.contains("workers"));
+    let answer = admin
+        .raw("GET /api/v1/config HTTP/1.1\r\nHost: localhost:1")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_change_is_taken_by_post_only_and_not_from_another_site() {
+    let admin = start(None).await;
+    let answer = admin
+        .raw("GET /api/v1/config:reload HTTP/1.1\r\nHost: localhost")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("\r\nallow: post\r\n"),
+        "{answer}"
+    );
+    let post = "POST /api/v1/config:reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0";
+    let answer = admin
+        .raw(&format!("{post}\r\nOrigin: https://evil.example"))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert_eq!(admin.reloads.load(Ordering::SeqCst), 0);
+    let answer = admin.raw(post).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(admin.reloads.load(Ordering::SeqCst), 1);
+    let answer = admin
+        .raw("POST /api/v1/status HTTP/1.1\r\nHost: localhost")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refused_reload_and_an_unknown_path_are_problems() {
+    let admin = start(None).await;
+    admin.reload_works.store(false, Ordering::SeqCst);
+    let answer = admin.ask("POST", "/api/v1/config:reload", None).await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(
+        value(&answer)["errors"][0],
+        "meridian.toml:1:1: unknown key"
+    );
+    let answer = admin.get("/api/v1/nothing").await;
+    assert_eq!(
+        (answer.status, value(&answer)["status"].clone()),
+        (404, json!(404))
+    );
+}
+
+#[tokio::test]
+async fn ready_ends_when_the_drain_begins_or_a_route_has_no_region() {
+    let admin = start(None).await;
+    assert_eq!(text(&admin.get("/readyz").await), "ok\n");
+    let verbose = admin.get("/readyz?verbose").await;
+    assert!(text(&verbose).contains("[+] route api has a serving region\n"));
+
+    admin.snapshot.lock().unwrap().serving = RegionSet::EMPTY;
+    let answer = admin.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(text(&answer).contains("[-] route api has a serving region\n"));
+    admin.snapshot.lock().unwrap().serving = RegionSet::first(1);
+    assert_eq!(admin.get("/readyz").await.status, 200);
+
+    admin.flags.draining.store(true, Ordering::Release);
+    let answer = admin.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(text(&answer).contains("[-] not draining\n"));
+    assert_eq!(
+        admin.get("/livez").await.status,
+        200,
+        "leaving is not dying"
+    );
+    assert_eq!(
+        admin.get("/startupz").await.status,
+        503,
+        "nothing was probed yet"
+    );
+}
+
+#[tokio::test]
+async fn the_views_are_what_the_command_line_reads() {
+    let admin = start(None).await;
+    let answer = admin.get("/api/v1/status").await;
+    let status: StatusView = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(
+        (status.generation, status.revision, status.routes),
+        (3, 7, 1)
+    );
+    assert!(status.ready && status.regions.iter().all(|region| region.serving));
+    assert_eq!(status.regions[0].name, "eu-west-1");
+    let answer = admin.get("/api/v1/routes").await;
+    let routes: Vec<RouteView> = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(routes[0].regions, ["eu-west-1", "us-east-1"]);
+    let answer = admin.get("/api/v1/explain?country=DE&path=%2Fv1").await;
+    assert_eq!(value(&answer), json!({"path": "/v1"}));
+    assert_eq!(admin.asked.lock().unwrap().country.as_deref(), Some("DE"));
+    assert_eq!(admin.get("/api/v1/explain").await.status, 400);
+    let page = admin.get("/metrics").await;
+    assert!(text(&page).contains("meridian_region_up{region=\"us-east-1\"} 1\n"));
+    assert!(text(&page).contains("meridian_log_records_dropped_total 5\n"));
+}
+
+#[tokio::test]
+async fn an_event_reaches_a_reader() {
+    let admin = start(None).await;
+    let mut stream = TcpStream::connect(admin.address).await.unwrap();
+    stream
+        .write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut seen = read_until(&mut stream, ": connected").await;
+    assert!(seen.contains("text/event-stream"), "{seen}");
+    let transition = meridian::apply::Transition::Operator {
+        region: "eu-west-1".into(),
+        state: meridian::decide::snapshot::AdminState::Drained,
+        cause: "drill".to_owned(),
+    };
+    admin.state.announce(&transition);
+    seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
+    assert!(seen.contains("event: operator\ndata: {"), "{seen}");
+    assert!(seen.contains("\"to\":\"drained\""), "{seen}");
+}
+
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut seen = String::new();
+    let mut chunk = [0; 1024];
+    while !seen.contains(end) {
+        let read = stream.read(&mut chunk).await.unwrap();
+        assert!(read > 0, "closed after {seen}");
+        seen.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
+    }
+    seen
+}
+
+#[tokio::test]
+async fn an_address_open_to_the_network_needs_the_token() {
+    let config = AdminConfig {
+        address: Some("0.0.0.0:0".parse().unwrap()),
+        token: None,
+    };
+    let refused = AdminServer::bind(&config).await;
+    assert!(matches!(refused, Err(AdminError::TokenMissing { .. })));
+
+    let admin = start(Some("secret")).await;
+    assert_eq!(admin.get("/api/v1/config").await.status, 401);
+    assert_eq!(admin.get("/readyz?verbose").await.status, 401);
+    assert_eq!(
+        admin.get("/readyz").await.status,
+        200,
+        "load balancers cannot send one"
+    );
+    let wrong = admin.ask("GET", "/metrics", Some("secrets")).await;
+    assert_eq!(wrong.status, 401);
+    let right = admin.ask("GET", "/metrics", Some("secret")).await;
+    assert_eq!(right.status, 200);
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_refused() {
+    let admin = start(None).await;
+    let long = "x".repeat(32 << 10);
+    let answer = admin
+        .raw(&format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {long}"
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}

@@ -1,0 +1,209 @@
+//! Names become addresses, and stay addresses whatever the name server says next.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meridian::apply::Event;
+use meridian::clock::Clock;
+use meridian::config::DnsConfig;
+use meridian::table::RoutingTable;
+use meridian::table::origin::{OriginHost, ProbeSpec};
+use meridian::upstream::resolve::{DnsResult, Names, Resolver};
+use tokio::sync::{mpsc, watch};
+
+use crate::support::dns::{DnsServer, Say};
+use crate::support::fittings::{region, table, until};
+
+const NAME: &str = "api.origin.example";
+
+fn named(name: &str) -> Arc<RoutingTable> {
+    let host = OriginHost::Name(name.into());
+    table(vec![region("eu", host, 8443, ProbeSpec::default())])
+}
+
+/// A resolver under test, and what it tells.
+struct Bench {
+    resolver: Resolver,
+    changes: watch::Receiver<u64>,
+    told: mpsc::UnboundedReceiver<Event>,
+    names: Arc<Mutex<Names>>,
+    revisions: watch::Sender<u64>,
+}
+
+impl Bench {
+    /// Asks `server` anew every 10 ms.
+    fn start(table: Arc<RoutingTable>, server: &DnsServer) -> Self {
+        let dns = DnsConfig {
+            servers: vec![server.address],
+            min_ttl: Duration::from_millis(10),
+            max_ttl: Duration::from_millis(10),
+            ..DnsConfig::default()
+        };
+        Self::with(table, dns)
+    }
+
+    fn with(table: Arc<RoutingTable>, dns: DnsConfig) -> Self {
+        let names = Arc::new(Mutex::new(Names {
+            generation: 1,
+            table,
+            dns,
+        }));
+        let (revisions, seen) = watch::channel(1);
+        let (tell, told) = mpsc::unbounded_channel();
+        let current = Arc::clone(&names);
+        let resolver = Resolver::start(
+            seen,
+            move || current.lock().unwrap().clone(),
+            move |event| tell.send(event).is_ok(),
+            Clock::start(),
+        );
+        let changes = resolver.changes();
+        Self {
+            resolver,
+            changes,
+            told,
+            names,
+            revisions,
+        }
+    }
+
+    async fn next(&mut self) -> (u64, Vec<SocketAddr>) {
+        let event = tokio::time::timeout(Duration::from_secs(10), self.told.recv());
+        match event.await.unwrap().unwrap() {
+            Event::Resolved {
+                generation,
+                addresses,
+                ..
+            } => (generation, addresses),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn until_last(&mut self, result: DnsResult) {
+        let resolver = self.resolver.clone();
+        let last = || resolver.statuses().first().and_then(|status| status.last);
+        until(&mut self.changes, || last() == Some(result)).await;
+    }
+}
+
+fn at(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+fn dialled(last: u8) -> SocketAddr {
+    SocketAddr::from((at(last), 8443))
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_name_are_told_in_order_with_the_port() {
+    let server = DnsServer::start(Say::Addresses(vec![at(2), at(1)], 30)).await;
+    let mut bench = Bench::start(named(NAME), &server);
+    assert_eq!(bench.next().await, (1, vec![dialled(1), dialled(2)]));
+    server.say(Say::Addresses(vec![at(3)], 30));
+    while bench.next().await.1 != [dialled(3)] {}
+}
+
+#[tokio::test]
+async fn empty_answers_and_errors_keep_the_last_good_answer() {
+    let server = DnsServer::start(Say::Addresses(vec![at(1)], 30)).await;
+    let mut bench = Bench::start(named(NAME), &server);
+    bench.next().await;
+    for (say, result) in [
+        (Say::Empty, DnsResult::Empty),
+        (Say::NxDomain, DnsResult::NxDomain),
+        (Say::ServFail, DnsResult::ServFail),
+    ] {
+        server.say(say);
+        bench.until_last(result).await;
+        let status = &bench.resolver.statuses()[0];
+        assert_eq!(status.addresses, [IpAddr::from(at(1))]);
+        assert!(status.error.is_some() && !status.expired);
+        assert!(bench.resolver.count(result) > 0);
+    }
+    while let Ok(event) = bench.told.try_recv() {
+        assert!(matches!(&event, Event::Resolved { addresses, .. } if *addresses == [dialled(1)]));
+    }
+    server.say(Say::Addresses(vec![at(9)], 30));
+    bench.until_last(DnsResult::Ok).await;
+    assert_eq!(
+        bench.resolver.statuses()[0].addresses,
+        [IpAddr::from(at(9))]
+    );
+}
+
+#[tokio::test]
+async fn a_silent_server_is_a_timeout_and_is_asked_again() {
+    let server = DnsServer::start(Say::Silence).await;
+    let mut bench = Bench::start(named(NAME), &server);
+    bench.until_last(DnsResult::Timeout).await;
+    server.say(Say::Addresses(vec![at(1)], 30));
+    assert_eq!(bench.next().await.1, [dialled(1)]);
+}
+
+#[tokio::test]
+async fn an_origin_that_does_not_resolve_at_start_is_told_once_it_does() {
+    let server = DnsServer::start(Say::NxDomain).await;
+    let mut bench = Bench::start(named(NAME), &server);
+    bench.until_last(DnsResult::NxDomain).await;
+    assert!(bench.told.try_recv().is_err());
+    server.say(Say::Addresses(vec![at(1)], 30));
+    assert_eq!(bench.next().await.1, [dialled(1)]);
+}
+
+#[tokio::test]
+async fn a_ttl_is_kept_within_its_bounds() {
+    for (ttl, kept) in [(0, 5), (30, 30), (86_400, 60)] {
+        let server = DnsServer::start(Say::Addresses(vec![at(1)], ttl)).await;
+        let dns = DnsConfig {
+            servers: vec![server.address],
+            ..DnsConfig::default()
+        };
+        let mut bench = Bench::with(named(NAME), dns);
+        bench.until_last(DnsResult::Ok).await;
+        let status = &bench.resolver.statuses()[0];
+        assert_eq!(status.ttl, Some(Duration::from_secs(kept)));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_older_than_it_may_be_kept_is_marked() {
+    let server = DnsServer::start(Say::Addresses(vec![at(1)], 30)).await;
+    let dns = DnsConfig {
+        servers: vec![server.address],
+        min_ttl: Duration::from_millis(10),
+        max_ttl: Duration::from_millis(10),
+        keep_last_good: Duration::from_millis(30),
+    };
+    let mut bench = Bench::with(named(NAME), dns);
+    bench.next().await;
+    server.say(Say::Empty);
+    let resolver = bench.resolver.clone();
+    until(&mut bench.changes, || resolver.statuses()[0].expired).await;
+}
+
+#[tokio::test]
+async fn a_written_address_and_a_name_of_the_hosts_file_need_no_server() {
+    let server = DnsServer::start(Say::ServFail).await;
+    let host = OriginHost::Address(at(7).into());
+    let table_of_address = table(vec![region("eu", host, 8443, ProbeSpec::default())]);
+    let mut bench = Bench::start(table_of_address, &server);
+    assert_eq!(bench.next().await, (1, vec![dialled(7)]));
+    assert!(bench.resolver.statuses().is_empty());
+
+    let mut bench = Bench::start(named("localhost"), &server);
+    let (_, addresses) = bench.next().await;
+    assert!(addresses.contains(&SocketAddr::from(([127, 0, 0, 1], 8443))));
+}
+
+#[tokio::test]
+async fn a_reload_hands_the_known_addresses_to_the_new_table_at_once() {
+    let server = DnsServer::start(Say::Addresses(vec![at(1)], 30)).await;
+    let mut bench = Bench::start(named(NAME), &server);
+    bench.next().await;
+    server.say(Say::NxDomain);
+    bench.until_last(DnsResult::NxDomain).await;
+    bench.names.lock().unwrap().generation = 2;
+    bench.revisions.send(2).unwrap();
+    while bench.next().await != (2, vec![dialled(1)]) {}
+}

@@ -1,0 +1,40 @@
+//! All tests that need more than one module, in one binary: one link of the TLS stack for all.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "functions that tests share are no tests to the lint, but fail like them"
+)]
+
+// The core alone, no sockets.
+mod config;
+mod decide_properties;
+mod docs;
+mod geo;
+mod golden;
+mod house;
+mod retry_table;
+mod simulation;
+mod viewer;
+
+// One part over real sockets.
+mod admin;
+mod dns;
+mod lies;
+mod metrics;
+mod probes;
+mod reload;
+mod tls;
+
+// The whole program.
+mod cli;
+mod drain;
+mod edge;
+mod failover;
+mod framing;
+mod reload_live;
+mod request;
+mod upstream_tls;
+
+#[path = "support/mmdb.rs"]
+mod mmdb;
+mod support;

@@ -1,0 +1,103 @@
+//! Small configurations, built without a file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian::board::{Board, Live};
+use meridian::clock::Clock;
+use meridian::config::{
+    AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, Limits, ViewerConfig,
+};
+use meridian::decide::snapshot::Snapshot;
+use meridian::fittings::{Fittings, Workshop};
+use meridian::model::viewer::UnknownViewer;
+use meridian::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
+use meridian::table::{RoutingTable, Written};
+use meridian::telemetry::metrics::MetricsRegistry;
+use tokio::sync::watch;
+
+/// A region with one plain origin at `host` and `port`.
+pub(crate) fn region(name: &str, host: OriginHost, port: u16, probe: ProbeSpec) -> Region {
+    Region {
+        name: name.into(),
+        origins: vec![Origin {
+            tls: false,
+            host,
+            port,
+        }],
+        upstream: UpstreamSpec::default(),
+        place: None,
+        probe,
+        written: Written::default(),
+    }
+}
+
+/// A table of `regions`, sorted by name, without routes.
+pub(crate) fn table(regions: Vec<Region>) -> Arc<RoutingTable> {
+    Arc::new(RoutingTable::new(Vec::new(), regions, Vec::new()))
+}
+
+/// Fittings for plain origins, without sockets.
+pub(crate) fn fittings(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Fittings> {
+    let config = Config {
+        name: "meridian".to_owned(),
+        workers: 0,
+        listeners: Vec::new(),
+        admin: AdminConfig {
+            address: None,
+            token: None,
+        },
+        viewer: ViewerConfig {
+            country_headers: Vec::new(),
+            geoip: None,
+            unknown: UnknownViewer::Any,
+        },
+        table,
+        limits: Limits::default(),
+        dns: DnsConfig::default(),
+        drain: DrainConfig::default(),
+        access_log: AccessLogConfig::default(),
+        failback: Default::default(),
+        route_failback: Default::default(),
+        state: Default::default(),
+        sources: Vec::new(),
+        named_files: Default::default(),
+        warnings: Vec::new(),
+        content_hash,
+    };
+    let workshop = Workshop {
+        registry: &MetricsRegistry::default(),
+        workers: 1,
+        now: std::time::SystemTime::UNIX_EPOCH,
+        binds: false,
+        before: None,
+    };
+    Arc::new(Fittings::build(Arc::new(config), workshop).unwrap())
+}
+
+/// A board that has `fittings` installed.
+pub(crate) async fn board(fittings: Arc<Fittings>, clock: Clock) -> Board {
+    let live = Live {
+        snapshot: Snapshot::default(),
+        fittings: Arc::clone(&fittings),
+    };
+    let board = Board::start(live, clock);
+    board.install(fittings).await;
+    board
+}
+
+/// Waits until `holds`, looking whenever `changes` does; fails after ten seconds.
+pub(crate) async fn until(changes: &mut watch::Receiver<u64>, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        loop {
+            changes.borrow_and_update();
+            if holds() {
+                return;
+            }
+            changes.changed().await.expect("its sender lives");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting)
+        .await
+        .expect("it holds within ten seconds");
+}
