@@ -1,0 +1,87 @@
+//! What the command line asks for.
+
+use std::time::Duration;
+
+use crate::cell::Timing;
+use crate::fault::{FAULTS, Fault};
+use crate::proxy::{PROXIES, Proxy};
+
+/// What is printed for `--help`.
+pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
+  --faults A,B      only these rows
+  --proxies A,B     only these columns
+  --seconds N       how long a fault lasts (8)
+  --quick           shorter: 1 s before, 3 s of fault, 3 s after
+  --one-by-one      one proxy at a time; else all of a row at once, each with its own regions
+  --check           exit 1 when Meridian misses the bar
+  --keep            keep each proxy's configuration and logs, and say where
+  -v                every number
+";
+
+/// What to run and how to show it.
+pub(crate) struct Options {
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) proxies: Vec<Proxy>,
+    pub(crate) timing: Timing,
+    pub(crate) is_one_by_one: bool,
+    pub(crate) is_checked: bool,
+    pub(crate) is_kept: bool,
+    pub(crate) is_verbose: bool,
+    /// Set by `cargo bench`; `cargo test` leaves it out and wants a quick look only.
+    pub(crate) is_bench: bool,
+}
+
+impl Options {
+    /// Reads the words after the program's name; the error says what is wrong with them.
+    pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            faults: FAULTS.to_vec(),
+            proxies: PROXIES.to_vec(),
+            timing: timing(3, 8, 8),
+            is_one_by_one: false,
+            is_checked: false,
+            is_kept: false,
+            is_verbose: false,
+            is_bench: false,
+        };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--faults" => options.faults = each(&value()?, Fault::named)?,
+                "--proxies" => options.proxies = each(&value()?, proxy)?,
+                "--seconds" => {
+                    let seconds = value()?.parse().ok().filter(|n| (1..=600).contains(n));
+                    options.timing.fault =
+                        Duration::from_secs(seconds.ok_or("--seconds takes 1 to 600")?);
+                }
+                "--quick" => options.timing = timing(1, 3, 3),
+                "--one-by-one" => options.is_one_by_one = true,
+                "--keep" => options.is_kept = true,
+                "--check" => options.is_checked = true,
+                "-v" | "--verbose" => options.is_verbose = true,
+                "--bench" => options.is_bench = true,
+                "--help" | "-h" => return Err(String::new()),
+                _ => return Err(format!("unknown option {word}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn timing(before: u64, fault: u64, after: u64) -> Timing {
+    Timing {
+        before: Duration::from_secs(before),
+        fault: Duration::from_secs(fault),
+        after: Duration::from_secs(after),
+    }
+}
+
+fn proxy(name: &str) -> Option<Proxy> {
+    PROXIES.into_iter().find(|proxy| proxy.name() == name)
+}
+
+fn each<T>(names: &str, named: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
+    let each = names.split(',').map(str::trim);
+    each.map(|name| named(name).ok_or_else(|| format!("nothing is called `{name}`")))
+        .collect()
+}
