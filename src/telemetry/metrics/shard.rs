@@ -67,12 +67,13 @@ impl CodeClass {
 }
 
 /// The labels of [`Rule`], in the order of its cells.
-pub(crate) const RULES: [&str; 6] = [
+pub(crate) const RULES: [&str; 7] = [
     "preference",
     "latency",
     "failover",
     "geo",
     "weighted",
+    "trial",
     "fail_open",
 ];
 
@@ -83,7 +84,8 @@ fn rule_index(rule: Rule) -> usize {
         Rule::Failover => 2,
         Rule::Geo => 3,
         Rule::Weighted => 4,
-        Rule::FailOpen => 5,
+        Rule::Trial => 5,
+        Rule::FailOpen => 6,
     }
 }
 
@@ -309,6 +311,7 @@ mod tests {
             Rule::Failover,
             Rule::Geo,
             Rule::Weighted,
+            Rule::Trial,
             Rule::FailOpen,
         ] {
             assert_eq!(RULES[rule_index(rule)], rule.label());
