@@ -3,18 +3,14 @@
 mod addresses;
 mod evidence;
 mod reload;
-mod returning;
 mod summary;
-mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::decide::snapshot::{AdminState, Snapshot};
-use crate::health::failback::Stage;
 use crate::health::state::Health;
-use crate::model::id::{EndpointId, RegionId, RouteId};
+use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;
 use crate::model::viewer::UnknownViewer;
@@ -60,21 +56,6 @@ pub enum Event {
         /// How many in a row.
         in_a_row: u32,
     },
-    /// A worker saw several answers in a row come later from an endpoint than they usually do,
-    /// or later than a sibling region's.
-    TrafficLate {
-        /// Which; ignored when it is no longer known.
-        endpoint: EndpointId,
-        /// How many in a row.
-        in_a_row: u32,
-    },
-    /// What one worker saw in about a second, by route and region.
-    TrafficWindow {
-        /// The table's generation that routes and regions are numbered by; others are ignored.
-        generation: u64,
-        /// At most one for each route and region that had requests.
-        counts: Vec<WindowCount>,
-    },
     /// The operator spoke.
     Operator {
         /// About which region.
@@ -82,30 +63,9 @@ pub enum Event {
         /// What.
         state: AdminState,
     },
-    /// The operator agrees that traffic returns to a region that waits for it, or wants the rest
-    /// of its hold to be left out.
-    Confirm {
-        /// Which region.
-        region: RegionId,
-    },
     /// Time passed: latencies grow old and holds end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
     Tick,
-}
-
-/// Requests of one route in one region, as one worker saw them for about a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowCount {
-    /// The route.
-    pub route: RouteId,
-    /// The region.
-    pub region: RegionId,
-    /// Attempts that ended, well or not.
-    pub requests: u32,
-    /// Those of them that failed as a gateway fails.
-    pub failures: u32,
-    /// The median of first bytes, if any came.
-    pub first_byte: Option<Duration>,
 }
 
 /// A change worth a log line and a count. Every cause is a sentence for people.
@@ -141,15 +101,6 @@ pub enum Transition {
         region: Arc<str>,
         /// The one before it.
         before: Arc<str>,
-        /// Why, for people.
-        cause: String,
-    },
-    /// A region went a step on its way back, or fell off it.
-    Failback {
-        /// Its name.
-        region: Arc<str>,
-        /// Where it is now.
-        stage: Stage,
         /// Why, for people.
         cause: String,
     },
@@ -206,17 +157,9 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             kind,
             in_a_row,
         } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut transitions),
-        Event::TrafficLate { endpoint, in_a_row } => {
-            traffic::late(&mut new, endpoint, in_a_row, now, &mut transitions)
-        }
-        Event::TrafficWindow { generation, counts } if generation == old.generation => {
-            traffic::window(&mut new, &counts, now, &mut transitions)
-        }
-        Event::TrafficWindow { .. } => None,
         Event::Operator { region, state } => {
             evidence::operator(&mut new, region, state, &mut transitions)
         }
-        Event::Confirm { region } => returning::confirm(&mut new, region, now),
         Event::Tick => None,
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);

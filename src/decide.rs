@@ -11,7 +11,6 @@ pub mod explain;
 mod score;
 pub mod snapshot;
 
-use crate::decide::candidates::Order;
 use crate::decide::snapshot::Snapshot;
 use crate::model::country::Country;
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet, RouteId};
@@ -60,18 +59,11 @@ pub fn decide_with(
     collector.left_out(permitted.without(snapshot.serving), |region| {
         candidates::why_out(snapshot, region)
     });
-    let (away, trial) = candidates::on_their_way_back(snapshot, id, permitted, facts);
-    collector.left_out(away, |region| {
-        candidates::why_away(snapshot, table.lane(id), region)
-    });
     let allowed = permitted.without(snapshot.drained);
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
-    let (ranked, rule) = {
-        let order = Order::of(snapshot, allowed, away);
-        candidates::rank(order, route, facts.viewer, country, trial)
-    };
+    let (ranked, rule) = candidates::rank(snapshot, route, facts.viewer, country, allowed);
     Ok(Decision {
         route: id,
         permitted,
@@ -126,9 +118,6 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// Who asks.
     pub viewer: &'a Viewer,
-    /// A random number, if the request is safe (RFC 9110, 9.2.1): it may try a region that has to
-    /// prove itself. `None` if it must not.
-    pub ticket: Option<u32>,
 }
 
 /// Where one request may go, best first.
@@ -217,8 +206,6 @@ pub enum Rule {
     Geo,
     /// The viewer's share.
     Weighted,
-    /// It has to prove itself with a few safe requests; the others stand by.
-    Trial,
     /// No permitted region can serve: the least bad one is tried.
     FailOpen,
 }
@@ -233,7 +220,6 @@ impl Rule {
             Self::Failover => "failover",
             Self::Geo => "geo",
             Self::Weighted => "weighted",
-            Self::Trial => "trial",
             Self::FailOpen => "fail_open",
         }
     }
@@ -269,10 +255,4 @@ pub enum Exclusion {
     NoEndpoint,
     /// No request may go there for a viewer whose country is unknown.
     UnknownViewer,
-    /// It was out, is well again, and has to stay so for a while.
-    Held,
-    /// It was out, and gets this percentage of the viewers: not this one.
-    Ramping(u8),
-    /// It was out, is well again, and an operator has to agree.
-    AwaitingConfirm,
 }

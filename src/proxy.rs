@@ -2,10 +2,10 @@
 
 pub mod attempt;
 pub mod body;
-pub mod evidence;
 pub mod forward;
 pub mod headers;
 pub mod hold;
+pub mod pace;
 pub mod host;
 pub mod peer;
 pub mod recorder;
@@ -37,11 +37,11 @@ use crate::decide::{RequestFacts, decide};
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Head;
 use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
-use crate::proxy::evidence::Evidence;
 use crate::proxy::forward::{Answered, Outgoing};
 use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
+use crate::proxy::pace::Pace;
 use crate::proxy::peer::Peer;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
@@ -84,7 +84,7 @@ pub struct Proxy {
     stalls: Stalls,
     memory: ReplayMemory,
     budget: RefCell<Budget>,
-    evidence: Evidence,
+    pace: RefCell<Pace>,
     holds: HoldRoom,
     log: RefCell<WorkerLog>,
     random: RefCell<fastrand::Rng>,
@@ -117,7 +117,7 @@ impl Proxy {
                 limits.retry_budget,
                 limits.retry_budget_minimum,
             )),
-            evidence: Evidence::default(),
+            pace: RefCell::default(),
             holds: HoldRoom::new(limits.replay_total_bytes / workers),
             log: RefCell::new(log),
             random: RefCell::new(fastrand::Rng::new()),
@@ -164,12 +164,6 @@ impl Proxy {
         self.stalls.sweep(tokio::time::Instant::now());
         self.log.borrow_mut().flush_due();
         let live = self.live();
-        let window = self
-            .evidence
-            .drain(live.snapshot.generation, self.clock.now());
-        if let Some(window) = window {
-            self.board.tell(window);
-        }
         let regions = live.snapshot.regions.iter();
         let known: BTreeSet<_> = regions
             .flat_map(|region| region.endpoints.iter().map(|one| one.id))
@@ -273,10 +267,6 @@ impl Proxy {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
             viewer: &viewer,
-            ticket: parts
-                .method
-                .is_safe()
-                .then(|| self.random.borrow_mut().u32(..)),
         };
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);

@@ -92,7 +92,7 @@ pub(super) fn operator(
 }
 
 /// The region of an endpoint, and its place there.
-pub(super) fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
+fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
     let mut regions = snapshot.regions.iter().enumerate();
     regions.find_map(|(index, region)| {
         let place = region
@@ -103,8 +103,7 @@ pub(super) fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, u
     })
 }
 
-/// Takes over what `flip` says into the endpoint, and tells it.
-pub(super) fn settle(
+fn settle(
     endpoint: &mut EndpointState,
     flip: Option<Flip>,
     region: &Arc<str>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::{Transition, returning};
+use crate::apply::Transition;
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
@@ -25,7 +25,6 @@ pub(super) fn refresh(
     }
     new.serving = members(new, serves);
     new.drained = members(new, |region| region.admin == AdminState::Drained);
-    let returned = returning::advance(new, now, transitions);
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
     new.by_latency = new.order.regions();
@@ -35,7 +34,6 @@ pub(super) fn refresh(
     old.by_latency != new.by_latency
         || old.serving != new.serving
         || old.drained != new.drained
-        || returned
         || old.regions.iter().map(median).ne(medians)
 }
 

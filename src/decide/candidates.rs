@@ -1,20 +1,15 @@
 //! Which regions may take a request, best first.
 
 use crate::decide::snapshot::Snapshot;
-use crate::decide::{Exclusion, Ranked, RequestFacts, Rule};
-use crate::health::failback::{Failback, Stage};
+use crate::decide::{Exclusion, Ranked, Rule};
 use crate::health::state::Health;
 use crate::model::country::Country;
-use crate::model::id::{RegionId, RegionSet, RouteId};
+use crate::model::id::{RegionId, RegionSet};
 use crate::model::viewer::Viewer;
 use crate::table::policy::Policy;
 use crate::table::route::Route;
 
 use super::score;
-
-/// One of so many safe requests tries a region that has to prove itself: often enough to know
-/// soon, and so few that the second attempts they may cost are not noticed.
-const TRIAL_ONE_IN: u32 = 32;
 
 /// The regions that are allowed, put in order one after the other; each counts once.
 pub(super) struct Order<'a> {
@@ -23,19 +18,15 @@ pub(super) struct Order<'a> {
     /// Those that are out of service, in the same order.
     out: Ranked,
     rest: RegionSet,
-    /// Those that serve, but not this viewer yet.
-    away: RegionSet,
 }
 
 impl<'a> Order<'a> {
-    /// Nothing in order yet. Those of `away` are well, and come after all that serve.
-    pub(super) fn of(snapshot: &'a Snapshot, allowed: RegionSet, away: RegionSet) -> Self {
+    fn of(snapshot: &'a Snapshot, allowed: RegionSet) -> Self {
         Self {
             snapshot,
             ranked: Ranked::new(),
             out: Ranked::new(),
             rest: allowed,
-            away,
         }
     }
 
@@ -43,7 +34,7 @@ impl<'a> Order<'a> {
     pub(super) fn take(&mut self, region: RegionId) {
         if self.rest.contains(region) {
             self.rest.remove(region);
-            if self.snapshot.serving.contains(region) && !self.away.contains(region) {
+            if self.snapshot.serving.contains(region) {
                 self.ranked.push(region);
             } else {
                 self.out.push(region);
@@ -81,22 +72,17 @@ impl<'a> Order<'a> {
 /// All of `allowed`, and why the first is first: preference for the country, then the policy,
 /// then what neither knows by latency and at last by name.
 pub(super) fn rank(
-    mut order: Order<'_>,
+    snapshot: &Snapshot,
     route: &Route,
     viewer: &Viewer,
     country: Option<Country>,
-    trial: Option<RegionId>,
+    allowed: RegionSet,
 ) -> (Ranked, Rule) {
-    let snapshot = order.snapshot;
+    let mut order = Order::of(snapshot, allowed);
     let mut preferred = None;
-    if let Some(region) = trial {
-        order.take(region);
-        preferred = Some(Rule::Trial);
-    }
     if let Some((line, preference)) = route.preferred(country) {
         preference.regions.iter().for_each(|r| order.take(*r));
-        let leads = !order.ranked.serving().is_empty();
-        preferred = preferred.or_else(|| leads.then_some(Rule::Preference(line)));
+        preferred = (!order.ranked.serving().is_empty()).then_some(Rule::Preference(line));
     }
     let rule = match &route.policy {
         Policy::Latency => Rule::Latency,
@@ -128,51 +114,6 @@ pub(super) fn rank(
 fn last_resort_tier(snapshot: &Snapshot, region: RegionId) -> Option<Health> {
     let state = snapshot.regions.get(region.index())?;
     (!state.endpoints.is_empty()).then_some(state.health)
-}
-
-/// The permitted regions that serve but do not take this viewer yet, and the region that this
-/// request is to try. While no other region serves, those on their way back take all.
-pub(super) fn on_their_way_back(
-    snapshot: &Snapshot,
-    route: RouteId,
-    permitted: RegionSet,
-    facts: &RequestFacts<'_>,
-) -> (RegionSet, Option<RegionId>) {
-    let lane = snapshot.table.lane(route);
-    let limited = snapshot.limited.get(lane).copied().unwrap_or_default();
-    let serving = permitted.and(snapshot.serving);
-    let limited = limited.and(serving);
-    if limited.is_empty() {
-        return (RegionSet::EMPTY, None);
-    }
-    let takes = |region: RegionId| {
-        let share = snapshot.regions[region.index()].share(lane);
-        score::percentile(&snapshot.table, region, facts.viewer.address) < share
-    };
-    let mut away: RegionSet = limited.iter().filter(|region| !takes(*region)).collect();
-    if serving.without(away).is_empty() {
-        return (RegionSet::EMPTY, None);
-    }
-    let trial = snapshot.trial.get(lane).copied().unwrap_or_default();
-    let tries = |ticket: u32| ticket.is_multiple_of(TRIAL_ONE_IN);
-    let trial = match facts.ticket {
-        Some(ticket) if tries(ticket) => trial.and(away).iter().next(),
-        _ => None,
-    };
-    if let Some(region) = trial {
-        away.remove(region);
-    }
-    (away, trial)
-}
-
-/// Why `region`, which serves, does not take this viewer yet.
-pub(super) fn why_away(snapshot: &Snapshot, lane: usize, region: RegionId) -> Exclusion {
-    let failback = snapshot.regions[region.index()].failback.get(lane);
-    match failback.map(Failback::stage).unwrap_or_default() {
-        Stage::Ramping { share, .. } => Exclusion::Ramping(share),
-        Stage::AwaitingConfirm => Exclusion::AwaitingConfirm,
-        Stage::Full | Stage::Down | Stage::Held { .. } => Exclusion::Held,
-    }
 }
 
 /// Why `region`, which is permitted, cannot serve.

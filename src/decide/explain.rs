@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Reasons, RequestFacts, Rule, decide_with};
-use crate::health::failback::Stage;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::place::Place;
@@ -263,7 +262,7 @@ impl Case<'_> {
         let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
         let measured = first.and_then(latency);
         let written = match decision.rule {
-            Rule::FailOpen | Rule::Trial => None,
+            Rule::FailOpen => None,
             Rule::Preference(line) => route
                 .prefer
                 .get(usize::from(line))
@@ -293,7 +292,6 @@ impl Case<'_> {
                 )
             }
             Rule::Latency => by_latency().to_owned(),
-            Rule::Trial => "this request tries whether the region serves again".to_owned(),
             Rule::Failover => "first in the order written".to_owned(),
             Rule::Geo if first.and_then(|first| self.distance(first)).is_some() => {
                 "nearest to the viewer".to_owned()
@@ -321,7 +319,7 @@ impl Case<'_> {
         let explained = regions.map(|region| {
             let rank = ranked.all().iter().position(|ranked| *ranked == region);
             let exclusion = excluded.iter().find(|(out, _)| *out == region);
-            let out = exclusion.map(|(_, exclusion)| self.out(route, region, *exclusion));
+            let out = exclusion.map(|(_, exclusion)| self.out(route, *exclusion));
             self.region(route, region, rank.map(|rank| rank + 1), out)
         });
         explained.collect()
@@ -355,7 +353,7 @@ impl Case<'_> {
         }
     }
 
-    fn out(&self, route: Option<&Route>, region: RegionId, exclusion: Exclusion) -> Line {
+    fn out(&self, route: Option<&Route>, exclusion: Exclusion) -> Line {
         match (exclusion, route) {
             (Exclusion::Residency(line), Some(route)) => self.residency(route, line),
             (Exclusion::NotInRoute, Some(route)) => Line {
@@ -368,42 +366,6 @@ impl Case<'_> {
             (Exclusion::Unhealthy, _) => unwritten("unhealthy"),
             (Exclusion::NoEndpoint, _) => unwritten("no address is known"),
             (Exclusion::UnknownViewer, _) => unwritten("the viewer's country is unknown"),
-            (Exclusion::AwaitingConfirm, _) => {
-                unwritten("well again, waits for an operator to agree")
-            }
-            (Exclusion::Ramping(share), _) => unwritten(&format!(
-                "well again, gets {share} % of the viewers so far, not this one"
-            )),
-            (Exclusion::Held, _) => unwritten(&self.held(route, region)),
-        }
-    }
-
-    /// Until when a region is held, and what is tried meanwhile.
-    fn held(&self, route: Option<&Route>, region: RegionId) -> String {
-        let routes = &self.snapshot.table.routes;
-        let place = routes
-            .iter()
-            .position(|one| route.is_some_and(|route| std::ptr::eq(one, route)));
-        let id = RouteId(
-            place
-                .and_then(|at| u32::try_from(at).ok())
-                .unwrap_or(u32::MAX),
-        );
-        let lane = self.snapshot.table.lane(id);
-        let failback = self
-            .state(region)
-            .and_then(|state| state.failback.get(lane));
-        match failback.map(|failback| (failback.stage(), failback.is_on_trial())) {
-            Some((Stage::Held { until }, on_trial)) => {
-                let left = until.since(self.now).as_secs();
-                let trial = if on_trial {
-                    "; a few safe requests try it meanwhile"
-                } else {
-                    ""
-                };
-                format!("well again, held for {left} s more{trial}")
-            }
-            _ => "well again, held".to_owned(),
         }
     }
 

@@ -27,6 +27,10 @@ use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::upstream::body::{Progress, ReplaySource};
 
+/// Failures in a row at one endpoint, seen by one worker, that condemn it at once, long before
+/// its probes would. Envoy's default for consecutive gateway failures.
+const FAILURES_THAT_CONDEMN: u32 = 5;
+
 /// A request ready to be sent, as often as the retry table allows.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -79,7 +83,7 @@ struct Course<'a> {
     /// How the last attempt failed, for the log.
     detail: String,
     /// Endpoints whose failure counts against them once another region does better.
-    blamed: Vec<(RegionId, EndpointId, ErrorKind)>,
+    blamed: Vec<(EndpointId, ErrorKind)>,
 }
 
 /// One attempt that ended.
@@ -175,7 +179,7 @@ impl Proxy {
             course.recorder.hedged(other, !first_ended);
             if !first_ended {
                 course.recorder.overtaken(region, endpoint.address);
-                self.tell(self.evidence.late(endpoint.id));
+                self.judge(endpoint.id, Some(ErrorKind::FirstByteTimeout));
             }
             return Ok(Some(answered));
         }
@@ -209,15 +213,15 @@ impl Proxy {
                 course.recorder.answered(region, endpoint.address, &answer);
                 let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
                     self.well(outgoing, region, endpoint, &answer);
-                    for (region, endpoint, kind) in course.blamed.drain(..) {
-                        self.blame(outgoing, region, endpoint, kind);
+                    for (endpoint, kind) in course.blamed.drain(..) {
+                        self.judge(endpoint, Some(kind));
                     }
                     return Ok(Some(Answered { region, answer }));
                 };
                 let error = ErrorKind::GatewayStatus;
                 course.recorder.gateway_failed(region);
                 if !asked_to_wait {
-                    course.blamed.push((region, endpoint.id, error));
+                    course.blamed.push((endpoint.id, error));
                 }
                 course.attempts.push(Attempt {
                     region,
@@ -235,9 +239,9 @@ impl Proxy {
                 let kind = error.kind();
                 course.recorder.failed(region, Some(endpoint.address), kind);
                 if error.blames_the_origin() && kind.nothing_sent() {
-                    self.blame(outgoing, region, endpoint.id, kind);
+                    self.judge(endpoint.id, Some(kind));
                 } else if error.blames_the_origin() {
-                    course.blamed.push((region, endpoint.id, kind));
+                    course.blamed.push((endpoint.id, kind));
                 }
                 course.attempts.push(Attempt {
                     region,
@@ -250,7 +254,7 @@ impl Proxy {
         Ok(None)
     }
 
-    /// A good answer clears an endpoint of the failures before it.
+    /// A good answer clears an endpoint of the failures before it, unless it was itself late.
     fn well(
         &self,
         outgoing: &Outgoing,
@@ -259,12 +263,18 @@ impl Proxy {
         answer: &Answer,
     ) {
         let took = answer.phases.first_byte.unwrap_or_default();
-        let pair = (outgoing.decision.route, region);
-        self.tell(self.evidence.answered(pair, endpoint.id, took, false));
+        if took <= self.late_after(outgoing, region) {
+            self.judge(endpoint.id, None);
+        }
+        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
+        self.pace
+            .borrow_mut()
+            .observe(generation, route, region, took);
     }
 
     fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
-        self.evidence.hedge_delay(outgoing.decision.route, region)
+        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
+        self.pace.borrow().late_after(generation, route, region)
     }
 
     /// Where a second attempt goes, charged to its budget; `None` when there is to be none.
@@ -369,19 +379,23 @@ impl Proxy {
         }
     }
 
-    /// Counts a failure against an endpoint.
+    /// Counts failures in a row at an endpoint, and says so when they are too many.
     ///
     /// A connection that cannot be made counts at once. What came after the request was sent
     /// counts only when another region did better with the same request: a path that no region
     /// serves well speaks against none, and no viewer can take a region out by asking for it.
-    fn blame(&self, outgoing: &Outgoing, region: RegionId, endpoint: EndpointId, kind: ErrorKind) {
-        let pair = (outgoing.decision.route, region);
-        self.tell(self.evidence.failed(pair, endpoint, kind));
-    }
-
-    fn tell(&self, event: Option<Event>) {
-        if let Some(event) = event {
-            self.board.tell(event);
+    fn judge(&self, endpoint: EndpointId, failure: Option<ErrorKind>) {
+        let in_a_row = self.pools.ended(endpoint, failure.is_some());
+        if let Some(kind) = failure
+            && in_a_row >= FAILURES_THAT_CONDEMN
+        {
+            self.board.tell(Event::TrafficFailed {
+                endpoint,
+                kind,
+                in_a_row,
+            });
+            // From here on probes decide; what comes after their word counts anew.
+            self.pools.ended(endpoint, false);
         }
     }
 }

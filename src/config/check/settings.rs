@@ -225,10 +225,15 @@ pub(super) fn access_log(root: &Fields<'_>, context: &Context<'_>) -> AccessLogC
 }
 
 /// `[failback]` or a route's, the rest as in `before`.
-pub(super) fn failback(section: Option<Fields<'_>>, before: FailbackConfig) -> FailbackConfig {
+pub(super) fn failback(
+    section: Option<Fields<'_>>,
+    before: FailbackConfig,
+    context: &Context<'_>,
+) -> FailbackConfig {
     let Some(section) = section else {
         return before;
     };
+    not_yet_used(&section, context);
     FailbackConfig {
         mode: match section.word("mode") {
             Some("auto") => FailbackMode::Auto,

@@ -67,13 +67,12 @@ impl CodeClass {
 }
 
 /// The labels of [`Rule`], in the order of its cells.
-pub(crate) const RULES: [&str; 7] = [
+pub(crate) const RULES: [&str; 6] = [
     "preference",
     "latency",
     "failover",
     "geo",
     "weighted",
-    "trial",
     "fail_open",
 ];
 
@@ -84,8 +83,7 @@ fn rule_index(rule: Rule) -> usize {
         Rule::Failover => 2,
         Rule::Geo => 3,
         Rule::Weighted => 4,
-        Rule::Trial => 5,
-        Rule::FailOpen => 6,
+        Rule::FailOpen => 5,
     }
 }
 
@@ -311,7 +309,6 @@ mod tests {
             Rule::Failover,
             Rule::Geo,
             Rule::Weighted,
-            Rule::Trial,
             Rule::FailOpen,
         ] {
             assert_eq!(RULES[rule_index(rule)], rule.label());

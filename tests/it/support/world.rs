@@ -289,6 +289,5 @@ pub(crate) fn facts<'a>(path: &'a str, viewer: &'a Viewer) -> RequestFacts<'a> {
         host: Some("api.example.com"),
         path,
         viewer,
-        ticket: None,
     }
 }
