@@ -71,7 +71,18 @@ pub struct HealthState {
     /// Results in a row that contradict `health`.
     streak: u32,
     condemned_by: Option<Condemner>,
+    /// How often traffic condemned it lately: each time probes must speak for it twice as long.
+    relapses: u8,
+    /// Probes that passed since it is healthy.
+    calm: u8,
 }
+
+/// Doublings at most: 64 probes with the default rise, about a minute of fast ones.
+const MOST_RELAPSES: u8 = 5;
+
+/// Probes that must pass on a healthy endpoint until its relapses are forgotten: five minutes
+/// with the default interval.
+const CALM: u8 = 60;
 
 impl HealthState {
     /// What is believed.
@@ -110,11 +121,17 @@ impl HealthState {
         };
         if agrees {
             self.streak = 0;
+            if passed {
+                self.calm = self.calm.saturating_add(1);
+                if self.calm >= CALM {
+                    self.relapses = 0;
+                }
+            }
             return None;
         }
         self.streak = self.streak.saturating_add(1);
         let (needed, to, condemner) = if passed {
-            (limits.rise, Health::Healthy, None)
+            (self.rise_needed(limits.rise), Health::Healthy, None)
         } else {
             (limits.fall, Health::Unhealthy, Some(Condemner::Probe))
         };
@@ -127,13 +144,26 @@ impl HealthState {
     /// records that traffic, too, found it bad.
     pub fn traffic_failed(&mut self, in_a_row: u32) -> Option<Flip> {
         let was = self.health;
+        if was != Health::Unhealthy {
+            self.relapses = (self.relapses + 1).min(MOST_RELAPSES);
+        }
         let flip = self.flip(Health::Unhealthy, in_a_row, Some(Condemner::Traffic));
         (was != Health::Unhealthy).then_some(flip)
+    }
+
+    /// A probe is not what condemned an endpoint whose requests failed, and its passing proves
+    /// little: the more often traffic found otherwise, the more of them it takes.
+    fn rise_needed(&self, rise: u32) -> u32 {
+        match self.condemned_by {
+            Some(Condemner::Traffic) => rise.max(1) << self.relapses.min(MOST_RELAPSES),
+            _ => rise,
+        }
     }
 
     fn flip(&mut self, to: Health, in_a_row: u32, condemned_by: Option<Condemner>) -> Flip {
         let from = std::mem::replace(&mut self.health, to);
         self.streak = 0;
+        self.calm = 0;
         self.condemned_by = condemned_by;
         Flip { from, to, in_a_row }
     }
@@ -204,7 +234,9 @@ mod tests {
         let flip = state.traffic_failed(5).unwrap();
         assert_eq!((flip.to, flip.in_a_row), (Health::Unhealthy, 5));
         assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
-        assert_eq!(state.observe(true, LIMITS), None);
+        for _ in 1..2 * LIMITS.rise {
+            assert_eq!(state.observe(true, LIMITS), None);
+        }
         assert!(state.observe(true, LIMITS).is_some());
     }
 
@@ -214,5 +246,26 @@ mod tests {
         assert_eq!(state.traffic_failed(5), None);
         assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
         assert_eq!(state.observe(true, LIMITS), None);
+    }
+
+    #[test]
+    fn each_relapse_by_traffic_takes_twice_the_probes_until_it_is_calm_again() {
+        let limits = Limits { rise: 2, fall: 3 };
+        let mut state = HealthState::default();
+        state.observe(true, limits);
+        let returns = |state: &mut HealthState| {
+            (1..1000)
+                .find(|_| state.observe(true, limits).is_some())
+                .unwrap()
+        };
+        for needed in [4, 8, 16, 32, 64, 64] {
+            state.traffic_failed(5);
+            assert_eq!(returns(&mut state), needed);
+        }
+        for _ in 0..CALM {
+            state.observe(true, limits);
+        }
+        state.traffic_failed(5);
+        assert_eq!(returns(&mut state), 4);
     }
 }

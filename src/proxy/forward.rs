@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::header;
 use http::{Response, StatusCode};
+use hyper::body::Body;
 use tokio::time::timeout;
 
 use crate::apply::Event;
@@ -179,7 +180,7 @@ impl Proxy {
             course.recorder.hedged(other, !first_ended);
             if !first_ended {
                 course.recorder.overtaken(region, endpoint.address);
-                self.judge(endpoint.id, Some(ErrorKind::FirstByteTimeout));
+                self.judge(endpoint.id, Some(ErrorKind::FirstByteTimeout), false);
             }
             return Ok(Some(answered));
         }
@@ -214,7 +215,7 @@ impl Proxy {
                 let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
                     self.well(outgoing, region, endpoint, &answer);
                     for (endpoint, kind) in course.blamed.drain(..) {
-                        self.judge(endpoint, Some(kind));
+                        self.judge(endpoint, Some(kind), false);
                     }
                     return Ok(Some(Answered { region, answer }));
                 };
@@ -239,7 +240,7 @@ impl Proxy {
                 let kind = error.kind();
                 course.recorder.failed(region, Some(endpoint.address), kind);
                 if error.blames_the_origin() && kind.nothing_sent() {
-                    self.judge(endpoint.id, Some(kind));
+                    self.judge(endpoint.id, Some(kind), false);
                 } else if error.blames_the_origin() {
                     course.blamed.push((endpoint.id, kind));
                 }
@@ -264,7 +265,8 @@ impl Proxy {
     ) {
         let took = answer.phases.first_byte.unwrap_or_default();
         if took <= self.late_after(outgoing, region) {
-            self.judge(endpoint.id, None);
+            let whole = answer.held.is_some() || answer.response.body().is_end_stream();
+            self.judge(endpoint.id, None, whole);
         }
         let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
         self.pace
@@ -384,8 +386,8 @@ impl Proxy {
     /// A connection that cannot be made counts at once. What came after the request was sent
     /// counts only when another region did better with the same request: a path that no region
     /// serves well speaks against none, and no viewer can take a region out by asking for it.
-    fn judge(&self, endpoint: EndpointId, failure: Option<ErrorKind>) {
-        let in_a_row = self.pools.ended(endpoint, failure.is_some());
+    fn judge(&self, endpoint: EndpointId, failure: Option<ErrorKind>, whole: bool) {
+        let in_a_row = self.pools.ended(endpoint, failure, whole);
         if let Some(kind) = failure
             && in_a_row >= FAILURES_THAT_CONDEMN
         {
@@ -395,7 +397,7 @@ impl Proxy {
                 in_a_row,
             });
             // From here on probes decide; what comes after their word counts anew.
-            self.pools.ended(endpoint, false);
+            self.pools.ended(endpoint, None, true);
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::Limits;
 use crate::executor::LocalExecutor;
 use crate::model::id::EndpointId;
-use crate::model::outcome::Phases;
+use crate::model::outcome::{ErrorKind, Phases};
 use crate::upstream::body::RequestBody;
 use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
 use crate::upstream::metered::{Meter, Metered};
@@ -73,6 +73,8 @@ struct Slot {
     leaving: Vec<Leaving>,
     outstanding: u32,
     failures_in_a_row: u32,
+    /// Among those failures was a late or broken body: a head that comes in time clears nothing.
+    bodies_doubted: bool,
 }
 
 /// An HTTP/1.1 connection between two requests.
@@ -208,13 +210,21 @@ impl Pools {
     }
 
     /// Remembers how a request ended at `endpoint`; gives how many failed in a row by now.
-    pub fn ended(&self, endpoint: EndpointId, failed: bool) -> u32 {
+    /// `whole` says whether a good answer was there to its last byte.
+    pub fn ended(&self, endpoint: EndpointId, failure: Option<ErrorKind>, whole: bool) -> u32 {
         self.with_slot(endpoint, |slot| {
-            slot.failures_in_a_row = if failed {
-                slot.failures_in_a_row.saturating_add(1)
-            } else {
-                0
-            };
+            match failure {
+                Some(kind) => {
+                    slot.failures_in_a_row = slot.failures_in_a_row.saturating_add(1);
+                    slot.bodies_doubted |=
+                        matches!(kind, ErrorKind::FirstByteTimeout | ErrorKind::BodyBroken);
+                }
+                None if whole || !slot.bodies_doubted => {
+                    slot.failures_in_a_row = 0;
+                    slot.bodies_doubted = false;
+                }
+                None => {}
+            }
             slot.failures_in_a_row
         })
         .unwrap_or_default()
@@ -476,16 +486,18 @@ mod tests {
         }
     }
 
+    const REFUSED: Option<ErrorKind> = Some(ErrorKind::ConnectRefused);
+
     #[test]
     fn what_ends_late_of_an_endpoint_that_went_leaves_its_successor_alone() {
         let pools = pools();
         let late = pools.begin(endpoint(0));
         let under_way = pools.begin(endpoint(1));
-        assert_eq!(pools.ended(endpoint(1), true), 1);
+        assert_eq!(pools.ended(endpoint(1), REFUSED, false), 1);
         drop(late);
-        assert_eq!(pools.ended(endpoint(0), true), 0);
+        assert_eq!(pools.ended(endpoint(0), REFUSED, false), 0);
         assert_eq!(pools.outstanding(endpoint(1)), 1);
-        assert_eq!(pools.ended(endpoint(1), true), 2);
+        assert_eq!(pools.ended(endpoint(1), REFUSED, false), 2);
         drop(under_way);
         assert_eq!(pools.outstanding(endpoint(1)), 0);
     }
@@ -511,5 +523,17 @@ mod tests {
         let outcome = pools.connect(endpoint(0), plan).await;
         assert!(matches!(outcome, Err(DialError::ConnectTimeout(_))));
         assert_eq!(started.elapsed().as_secs(), 1);
+    }
+
+    #[test]
+    fn a_head_in_time_does_not_clear_an_endpoint_of_broken_bodies() {
+        let pools = Pools::new(&Limits::default());
+        let broken = Some(ErrorKind::BodyBroken);
+        assert_eq!(pools.ended(endpoint(0), broken, false), 1);
+        assert_eq!(pools.ended(endpoint(0), None, false), 1);
+        assert_eq!(pools.ended(endpoint(0), broken, false), 2);
+        assert_eq!(pools.ended(endpoint(0), None, true), 0);
+        assert_eq!(pools.ended(endpoint(0), REFUSED, false), 1);
+        assert_eq!(pools.ended(endpoint(0), None, false), 0);
     }
 }
