@@ -159,15 +159,19 @@ impl Proxy {
         let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
         let holds = safe && others;
         let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
-        if !safe || outgoing.source.is_some() {
+        let alone = outgoing.decision.ranked.serving().len() < 2;
+        if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
             return self.settle(outgoing, course, first.await);
         }
-        if let Ok(tried) = timeout(self.late_after(outgoing, region), &mut first).await {
-            return self.settle(outgoing, course, tried);
-        }
-        let second = self.hedge(outgoing, course, region, left);
-        let Some((other, other_endpoint)) = second else {
-            return self.settle(outgoing, course, first.await);
+        let patience = self.late_after(outgoing, region);
+        let (other, other_endpoint) = loop {
+            if let Ok(tried) = timeout(patience, &mut first).await {
+                return self.settle(outgoing, course, tried);
+            }
+            // A budget that is spent now has room again once the attempts that spent it end.
+            if let Some(second) = self.hedge(outgoing, course, region, left) {
+                break second;
+            }
         };
         let charge = self.charged(other);
         let mut second = pin!(self.attempt(outgoing, other, other_endpoint, false, left, holds));

@@ -516,3 +516,19 @@ async fn a_refused_upload_over_http2_gets_its_answer_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_late_get_for_which_the_budget_has_no_room_yet_is_not_left_waiting() {
+    let more = "[limits]\nretry_budget = \"0%\"\nretry_budget_minimum = 1\n";
+    let (a, _b, edge) = two(more).await;
+    a.behave(Behaviour::Hang);
+    let started = tokio::time::Instant::now();
+    let address = edge.address;
+    let viewers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(async move { get(address, "/", &[]).await.text() }))
+        .collect();
+    for viewer in viewers {
+        assert_eq!(viewer.await.unwrap(), "b");
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(4));
+}
