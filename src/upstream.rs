@@ -4,6 +4,7 @@ pub mod body;
 pub mod connect;
 pub mod exchange;
 pub mod framing;
+pub mod handshake;
 pub mod metered;
 pub mod pool;
 pub mod stall;

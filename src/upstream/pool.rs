@@ -8,46 +8,38 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http2;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
-use crate::executor::LocalExecutor;
 use crate::model::id::EndpointId;
 use crate::model::outcome::{ErrorKind, Phases};
 use crate::upstream::body::RequestBody;
-use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
-use crate::upstream::metered::{Meter, Metered};
+use crate::upstream::connect::{DialError, Target, dial};
+use crate::upstream::handshake::{Exclusive, HeadLimits, handshake_http1, handshake_http2};
 
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.
 const STREAMS_PER_CONNECTION: usize = 100;
-
-/// Flow-control window of one HTTP/2 stream: a region 120 ms away fills 1 MiB at 70 Mbit/s.
-const STREAM_WINDOW: u32 = 1 << 20;
-
-/// Flow-control window of one HTTP/2 connection.
-const CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// Bounds that every pool keeps.
 #[derive(Clone, Copy, Debug)]
 struct PoolLimits {
     /// Unused HTTP/1.1 connections kept per endpoint.
     idle_per_endpoint: usize,
-    /// Bytes of one response head.
-    header_bytes: usize,
-    /// Fields of one response head.
-    header_fields: usize,
+    /// Of one response head.
+    head: HeadLimits,
 }
 
 impl PoolLimits {
     fn of(limits: &Limits) -> Self {
         Self {
             idle_per_endpoint: limits.idle_connections_per_endpoint,
-            header_bytes: limits.header_bytes,
-            header_fields: limits.header_fields,
+            head: HeadLimits {
+                bytes: limits.header_bytes,
+                fields: limits.header_fields,
+            },
         }
     }
 }
@@ -143,19 +135,6 @@ pub enum Sender {
     Http1(Exclusive),
     /// Shared; the token counts our stream.
     Http2(http2::SendRequest<RequestBody>, Rc<()>),
-}
-
-/// An HTTP/1.1 connection that serves one request at a time.
-#[derive(Debug)]
-pub struct Exclusive {
-    /// The way to send on it.
-    pub sender: http1::SendRequest<RequestBody>,
-    /// What it may say before an answer.
-    pub meter: Meter,
-    /// Bytes that interim answers and the head may have together.
-    pub most: usize,
-    /// What moves its bytes.
-    driver: AbortHandle,
 }
 
 /// What a worker wants to know of how a connection is made.
@@ -327,7 +306,7 @@ impl Pools {
     async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Lease, DialError> {
         let dialed = dial(plan.target, plan.connect).await?;
         let sender = if dialed.http2 || plan.prior_knowledge {
-            let (sender, streams) = handshake_http2(dialed.stream, self.limits.get()).await?;
+            let (sender, streams) = handshake_http2(dialed.stream, self.limits.get().head).await?;
             let shared = Shared {
                 sender: sender.clone(),
                 streams: Rc::clone(&streams),
@@ -340,7 +319,7 @@ impl Pools {
             Sender::Http2(sender, streams)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
-            Sender::Http1(handshake_http1(dialed.stream, self.limits.get()).await?)
+            Sender::Http1(handshake_http1(dialed.stream, self.limits.get().head).await?)
         };
         Ok(Lease {
             sender,
@@ -412,62 +391,6 @@ impl Drop for Outstanding {
             slot.outstanding = slot.outstanding.saturating_sub(1);
         });
     }
-}
-
-async fn handshake_http1(
-    stream: UpstreamStream,
-    limits: PoolLimits,
-) -> Result<Exclusive, DialError> {
-    let buffer = limits.header_bytes.max(MINIMUM_BUFFER);
-    let meter = Meter::default();
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(limits.header_fields)
-        .max_buf_size(buffer)
-        .handshake(TokioIo::new(Metered::new(stream, meter.clone())))
-        .await
-        .map_err(broken_handshake)?;
-    let driver = tokio::task::spawn_local(async move {
-        // How a connection ended is told to the request that was on it.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Exclusive {
-        sender,
-        meter,
-        most: buffer.saturating_mul(HEADS),
-        driver: driver.abort_handle(),
-    })
-}
-
-/// So many of the largest heads may come before an answer has begun: interim ones, the final one,
-/// and what hyper reads ahead of the body.
-const HEADS: usize = 8;
-
-/// The smallest buffer hyper accepts.
-const MINIMUM_BUFFER: usize = 8192;
-
-async fn handshake_http2(
-    stream: UpstreamStream,
-    limits: PoolLimits,
-) -> Result<(http2::SendRequest<RequestBody>, Rc<()>), DialError> {
-    let (sender, connection) = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        // A connection whose peer vanished without a word is found out within seconds.
-        .keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken_handshake)?;
-    tokio::task::spawn_local(async move {
-        let _ = connection.await;
-    });
-    Ok((sender, Rc::new(())))
-}
-
-fn broken_handshake(error: hyper::Error) -> DialError {
-    DialError::Connect(std::io::Error::other(error))
 }
 
 #[cfg(test)]
