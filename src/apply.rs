@@ -3,14 +3,19 @@
 mod addresses;
 mod evidence;
 mod reload;
+mod removal;
+mod returning;
 mod summary;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::health::failback::Stage;
 use crate::health::state::Health;
-use crate::model::id::{EndpointId, RegionId};
+use crate::model::id::{EndpointId, RegionId, RouteId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;
 use crate::model::viewer::UnknownViewer;
@@ -56,6 +61,33 @@ pub enum Event {
         /// How many in a row.
         in_a_row: u32,
     },
+    /// A worker saw several answers in a row come later from an endpoint than they usually do,
+    /// or later than a sibling region's.
+    TrafficLate {
+        /// Which; ignored when it is no longer known.
+        endpoint: EndpointId,
+        /// How many in a row.
+        in_a_row: u32,
+    },
+    /// What one worker saw in about a second, by route and region.
+    TrafficWindow {
+        /// The table's generation that routes and regions are numbered by; others are ignored.
+        generation: u64,
+        /// At most one for each route and region that had requests.
+        counts: Vec<WindowCount>,
+    },
+    /// A request failed at an endpoint in a way that calls for a probe at once.
+    Suspected {
+        /// Which; ignored when it is no longer known.
+        endpoint: EndpointId,
+    },
+    /// A request that tried an endpoint on trial was answered.
+    Tried {
+        /// Which; ignored when it is no longer known.
+        endpoint: EndpointId,
+        /// Whether in time, whole and without a gateway's failure.
+        good: bool,
+    },
     /// The operator spoke.
     Operator {
         /// About which region.
@@ -63,9 +95,39 @@ pub enum Event {
         /// What.
         state: AdminState,
     },
+    /// The operator agrees that traffic returns to a region that waits for it, or wants the rest
+    /// of its hold to be left out.
+    Confirm {
+        /// Which region.
+        region: RegionId,
+    },
     /// Time passed: latencies grow old and holds end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
     Tick,
+}
+
+/// Requests of one route in one region, as one worker saw them for about a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowCount {
+    /// The route.
+    pub route: RouteId,
+    /// The region.
+    pub region: RegionId,
+    /// Attempts that ended, well or not.
+    pub requests: u32,
+    /// Those of them that failed where another region, or endpoint, did better with the same
+    /// request.
+    pub failures: u32,
+    /// Those that failed and could be tried nowhere else.
+    pub alone: u32,
+    /// Those that were asked to come back later: 429, or 503 with `Retry-After`.
+    pub waits: u32,
+    /// One of 64 bits for each viewer.
+    pub viewers: u64,
+    /// The bits of those whose requests failed or were put off.
+    pub failing_viewers: u64,
+    /// The mean of first bytes, if any came.
+    pub first_byte: Option<Duration>,
 }
 
 /// A change worth a log line and a count. Every cause is a sentence for people.
@@ -103,6 +165,27 @@ pub enum Transition {
         before: Arc<str>,
         /// Why, for people.
         cause: String,
+    },
+    /// A region went a step on its way back, or fell off it.
+    Failback {
+        /// Its name.
+        region: Arc<str>,
+        /// Where it is now.
+        stage: Stage,
+        /// Why, for people.
+        cause: String,
+    },
+    /// A region's probes fail, and it keeps its traffic all the same.
+    Kept {
+        /// Its name.
+        region: Arc<str>,
+        /// Why, for people.
+        cause: String,
+    },
+    /// All regions fell together, or one of them came back from that.
+    SharedFate {
+        /// Whether it began.
+        began: bool,
     },
     /// An origin's addresses changed.
     Addresses {
@@ -157,9 +240,21 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             kind,
             in_a_row,
         } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut transitions),
+        Event::TrafficLate { endpoint, in_a_row } => {
+            traffic::late(&mut new, endpoint, in_a_row, now, &mut transitions)
+        }
+        Event::TrafficWindow { generation, counts } if generation == old.generation => {
+            traffic::window(&mut new, &counts, now, &mut transitions)
+        }
+        Event::TrafficWindow { .. } => None,
+        Event::Suspected { endpoint } => evidence::suspected(&mut new, endpoint, now),
+        Event::Tried { endpoint, good } => {
+            evidence::tried(&mut new, endpoint, good, now, &mut transitions)
+        }
         Event::Operator { region, state } => {
             evidence::operator(&mut new, region, state, &mut transitions)
         }
+        Event::Confirm { region } => returning::confirm(&mut new, region, now),
         Event::Tick => None,
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);

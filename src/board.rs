@@ -86,12 +86,14 @@ impl Board {
             past: Mutex::new(VecDeque::with_capacity(HISTORY)),
             listeners,
         });
+        let beliefs = initial.snapshot.clone();
         let live = Arc::new(ArcSwap::from_pointee(initial));
         let writer = Writer {
             live: Arc::clone(&live),
             revision,
             journal: Arc::clone(&journal),
             clock,
+            beliefs,
         };
         tokio::spawn(writer.run(queue));
         Self {
@@ -192,10 +194,12 @@ struct Writer {
     revision: watch::Sender<u64>,
     journal: Arc<Journal>,
     clock: Clock,
+    /// What is believed, counts included that nobody reads yet and that are worth no revision.
+    beliefs: Snapshot,
 }
 
 impl Writer {
-    async fn run(self, mut queue: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut tick = interval(TICK);
         // After a pause of the machine one tick says all that the missed ones would have.
@@ -212,11 +216,11 @@ impl Writer {
     }
 
     /// Applies all of `commands` and publishes once, if anything changed.
-    fn absorb(&self, commands: impl Iterator<Item = Command>) {
+    fn absorb(&mut self, commands: impl Iterator<Item = Command>) {
         let before = self.live.load_full();
         let now = self.clock.now();
         let mut fittings = Arc::clone(&before.fittings);
-        let mut snapshot = before.snapshot.clone();
+        let mut snapshot = std::mem::take(&mut self.beliefs);
         let mut transitions = Vec::new();
         let mut waiting = Vec::new();
         for command in commands {
@@ -241,10 +245,12 @@ impl Writer {
         }
         let untouched = snapshot.revision == before.snapshot.revision;
         if untouched && waiting.is_empty() && transitions.is_empty() {
+            self.beliefs = snapshot;
             return;
         }
         // One publish is one revision, however many events it carries.
         snapshot.revision = before.snapshot.revision + 1;
+        self.beliefs = snapshot.clone();
         self.publish(Live { snapshot, fittings }, transitions, waiting);
     }
 
@@ -310,6 +316,23 @@ fn log(transition: &Transition) {
             cause,
         } => {
             tracing::info!(%region, %before, cause, "another region is the fastest");
+        }
+        Transition::Failback {
+            region,
+            stage,
+            cause,
+        } => {
+            let (stage, share) = (stage.label(), stage.share());
+            tracing::info!(%region, stage, share, cause, "region on its way back");
+        }
+        Transition::Kept { region, cause } => {
+            tracing::warn!(%region, cause, "region fails its probes and keeps its traffic");
+        }
+        Transition::SharedFate { began: true } => {
+            tracing::error!("all regions fell together: most likely a fault on this side");
+        }
+        Transition::SharedFate { began: false } => {
+            tracing::info!("a region is well again after all fell together");
         }
         Transition::Addresses {
             region,

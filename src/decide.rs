@@ -11,6 +11,7 @@ pub mod explain;
 mod score;
 pub mod snapshot;
 
+use crate::decide::candidates::Order;
 use crate::decide::snapshot::Snapshot;
 use crate::model::country::Country;
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet, RouteId};
@@ -59,11 +60,19 @@ pub fn decide_with(
     collector.left_out(permitted.without(snapshot.serving), |region| {
         candidates::why_out(snapshot, region)
     });
+    let away = candidates::on_their_way_back(snapshot, id, permitted, facts.viewer);
+    collector.left_out(away, |region| {
+        candidates::why_away(snapshot, table.lane(id), region)
+    });
     let allowed = permitted.without(snapshot.drained);
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
-    let (ranked, rule) = candidates::rank(snapshot, route, facts.viewer, country, allowed);
+    let trial = candidates::to_be_tried(snapshot, allowed, facts);
+    let (ranked, rule) = {
+        let order = Order::of(snapshot, allowed, away, trial);
+        candidates::rank(order, route, facts.viewer, country)
+    };
     Ok(Decision {
         route: id,
         permitted,
@@ -118,6 +127,9 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// Who asks.
     pub viewer: &'a Viewer,
+    /// Whether it may try what has to prove itself: it is safe (RFC 9110, 9.2.1), and one of the
+    /// few that are spent on this.
+    pub tries: bool,
 }
 
 /// Where one request may go, best first.
@@ -206,6 +218,10 @@ pub enum Rule {
     Geo,
     /// The viewer's share.
     Weighted,
+    /// It has to prove itself with a few safe requests; the others stand by.
+    Trial,
+    /// All regions fell together, so none is out; the order is as if all were well.
+    SharedFate,
     /// No permitted region can serve: the least bad one is tried.
     FailOpen,
 }
@@ -220,6 +236,8 @@ impl Rule {
             Self::Failover => "failover",
             Self::Geo => "geo",
             Self::Weighted => "weighted",
+            Self::Trial => "trial",
+            Self::SharedFate => "shared_fate",
             Self::FailOpen => "fail_open",
         }
     }
@@ -255,4 +273,10 @@ pub enum Exclusion {
     NoEndpoint,
     /// No request may go there for a viewer whose country is unknown.
     UnknownViewer,
+    /// It was out, is well again, and has to stay so for a while.
+    Held,
+    /// It was out, and gets this percentage of the viewers: not this one.
+    Ramping(u8),
+    /// It was out, is well again, and an operator has to agree.
+    AwaitingConfirm,
 }

@@ -1,7 +1,9 @@
 //! What we believe of each endpoint, from what probes and requests saw: pure state.
 
+pub mod failback;
 pub mod latency;
 pub mod order;
 pub mod schedule;
 pub mod slots;
 pub mod state;
+pub mod traffic;

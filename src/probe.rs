@@ -20,6 +20,7 @@ use crate::health::schedule::next_probe;
 use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ProbeFailure, ProbeOutcome};
+use crate::model::time::Timestamp;
 use crate::probe::http::{Line, Question};
 use crate::upstream::connect::Target;
 
@@ -108,8 +109,20 @@ struct Desk {
 #[derive(Debug)]
 struct Entry {
     report: ProbeReport,
+    /// The suspicion that was followed last.
+    suspected: Option<Timestamp>,
     hurry: Arc<Notify>,
     task: AbortHandle,
+}
+
+impl Entry {
+    /// Probes at once when requests gave a new reason to.
+    fn follow_suspicion(&mut self, suspected: Option<Timestamp>) {
+        if suspected > self.suspected {
+            self.suspected = suspected;
+            self.hurry.notify_one();
+        }
+    }
 }
 
 impl Desk {
@@ -180,7 +193,8 @@ impl Supervisor {
         let mut changed = entries.len() != before;
         let missing = wanted.len() - entries.len();
         for (id, (region, endpoint)) in wanted {
-            if entries.contains_key(&id) {
+            if let Some(entry) = entries.get_mut(&id) {
+                entry.follow_suspicion(endpoint.standing.suspected());
                 continue;
             }
             let report = ProbeReport {
@@ -215,6 +229,7 @@ impl Supervisor {
         let task = self.tasks.spawn(task.run(Instant::now() + delay));
         Entry {
             report,
+            suspected: None,
             hurry,
             task,
         }

@@ -2,11 +2,12 @@
 
 pub mod attempt;
 pub mod body;
+pub mod evidence;
 pub mod forward;
 pub mod headers;
 pub mod hold;
-pub mod pace;
 pub mod host;
+pub mod pace;
 pub mod peer;
 pub mod recorder;
 pub mod respond;
@@ -14,11 +15,12 @@ pub mod trace;
 pub mod upgrade;
 pub mod viewer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -33,15 +35,17 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::decide::budget::Budget;
 use crate::decide::failover::{RequestClass, asks_for_upgrade};
+use crate::decide::snapshot::Snapshot;
 use crate::decide::{RequestFacts, decide};
+use crate::model::time::Timestamp;
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Head;
 use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
+use crate::proxy::evidence::Evidence;
 use crate::proxy::forward::{Answered, Outgoing};
 use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
-use crate::proxy::pace::Pace;
 use crate::proxy::peer::Peer;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
@@ -55,6 +59,14 @@ use crate::telemetry::record::RequestRecord;
 use crate::upstream::body::{ReplayMemory, ReplaySource};
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::Stalls;
+
+/// Between two requests that one worker spends on trials: ten of them need not take longer than
+/// the viewers of a second's outage would notice.
+const TRIAL_GAP: Duration = Duration::from_millis(100);
+
+/// Of so many safe requests at most one is spent on a trial, or a quiet service's viewers would
+/// all wait for a region that is still broken.
+const TRIAL_ONE_IN: u32 = 4;
 
 /// What is published, held by one request to its end. Counted per worker, so that workers do not
 /// meet at one counter.
@@ -84,7 +96,9 @@ pub struct Proxy {
     stalls: Stalls,
     memory: ReplayMemory,
     budget: RefCell<Budget>,
-    pace: RefCell<Pace>,
+    evidence: Evidence,
+    /// When a request was last spent on a trial.
+    tried: Cell<Timestamp>,
     holds: HoldRoom,
     log: RefCell<WorkerLog>,
     random: RefCell<fastrand::Rng>,
@@ -117,7 +131,8 @@ impl Proxy {
                 limits.retry_budget,
                 limits.retry_budget_minimum,
             )),
-            pace: RefCell::default(),
+            evidence: Evidence::default(),
+            tried: Cell::default(),
             holds: HoldRoom::new(limits.replay_total_bytes / workers),
             log: RefCell::new(log),
             random: RefCell::new(fastrand::Rng::new()),
@@ -164,6 +179,12 @@ impl Proxy {
         self.stalls.sweep(tokio::time::Instant::now());
         self.log.borrow_mut().flush_due();
         let live = self.live();
+        let window = self
+            .evidence
+            .drain(live.snapshot.generation, self.clock.now());
+        if let Some(window) = window {
+            self.board.tell(window);
+        }
         let regions = live.snapshot.regions.iter();
         let known: BTreeSet<_> = regions
             .flat_map(|region| region.endpoints.iter().map(|one| one.id))
@@ -239,6 +260,21 @@ impl Proxy {
         record
     }
 
+    /// Whether a safe request may be spent on finding out whether an endpoint serves again: one in
+    /// [`TRIAL_GAP`], and never more than one of [`TRIAL_ONE_IN`].
+    fn may_try(&self, snapshot: &Snapshot) -> bool {
+        if snapshot.trial.is_empty() {
+            return false;
+        }
+        let now = self.clock.now();
+        let due = now.since(self.tried.get()) >= TRIAL_GAP;
+        let chosen = due && self.random.borrow_mut().u32(..TRIAL_ONE_IN) == 0;
+        if chosen {
+            self.tried.set(now);
+        }
+        chosen
+    }
+
     /// Decides where the request may go, makes it ready and forwards it.
     async fn answer(
         &self,
@@ -267,7 +303,9 @@ impl Proxy {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
             viewer: &viewer,
+            tries: parts.method.is_safe() && self.may_try(&live.snapshot),
         };
+        let tries = facts.tries;
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);
         self.budget.borrow_mut().request_seen(self.clock.now());
@@ -306,6 +344,8 @@ impl Proxy {
             class,
             head,
             source,
+            viewer: viewer.address,
+            tries,
         };
         let outcome = self.forward(&outgoing, recorder).await;
         let malformed = outgoing
@@ -331,7 +371,7 @@ impl Proxy {
         let Answered { region, answer } = answered;
         let endpoint = answer.endpoint;
         let mut response = answer.response;
-        recorder.responding(response.status(), region);
+        recorder.responding(response.status(), region, endpoint);
         if is_switching(&response) {
             return switch(response, viewer, answer.outstanding, recorder);
         }

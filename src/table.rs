@@ -2,16 +2,20 @@
 //!
 //! A [`RoutingTable`] never changes; a reload makes a new one.
 
+pub mod failback;
 pub mod index;
 pub mod origin;
 pub mod path;
 pub mod policy;
 pub mod route;
 
+use std::collections::BTreeMap;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
+use crate::table::failback::FailbackConfig;
 use crate::table::index::RouteIndex;
 use crate::table::origin::Region;
 use crate::table::route::Route;
@@ -40,6 +44,10 @@ pub struct RoutingTable {
     nearest: Vec<Vec<RegionId>>,
     /// By region: a hash of its name, the same in every table and on every host.
     seeds: Vec<u64>,
+    /// The different ways back for regions: the table's own, then those that routes write.
+    failbacks: Vec<FailbackConfig>,
+    /// By route: an index into `failbacks`.
+    lanes: Vec<usize>,
 }
 
 impl RoutingTable {
@@ -57,11 +65,47 @@ impl RoutingTable {
         Self {
             nearest,
             seeds,
+            failbacks: vec![FailbackConfig::default()],
+            lanes: vec![0; routes.len()],
             files,
             regions,
             routes,
             index,
         }
+    }
+
+    /// The same table, with `all` as the way back for regions but on the routes in `own`. Routes
+    /// that write the same share it.
+    #[must_use]
+    pub fn with_failback(
+        mut self,
+        all: FailbackConfig,
+        own: &BTreeMap<RouteId, FailbackConfig>,
+    ) -> Self {
+        self.failbacks = vec![all];
+        for (route, config) in own {
+            let known = self.failbacks.iter().position(|one| one == config);
+            let lane = known.unwrap_or_else(|| {
+                self.failbacks.push(*config);
+                self.failbacks.len() - 1
+            });
+            if let Some(place) = self.lanes.get_mut(route.index()) {
+                *place = lane;
+            }
+        }
+        self
+    }
+
+    /// The different ways back, the table's own first; never empty in a table that was built.
+    #[must_use]
+    pub fn failbacks(&self) -> &[FailbackConfig] {
+        &self.failbacks
+    }
+
+    /// Which of [`failbacks`](Self::failbacks) holds on a route.
+    #[must_use]
+    pub fn lane(&self, route: RouteId) -> usize {
+        self.lanes.get(route.index()).copied().unwrap_or_default()
     }
 
     /// The region called `name`, if there is one.

@@ -30,6 +30,8 @@ pub(crate) fn page(state: &AdminState) -> Page {
         };
         let up = snapshot.serving.contains(RegionId::at(index));
         flag(&metrics::REGION_UP, &mut page, up);
+        let share = f64::from(beliefs.share(0)) / 100.0;
+        page.number(&metrics::REGION_SHARE, &[name], share);
         flag(
             &metrics::REGION_DRAINED,
             &mut page,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::Transition;
 use crate::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
+use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
 use crate::model::id::RegionId;
 use crate::model::outcome::ProbeOutcome;
@@ -47,6 +48,12 @@ pub struct RegionView {
     pub admin: String,
     /// Whether requests go there.
     pub serving: bool,
+    /// How far it is on its way back: `full`, `down`, `held`, `ramping` or `awaiting_confirm`.
+    pub stage: String,
+    /// Percent of the viewers it may get, as far as coming back is concerned.
+    pub share_percent: u8,
+    /// How long the hold still lasts; absent when there is none.
+    pub hold_left_seconds: Option<f64>,
     /// The estimate that ranks it; absent while unknown.
     pub latency_seconds: Option<f64>,
     /// The service as written.
@@ -109,7 +116,8 @@ pub struct ReloadView {
 pub struct EventView {
     /// When, in seconds since 1970.
     pub at_unix_seconds: f64,
-    /// `endpoint`, `region`, `leader`, `addresses` or `operator`.
+    /// `endpoint`, `region`, `kept`, `shared_fate`, `leader`, `failback`, `addresses` or
+    /// `operator`.
     pub kind: String,
     /// Whose.
     pub region: String,
@@ -141,6 +149,12 @@ impl RegionView {
                     health: state.health.label().to_owned(),
                     admin: admin_label(state.admin).to_owned(),
                     serving: snapshot.serving.contains(RegionId::at(index)),
+                    stage: stage(state).label().to_owned(),
+                    share_percent: stage(state).share(),
+                    hold_left_seconds: match stage(state) {
+                        Stage::Held { until } => Some(until.since(now).as_secs_f64()),
+                        _ => None,
+                    },
                     latency_seconds: latency_seconds(state, now),
                     endpoints: state
                         .endpoints
@@ -152,6 +166,15 @@ impl RegionView {
             })
             .collect()
     }
+}
+
+/// The region's stage on the table's own way back.
+fn stage(state: &RegionState) -> Stage {
+    state
+        .failback
+        .first()
+        .map(Failback::stage)
+        .unwrap_or_default()
 }
 
 /// The latency that ranks a region, in seconds, while it is known.
@@ -226,6 +249,15 @@ impl RouteView {
     }
 }
 
+/// What it means that all regions fell together, or no longer do.
+fn shared_fate(began: bool) -> &'static str {
+    if began {
+        "all regions fell together, so the fault is most likely on this side; none is out"
+    } else {
+        "a region is well again"
+    }
+}
+
 impl EventView {
     /// A transition, `at` since 1970-01-01 UTC.
     #[must_use]
@@ -274,6 +306,27 @@ impl EventView {
                 from: Some(before.to_string()),
                 to: Some(region.to_string()),
                 ..event("leader", region)
+            },
+            Transition::Failback {
+                region,
+                stage,
+                cause,
+            } => Self {
+                cause: Some(cause.clone()),
+                to: Some(match stage {
+                    Stage::Ramping { share, .. } => format!("ramping at {share} %"),
+                    stage => stage.label().to_owned(),
+                }),
+                ..event("failback", region)
+            },
+            Transition::Kept { region, cause } => Self {
+                cause: Some(cause.clone()),
+                ..event("kept", region)
+            },
+            Transition::SharedFate { began } => Self {
+                to: Some(if *began { "began" } else { "ended" }.to_owned()),
+                cause: Some(shared_fate(*began).to_owned()),
+                ..event("shared_fate", "")
             },
             Transition::Addresses {
                 region,

@@ -29,7 +29,7 @@ pub(super) fn probed(
         endpoint.latency.observe(*phases, *warm, now);
     }
     let passed = matches!(outcome, ProbeOutcome::Passed { .. });
-    let flip = endpoint.standing.observe(passed, limits);
+    let flip = endpoint.standing.observe(passed, limits, now);
     let times = flip.map_or(1, |flip| flip.in_a_row);
     let cause = match &outcome {
         ProbeOutcome::Passed { .. } => format!("{times} in a row: the probe passed"),
@@ -64,6 +64,44 @@ pub(super) fn traffic_failed(
     Some(cause)
 }
 
+/// Takes in that an endpoint should be probed at once.
+pub(super) fn suspected(snapshot: &mut Snapshot, id: EndpointId, now: Timestamp) -> Option<String> {
+    let (region, place) = locate(snapshot, id)?;
+    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let news = endpoints[place].standing.suspect(now);
+    snapshot.regions[region.index()].endpoints = endpoints.into();
+    news.then(|| "a request failed".to_owned())
+}
+
+/// Takes in how a request that tried an endpoint was answered.
+pub(super) fn tried(
+    snapshot: &mut Snapshot,
+    id: EndpointId,
+    good: bool,
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    let (region, place) = locate(snapshot, id)?;
+    let name = Arc::clone(&snapshot.table.region(region).name);
+    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let endpoint = &mut endpoints[place];
+    if !endpoint.standing.is_on_trial() {
+        return None;
+    }
+    let flip = endpoint.standing.tried(good, now);
+    let cause = match flip {
+        Some(flip) => format!(
+            "{} in a row: a request that tried it was answered well",
+            flip.in_a_row
+        ),
+        None => "a request tried it".to_owned(),
+    };
+    let changes = flip.is_some() || !good;
+    settle(endpoint, flip, &name, &cause, transitions);
+    snapshot.regions[region.index()].endpoints = endpoints.into();
+    changes.then_some(cause)
+}
+
 /// Takes in the operator's word on a region.
 pub(super) fn operator(
     snapshot: &mut Snapshot,
@@ -92,7 +130,7 @@ pub(super) fn operator(
 }
 
 /// The region of an endpoint, and its place there.
-fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
+pub(super) fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
     let mut regions = snapshot.regions.iter().enumerate();
     regions.find_map(|(index, region)| {
         let place = region
@@ -103,7 +141,8 @@ fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
     })
 }
 
-fn settle(
+/// Takes over what `flip` says into the endpoint, and tells it.
+pub(super) fn settle(
     endpoint: &mut EndpointState,
     flip: Option<Flip>,
     region: &Arc<str>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::apply::returning;
 use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::slots::Slots;
 use crate::model::id::RegionId;
@@ -28,11 +29,15 @@ pub(super) fn replace(
     for gone in states.iter().flat_map(|state| state.endpoints.iter()) {
         snapshot.slots.release(gone.id);
     }
+    returning::follow_lanes(&mut snapshot.regions, &before, &snapshot.table);
     let table = &snapshot.table;
     snapshot.order = snapshot.order.renumbered(|old: RegionId| {
         let region = before.regions.get(old.index())?;
         table.region_named(&region.name)
     });
+    // Routes and regions have other numbers now.
+    snapshot.traffic = Default::default();
+    snapshot.worse = Default::default();
     snapshot.unknown = unknown;
     snapshot.generation += 1;
     Some(format!("table {} was loaded", snapshot.generation))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::Transition;
+use crate::apply::{Transition, removal, returning};
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
@@ -23,8 +23,11 @@ pub(super) fn refresh(
         region.health = best_health(region);
         region.latency = latency(region, now);
     }
+    removal::settle(new, now, transitions);
     new.serving = members(new, serves);
+    new.trial = members(new, has_trial);
     new.drained = members(new, |region| region.admin == AdminState::Drained);
+    let returned = returning::advance(new, now, transitions);
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
     new.by_latency = new.order.regions();
@@ -34,13 +37,13 @@ pub(super) fn refresh(
     old.by_latency != new.by_latency
         || old.serving != new.serving
         || old.drained != new.drained
+        || old.trial != new.trial
+        || old.shared_fate != new.shared_fate
+        || returned
         || old.regions.iter().map(median).ne(medians)
 }
 
 /// The best of its endpoints'; without any, nothing is known.
-///
-/// A limit on how many regions probes alone may take out belongs between an endpoint's health
-/// and this.
 fn best_health(region: &RegionState) -> Health {
     let health = region.endpoints.iter().map(|endpoint| endpoint.health);
     health.min().unwrap_or_default()
@@ -71,9 +74,14 @@ fn serves(region: &RegionState) -> bool {
     let willing = match region.admin {
         AdminState::Drained => false,
         AdminState::Forced => true,
-        AdminState::Auto => region.health != Health::Unhealthy,
+        AdminState::Auto => !region.out,
     };
     willing && !region.endpoints.is_empty()
+}
+
+fn has_trial(region: &RegionState) -> bool {
+    let mut endpoints = region.endpoints.iter();
+    region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_trial())
 }
 
 fn members(snapshot: &Snapshot, belongs: impl Fn(&RegionState) -> bool) -> RegionSet {

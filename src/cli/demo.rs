@@ -362,7 +362,7 @@ fn welcome(plan: &WorldPlan, regions: &Regions, control: SocketAddr, world: &Wor
          {meridian} demo fail eu-west-1{control_flag}\n  \
          curl -k -i -H 'CloudFront-Viewer-Country: DE' {https}\n  \
          {meridian} status{admin_flag}\n  \
-         {meridian} demo heal eu-west-1{control_flag}\n\n\
+         {meridian} demo heal eu-west-1{control_flag}    (its viewers return in steps, for 11 s)\n\n\
          Ctrl-C ends everything.\n"
     )
 }

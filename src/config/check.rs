@@ -50,7 +50,7 @@ pub(super) fn check(
     let admin = edge::admin(&root, &listeners, &context);
     let viewer = edge::viewer(&root, &listeners, &context);
     let regions = region::regions(&root, &context);
-    let failback = settings::failback(root.section("failback"), Default::default(), &context);
+    let failback = settings::failback(root.section("failback"), Default::default());
     let (routes, route_failback) = route::routes(
         &root,
         &regions,
@@ -70,7 +70,10 @@ pub(super) fn check(
         listeners,
         admin,
         viewer,
-        table: Arc::new(RoutingTable::new(files.collect(), regions, routes)),
+        table: Arc::new(
+            RoutingTable::new(files.collect(), regions, routes)
+                .with_failback(failback, &route_failback),
+        ),
         limits: settings::limits(&root, &context),
         dns: settings::dns(&root, &context),
         drain: settings::drain(&root, &context),

@@ -174,7 +174,7 @@ pub(super) static ROOT: Section = Section {
             "failback",
             Kind::Table(&FAILBACK),
             "",
-            "How traffic returns to a region that is well again. Checked, but not used by this version.",
+            "How traffic returns to a region that is well again.",
         ),
         key(
             "state",

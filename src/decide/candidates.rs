@@ -1,10 +1,11 @@
 //! Which regions may take a request, best first.
 
 use crate::decide::snapshot::Snapshot;
-use crate::decide::{Exclusion, Ranked, Rule};
+use crate::decide::{Exclusion, Ranked, RequestFacts, Rule};
+use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
 use crate::model::country::Country;
-use crate::model::id::{RegionId, RegionSet};
+use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::viewer::Viewer;
 use crate::table::policy::Policy;
 use crate::table::route::Route;
@@ -18,15 +19,27 @@ pub(super) struct Order<'a> {
     /// Those that are out of service, in the same order.
     out: Ranked,
     rest: RegionSet,
+    /// Those that serve, but not this viewer yet.
+    away: RegionSet,
+    /// The one that this request is to try, whether it serves or not.
+    trial: Option<RegionId>,
 }
 
 impl<'a> Order<'a> {
-    fn of(snapshot: &'a Snapshot, allowed: RegionSet) -> Self {
+    /// Nothing in order yet. Those of `away` are well, and come after all that serve.
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        allowed: RegionSet,
+        away: RegionSet,
+        trial: Option<RegionId>,
+    ) -> Self {
         Self {
             snapshot,
             ranked: Ranked::new(),
             out: Ranked::new(),
             rest: allowed,
+            away,
+            trial,
         }
     }
 
@@ -34,7 +47,8 @@ impl<'a> Order<'a> {
     pub(super) fn take(&mut self, region: RegionId) {
         if self.rest.contains(region) {
             self.rest.remove(region);
-            if self.snapshot.serving.contains(region) {
+            let serves = self.snapshot.serving.contains(region) && !self.away.contains(region);
+            if serves || self.trial == Some(region) {
                 self.ranked.push(region);
             } else {
                 self.out.push(region);
@@ -72,17 +86,21 @@ impl<'a> Order<'a> {
 /// All of `allowed`, and why the first is first: preference for the country, then the policy,
 /// then what neither knows by latency and at last by name.
 pub(super) fn rank(
-    snapshot: &Snapshot,
+    mut order: Order<'_>,
     route: &Route,
     viewer: &Viewer,
     country: Option<Country>,
-    allowed: RegionSet,
 ) -> (Ranked, Rule) {
-    let mut order = Order::of(snapshot, allowed);
+    let snapshot = order.snapshot;
     let mut preferred = None;
+    if let Some(region) = order.trial {
+        order.take(region);
+        preferred = Some(Rule::Trial);
+    }
     if let Some((line, preference)) = route.preferred(country) {
         preference.regions.iter().for_each(|r| order.take(*r));
-        preferred = (!order.ranked.serving().is_empty()).then_some(Rule::Preference(line));
+        let leads = !order.ranked.serving().is_empty();
+        preferred = preferred.or_else(|| leads.then_some(Rule::Preference(line)));
     }
     let rule = match &route.policy {
         Policy::Latency => Rule::Latency,
@@ -108,12 +126,63 @@ pub(super) fn rank(
     if ranked.serving().is_empty() {
         return (ranked, Rule::FailOpen);
     }
+    if snapshot.shared_fate {
+        return (ranked, Rule::SharedFate);
+    }
     (ranked, preferred.unwrap_or(rule))
 }
 
 fn last_resort_tier(snapshot: &Snapshot, region: RegionId) -> Option<Health> {
     let state = snapshot.regions.get(region.index())?;
     (!state.endpoints.is_empty()).then_some(state.health)
+}
+
+/// The permitted regions that serve but do not take this viewer yet. While no other region serves,
+/// those on their way back take all.
+pub(super) fn on_their_way_back(
+    snapshot: &Snapshot,
+    route: RouteId,
+    permitted: RegionSet,
+    viewer: &Viewer,
+) -> RegionSet {
+    let lane = snapshot.table.lane(route);
+    let limited = snapshot.limited.get(lane).copied().unwrap_or_default();
+    let serving = permitted.and(snapshot.serving);
+    let limited = limited.and(serving);
+    if limited.is_empty() {
+        return RegionSet::EMPTY;
+    }
+    let takes = |region: RegionId| {
+        let share = snapshot.regions[region.index()].share(lane);
+        score::percentile(&snapshot.table, region, viewer.address) < share
+    };
+    let away: RegionSet = limited.iter().filter(|region| !takes(*region)).collect();
+    if serving.without(away).is_empty() {
+        return RegionSet::EMPTY;
+    }
+    away
+}
+
+/// The region that this request is to try, if it may: one that does not serve and has an endpoint
+/// on trial, while another one stands by.
+pub(super) fn to_be_tried(
+    snapshot: &Snapshot,
+    permitted: RegionSet,
+    facts: &RequestFacts<'_>,
+) -> Option<RegionId> {
+    let stands_by = !permitted.and(snapshot.serving).is_empty();
+    let trial = permitted.and(snapshot.trial).without(snapshot.serving);
+    trial.iter().next().filter(|_| facts.tries && stands_by)
+}
+
+/// Why `region`, which serves, does not take this viewer yet.
+pub(super) fn why_away(snapshot: &Snapshot, lane: usize, region: RegionId) -> Exclusion {
+    let failback = snapshot.regions[region.index()].failback.get(lane);
+    match failback.map(Failback::stage).unwrap_or_default() {
+        Stage::Ramping { share, .. } => Exclusion::Ramping(share),
+        Stage::AwaitingConfirm => Exclusion::AwaitingConfirm,
+        Stage::Full | Stage::Down | Stage::Held { .. } => Exclusion::Held,
+    }
 }
 
 /// Why `region`, which is permitted, cannot serve.

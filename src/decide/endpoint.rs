@@ -3,20 +3,36 @@
 use crate::decide::snapshot::EndpointState;
 use crate::model::id::EndpointId;
 
+/// What one attempt wants of an endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// It may go to one on trial, before all others.
+    pub tries: bool,
+    /// The one that failed it before, which is taken only when there is no other.
+    pub avoid: Option<EndpointId>,
+}
+
 /// Chooses among `endpoints`: of the healthiest ones that are there, two at random, and of those
 /// the one with fewer requests under way. `random` gives a number below the one it is given,
 /// which is never zero.
 #[must_use]
 pub fn choose(
     endpoints: &[EndpointState],
+    wish: Wish,
     outstanding: impl Fn(EndpointId) -> u32,
     mut random: impl FnMut(usize) -> usize,
 ) -> Option<&EndpointState> {
     if let [only] = endpoints {
         return Some(only);
     }
-    let best = endpoints.iter().map(|one| one.health).min()?;
-    let fit = |one: &&EndpointState| one.health == best;
+    if wish.tries
+        && let Some(on_trial) = endpoints.iter().find(|one| one.standing.is_on_trial())
+    {
+        return Some(on_trial);
+    }
+    let rank = |one: &EndpointState| (wish.avoid == Some(one.id), one.health);
+    let best = endpoints.iter().map(rank).min()?;
+    let fit = |one: &&EndpointState| rank(one) == best;
     let count = endpoints.iter().filter(fit).count();
     if count == 0 {
         return None;
@@ -55,15 +71,35 @@ mod tests {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Healthy)];
         let mut order = [0, 1].into_iter();
         let busy = |id: EndpointId| if id.slot == 0 { 5 } else { 1 };
-        let taken = choose(&all, busy, |_| order.next().unwrap()).unwrap();
+        let taken = choose(&all, Wish::default(), busy, |_| order.next().unwrap()).unwrap();
         assert_eq!(taken.id.slot, 1);
     }
 
     #[test]
     fn an_unhealthy_endpoint_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Unhealthy), endpoint(1, Health::Healthy)];
-        assert_eq!(choose(&all, |_| 0, |_| 0).unwrap().id.slot, 1);
-        assert_eq!(choose(&all[..1], |_| 0, |_| 0).unwrap().id.slot, 0);
-        assert!(choose(&[], |_| 0, |_| 0).is_none());
+        assert_eq!(
+            choose(&all, Wish::default(), |_| 0, |_| 0).unwrap().id.slot,
+            1
+        );
+        assert_eq!(
+            choose(&all[..1], Wish::default(), |_| 0, |_| 0)
+                .unwrap()
+                .id
+                .slot,
+            0
+        );
+        assert!(choose(&[], Wish::default(), |_| 0, |_| 0).is_none());
+    }
+
+    #[test]
+    fn the_one_that_failed_the_request_before_is_taken_only_when_no_other_is_there() {
+        let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Unhealthy)];
+        let wish = Wish {
+            avoid: Some(all[0].id),
+            ..Wish::default()
+        };
+        assert_eq!(choose(&all, wish, |_| 0, |_| 0).unwrap().id.slot, 1);
+        assert_eq!(choose(&all[..1], wish, |_| 0, |_| 0).unwrap().id.slot, 0);
     }
 }

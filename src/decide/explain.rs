@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Reasons, RequestFacts, Rule, decide_with};
+use crate::health::failback::{Failback, Stage};
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::place::Place;
@@ -262,7 +263,7 @@ impl Case<'_> {
         let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
         let measured = first.and_then(latency);
         let written = match decision.rule {
-            Rule::FailOpen => None,
+            Rule::FailOpen | Rule::Trial | Rule::SharedFate => None,
             Rule::Preference(line) => route
                 .prefer
                 .get(usize::from(line))
@@ -292,6 +293,11 @@ impl Case<'_> {
                 )
             }
             Rule::Latency => by_latency().to_owned(),
+            Rule::SharedFate => {
+                "all regions fell together, so the fault is most likely on this side: none is out"
+                    .to_owned()
+            }
+            Rule::Trial => "this request tries whether the region serves again".to_owned(),
             Rule::Failover => "first in the order written".to_owned(),
             Rule::Geo if first.and_then(|first| self.distance(first)).is_some() => {
                 "nearest to the viewer".to_owned()
@@ -319,7 +325,7 @@ impl Case<'_> {
         let explained = regions.map(|region| {
             let rank = ranked.all().iter().position(|ranked| *ranked == region);
             let exclusion = excluded.iter().find(|(out, _)| *out == region);
-            let out = exclusion.map(|(_, exclusion)| self.out(route, *exclusion));
+            let out = exclusion.map(|(_, exclusion)| self.out(route, region, *exclusion));
             self.region(route, region, rank.map(|rank| rank + 1), out)
         });
         explained.collect()
@@ -353,7 +359,7 @@ impl Case<'_> {
         }
     }
 
-    fn out(&self, route: Option<&Route>, exclusion: Exclusion) -> Line {
+    fn out(&self, route: Option<&Route>, region: RegionId, exclusion: Exclusion) -> Line {
         match (exclusion, route) {
             (Exclusion::Residency(line), Some(route)) => self.residency(route, line),
             (Exclusion::NotInRoute, Some(route)) => Line {
@@ -363,9 +369,48 @@ impl Case<'_> {
             (Exclusion::Residency(_), None) => unwritten("residency"),
             (Exclusion::NotInRoute, None) => unwritten("not in the route's regions"),
             (Exclusion::Drained, _) => unwritten("drained by the operator"),
-            (Exclusion::Unhealthy, _) => unwritten("unhealthy"),
+            (Exclusion::Unhealthy, _) => unwritten(self.unhealthy(region)),
             (Exclusion::NoEndpoint, _) => unwritten("no address is known"),
             (Exclusion::UnknownViewer, _) => unwritten("the viewer's country is unknown"),
+            (Exclusion::AwaitingConfirm, _) => {
+                unwritten("well again, waits for an operator to agree")
+            }
+            (Exclusion::Ramping(share), _) => unwritten(&format!(
+                "well again, gets {share} % of the viewers so far, not this one"
+            )),
+            (Exclusion::Held, _) => unwritten(&self.held(route, region)),
+        }
+    }
+
+    fn unhealthy(&self, region: RegionId) -> &'static str {
+        if self.snapshot.trial.contains(region) {
+            "unhealthy; its probes pass again, and a few safe requests try it"
+        } else {
+            "unhealthy"
+        }
+    }
+
+    /// Until when a region is held.
+    fn held(&self, route: Option<&Route>, region: RegionId) -> String {
+        let routes = &self.snapshot.table.routes;
+        let place = routes
+            .iter()
+            .position(|one| route.is_some_and(|route| std::ptr::eq(one, route)));
+        let id = RouteId(
+            place
+                .and_then(|at| u32::try_from(at).ok())
+                .unwrap_or(u32::MAX),
+        );
+        let lane = self.snapshot.table.lane(id);
+        let failback = self
+            .state(region)
+            .and_then(|state| state.failback.get(lane));
+        match failback.map(Failback::stage) {
+            Some(Stage::Held { until }) => {
+                let left = until.since(self.now).as_secs();
+                format!("well again, held for {left} s more")
+            }
+            _ => "well again, held".to_owned(),
         }
     }
 

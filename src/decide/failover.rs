@@ -242,6 +242,8 @@ pub struct RetryFacts<'a> {
     /// Whether the whole body can be sent once more: there is none, or it fits the buffer. A
     /// body of which nothing left for any origin needs no replay.
     pub replayable: bool,
+    /// Whether the region of the last attempt has another endpoint that is well.
+    pub other_endpoint: bool,
 }
 
 /// What to do now.
@@ -364,8 +366,9 @@ fn another(
     }
     match unused(decision, attempts) {
         Some(region) => Ok(Next::Try(region)),
-        // The last region may have more endpoints than the one that cannot be reached.
-        None if moment == Moment::NothingSent
+        // The last region may have more endpoints than the one that failed, or name other ones
+        // by the time it is dialled again.
+        None if (facts.other_endpoint || moment == Moment::NothingSent)
             && failed.error != ErrorKind::NoEndpoint
             && may_repeat =>
         {
@@ -376,7 +379,7 @@ fn another(
 }
 
 /// Where a second attempt goes while the first, at `current`, is late: the next region that
-/// serves, if the request is safe to repeat, attempts are left, and its budget has room. It is
+/// serves, or else another endpoint of the same one, if the request is safe to repeat, attempts are left, and its budget has room. It is
 /// charged; the caller releases it when the attempt ends.
 pub fn hedge(
     decision: &Decision,
@@ -394,7 +397,8 @@ pub fn hedge(
     let serving = decision.ranked.serving().iter().copied();
     let region = serving
         .filter(|region| decision.permitted.contains(*region))
-        .find(|region| *region != current && !attempts.used(*region))?;
+        .find(|region| *region != current && !attempts.used(*region))
+        .or_else(|| facts.other_endpoint.then_some(current))?;
     budget.charge(region, now).ok()?;
     Some(region)
 }

@@ -60,6 +60,15 @@ pub(super) fn weighted(
     scores.take_all(order);
 }
 
+/// A number from 0 to 99 that stays the same for a viewer and a region: who is below a region's
+/// share goes there, so that a growing share takes viewers in and moves none out.
+pub(super) fn percentile(table: &RoutingTable, region: RegionId, viewer: IpAddr) -> u8 {
+    // Another number than the one that weights go by, or a share would fall on the viewers of
+    // some regions more than on others.
+    let hash = mix(viewer_hash(viewer).rotate_left(17) ^ table.seed(region));
+    (((hash >> 32) * 100) >> 32) as u8
+}
+
 /// Spreads the difference of two inputs over all bits (the finaliser of MurmurHash3).
 fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

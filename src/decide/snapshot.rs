@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
 use crate::health::order::LatencyOrder;
 use crate::health::slots::Slots;
 use crate::health::state::{Health, HealthState};
+use crate::health::traffic::Traffic;
 use crate::model::id::{EndpointId, RegionId, RegionSet};
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
@@ -33,10 +35,25 @@ pub struct Snapshot {
     pub serving: RegionSet,
     /// Regions the operator took out: never used, not even as the last resort.
     pub drained: RegionSet,
+    /// By way back (see [`RoutingTable::failbacks`]): serving regions on their way back, which
+    /// get only a part of the viewers, or none yet.
+    pub limited: Vec<RegionSet>,
+    /// Regions that get a few safe requests, to find out whether they serve them: those with an
+    /// endpoint on trial.
+    pub trial: RegionSet,
+    /// Whether all regions fell together: more likely than that all of them broke is that we, or
+    /// our network, did, so none is out.
+    pub shared_fate: bool,
+    /// When a region was last taken out because of its probes alone.
+    pub last_removal: Option<Timestamp>,
     /// All regions, lowest latency first, as the switch margin lets it change.
     pub by_latency: Vec<RegionId>,
     /// What `by_latency` follows: the order, and who has been better than whom since when.
     pub order: LatencyOrder,
+    /// What live requests saw in the last seconds.
+    pub traffic: Traffic,
+    /// Regions that live requests find clearly worse than their siblings: a ramp stands still.
+    pub worse: RegionSet,
     /// Numbers for new endpoints.
     pub slots: Slots,
 }
@@ -63,9 +80,22 @@ pub struct RegionState {
     pub endpoints: Arc<[EndpointState]>,
     /// The latency it is ordered by; `None` while unknown or unhealthy.
     pub latency: Option<RegionLatency>,
+    /// How far it is on its way back; by way back, as in [`RoutingTable::failbacks`].
+    pub failback: Vec<Failback>,
+    /// Since when it has not been well.
+    pub fell: Option<Timestamp>,
+    /// Whether it gets no traffic because of its health.
+    pub out: bool,
 }
 
 impl RegionState {
+    /// Percent of the viewers that it may get on routes with this way back.
+    #[must_use]
+    pub fn share(&self, lane: usize) -> u8 {
+        let failback = self.failback.get(lane);
+        failback.map_or(100, |failback| failback.stage().share())
+    }
+
     /// The best estimate at `now` among its endpoints that are not unhealthy.
     #[must_use]
     pub fn estimate(&self, now: Timestamp) -> Option<Estimate> {

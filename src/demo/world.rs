@@ -51,7 +51,10 @@ impl WorldPlan {
              interval = \"1s\"\n\
              fast_interval = \"250ms\"\n\
              timeout = \"1s\"\n\
-             region_field = \"region\"\n\n",
+             region_field = \"region\"\n\n\
+             [failback]                     # shorter than the default, so that one can watch it\n\
+             hold = \"3s\"\n\
+             ramp = \"8s\"\n\n",
             https = quoted(&self.https.to_string()),
             http = quoted(&self.http.to_string()),
             admin = quoted(&self.admin.to_string()),

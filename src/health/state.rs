@@ -1,4 +1,8 @@
-//! Rise and fall: results in a row flip the state.
+//! Rise and fall: results in a row flip the state, and trials by real requests where traffic did.
+
+use std::time::Duration;
+
+use crate::model::time::Timestamp;
 
 /// What probes and traffic say of an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,18 +75,42 @@ pub struct HealthState {
     /// Results in a row that contradict `health`.
     streak: u32,
     condemned_by: Option<Condemner>,
-    /// How often traffic condemned it lately: each time probes must speak for it twice as long.
+    /// Real requests that try it, once its probes pass again after traffic condemned it.
+    trial: Option<Trial>,
+    /// How often traffic condemned it lately: each time more real requests must speak for it.
     relapses: u8,
     /// Probes that passed since it is healthy.
     calm: u8,
+    /// When a request last failed there in a way worth a probe at once.
+    suspected: Option<Timestamp>,
 }
 
-/// Doublings at most: 64 probes with the default rise, about a minute of fast ones.
-const MOST_RELAPSES: u8 = 5;
+/// How far a trial by real requests has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trial {
+    /// Good answers in a row.
+    good: u32,
+    /// When it began, or when the last answer came.
+    heard: Timestamp,
+}
+
+/// Good answers in a row that end a trial well. Where half of the requests fail, it passes once in
+/// a thousand times.
+pub const TRIAL_ANSWERS: u32 = 10;
+
+/// Without any request that could try it for so long, the probes' word has to do: an endpoint that
+/// gets only writes would never return otherwise.
+pub const TRIAL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Doublings of a trial at most: 80 good answers.
+const MOST_RELAPSES: u8 = 3;
 
 /// Probes that must pass on a healthy endpoint until its relapses are forgotten: five minutes
 /// with the default interval.
 const CALM: u8 = 60;
+
+/// A suspicion is news again after so long, and probes are fast meanwhile.
+pub const SUSPICION: Duration = Duration::from_secs(1);
 
 impl HealthState {
     /// What is believed.
@@ -103,6 +131,18 @@ impl HealthState {
         self.condemned_by
     }
 
+    /// Whether a few real requests should go there, to find out whether it serves them.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// When a request last failed there in a way worth a probe at once.
+    #[must_use]
+    pub fn suspected(&self) -> Option<Timestamp> {
+        self.suspected
+    }
+
     /// Whether the next results may flip it: time to probe faster.
     #[must_use]
     pub fn is_changing(&self) -> bool {
@@ -110,7 +150,10 @@ impl HealthState {
     }
 
     /// Counts a probe's result.
-    pub fn observe(&mut self, passed: bool, limits: Limits) -> Option<Flip> {
+    pub fn observe(&mut self, passed: bool, limits: Limits, now: Timestamp) -> Option<Flip> {
+        if passed && self.trial.is_some() {
+            return self.lose_patience(now);
+        }
         let agrees = match self.health {
             Health::Healthy => passed,
             Health::Unhealthy => !passed,
@@ -120,22 +163,24 @@ impl HealthState {
             Health::Unproven => false,
         };
         if agrees {
-            self.streak = 0;
-            if passed {
-                self.calm = self.calm.saturating_add(1);
-                if self.calm >= CALM {
-                    self.relapses = 0;
-                }
-            }
+            self.agree(passed);
             return None;
         }
         self.streak = self.streak.saturating_add(1);
-        let (needed, to, condemner) = if passed {
-            (self.rise_needed(limits.rise), Health::Healthy, None)
-        } else {
-            (limits.fall, Health::Unhealthy, Some(Condemner::Probe))
-        };
-        (self.streak >= needed.max(1)).then(|| self.flip(to, self.streak, condemner))
+        if passed {
+            if self.streak < limits.rise.max(1) {
+                return None;
+            }
+            if self.condemned_by == Some(Condemner::Traffic) {
+                self.begin_trial(now);
+                return None;
+            }
+            return Some(self.flip(Health::Healthy, self.streak, None));
+        }
+        (self.streak >= limits.fall.max(1)).then(|| {
+            let by = Some(Condemner::Probe);
+            self.flip(Health::Unhealthy, self.streak, by)
+        })
     }
 
     /// Condemns at once: `in_a_row` real requests failed, which is proof enough.
@@ -151,19 +196,68 @@ impl HealthState {
         (was != Health::Unhealthy).then_some(flip)
     }
 
-    /// A probe is not what condemned an endpoint whose requests failed, and its passing proves
-    /// little: the more often traffic found otherwise, the more of them it takes.
-    fn rise_needed(&self, rise: u32) -> u32 {
-        match self.condemned_by {
-            Some(Condemner::Traffic) => rise.max(1) << self.relapses.min(MOST_RELAPSES),
-            _ => rise,
+    /// A real request that tried it was answered, well or not.
+    pub fn tried(&mut self, good: bool, now: Timestamp) -> Option<Flip> {
+        let trial = self.trial.as_mut()?;
+        if !good {
+            // Its probes have to pass again before the next requests are spent on it.
+            self.trial = None;
+            self.streak = 0;
+            return None;
         }
+        trial.good += 1;
+        trial.heard = now;
+        let good = trial.good;
+        (good >= self.answers_needed()).then(|| self.flip(Health::Healthy, good, None))
+    }
+
+    /// A request failed there: a probe should look at once. Says whether that is news.
+    pub fn suspect(&mut self, now: Timestamp) -> bool {
+        let news = self
+            .suspected
+            .is_none_or(|suspected| now.since(suspected) >= SUSPICION);
+        if news {
+            self.suspected = Some(now);
+        }
+        news
+    }
+
+    fn agree(&mut self, passed: bool) {
+        self.streak = 0;
+        if !passed {
+            self.trial = None;
+            return;
+        }
+        self.calm = self.calm.saturating_add(1);
+        if self.calm >= CALM {
+            self.relapses = 0;
+        }
+    }
+
+    /// The more often traffic condemned it lately, the more requests must speak for it.
+    fn answers_needed(&self) -> u32 {
+        TRIAL_ANSWERS << self.relapses.saturating_sub(1).min(MOST_RELAPSES)
+    }
+
+    fn begin_trial(&mut self, now: Timestamp) {
+        self.streak = 0;
+        self.trial = Some(Trial {
+            good: 0,
+            heard: now,
+        });
+    }
+
+    fn lose_patience(&mut self, now: Timestamp) -> Option<Flip> {
+        let trial = self.trial?;
+        (now.since(trial.heard) >= TRIAL_PATIENCE)
+            .then(|| self.flip(Health::Healthy, trial.good, None))
     }
 
     fn flip(&mut self, to: Health, in_a_row: u32, condemned_by: Option<Condemner>) -> Flip {
         let from = std::mem::replace(&mut self.health, to);
         self.streak = 0;
         self.calm = 0;
+        self.trial = None;
         self.condemned_by = condemned_by;
         Flip { from, to, in_a_row }
     }
@@ -175,10 +269,14 @@ mod tests {
 
     const LIMITS: Limits = Limits { rise: 2, fall: 3 };
 
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::after_start(Duration::from_secs(seconds))
+    }
+
     fn after(results: &[bool]) -> HealthState {
         let mut state = HealthState::default();
         for passed in results {
-            state.observe(*passed, LIMITS);
+            state.observe(*passed, LIMITS, at(0));
         }
         state
     }
@@ -186,7 +284,7 @@ mod tests {
     #[test]
     fn one_success_proves_a_new_endpoint() {
         let mut state = HealthState::default();
-        let flip = state.observe(true, LIMITS).unwrap();
+        let flip = state.observe(true, LIMITS, at(0)).unwrap();
         assert_eq!((flip.from, flip.to), (Health::Unproven, Health::Healthy));
         assert!(!state.is_changing());
     }
@@ -228,16 +326,59 @@ mod tests {
         assert!(!after(&[true, false, false, false, false]).is_changing());
     }
 
-    #[test]
-    fn traffic_condemns_at_once_and_probes_bring_back() {
+    fn condemned() -> HealthState {
         let mut state = after(&[true]);
-        let flip = state.traffic_failed(5).unwrap();
-        assert_eq!((flip.to, flip.in_a_row), (Health::Unhealthy, 5));
-        assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
-        for _ in 1..2 * LIMITS.rise {
-            assert_eq!(state.observe(true, LIMITS), None);
+        state.traffic_failed(5).unwrap();
+        state
+    }
+
+    fn pass(state: &mut HealthState, times: u32) {
+        for _ in 0..times {
+            assert_eq!(state.observe(true, LIMITS, at(0)), None);
         }
-        assert!(state.observe(true, LIMITS).is_some());
+    }
+
+    #[test]
+    fn what_traffic_condemned_returns_after_a_trial_by_real_requests() {
+        let mut state = condemned();
+        assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
+        pass(&mut state, LIMITS.rise);
+        assert!(state.is_on_trial());
+        pass(&mut state, 100);
+        for _ in 1..TRIAL_ANSWERS {
+            assert_eq!(state.tried(true, at(1)), None);
+        }
+        assert_eq!(state.tried(true, at(1)).unwrap().to, Health::Healthy);
+    }
+
+    #[test]
+    fn one_bad_answer_ends_a_trial_and_probes_must_pass_again() {
+        let mut state = condemned();
+        pass(&mut state, LIMITS.rise);
+        assert_eq!(state.tried(false, at(1)), None);
+        assert!(!state.is_on_trial());
+        pass(&mut state, LIMITS.rise - 1);
+        assert!(!state.is_on_trial());
+        pass(&mut state, 1);
+        assert!(state.is_on_trial());
+    }
+
+    #[test]
+    fn a_failed_probe_ends_a_trial() {
+        let mut state = condemned();
+        pass(&mut state, LIMITS.rise);
+        assert_eq!(state.observe(false, LIMITS, at(0)), None);
+        assert!(!state.is_on_trial());
+    }
+
+    #[test]
+    fn without_requests_that_could_try_it_the_probes_word_has_to_do() {
+        let mut state = condemned();
+        pass(&mut state, LIMITS.rise);
+        let patient = state.observe(true, LIMITS, at(TRIAL_PATIENCE.as_secs() - 1));
+        assert_eq!(patient, None);
+        let flip = state.observe(true, LIMITS, at(TRIAL_PATIENCE.as_secs()));
+        assert_eq!(flip.unwrap().to, Health::Healthy);
     }
 
     #[test]
@@ -245,27 +386,34 @@ mod tests {
         let mut state = after(&[false, false, false, true]);
         assert_eq!(state.traffic_failed(5), None);
         assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
-        assert_eq!(state.observe(true, LIMITS), None);
+        pass(&mut state, 1);
     }
 
     #[test]
-    fn each_relapse_by_traffic_takes_twice_the_probes_until_it_is_calm_again() {
-        let limits = Limits { rise: 2, fall: 3 };
-        let mut state = HealthState::default();
-        state.observe(true, limits);
+    fn each_relapse_takes_twice_the_answers_until_it_is_calm_again() {
+        let mut state = after(&[true]);
         let returns = |state: &mut HealthState| {
+            pass(state, LIMITS.rise);
             (1..1000)
-                .find(|_| state.observe(true, limits).is_some())
+                .find(|_| state.tried(true, at(1)).is_some())
                 .unwrap()
         };
-        for needed in [4, 8, 16, 32, 64, 64] {
+        for needed in [10, 20, 40, 40] {
             state.traffic_failed(5);
             assert_eq!(returns(&mut state), needed);
         }
         for _ in 0..CALM {
-            state.observe(true, limits);
+            state.observe(true, LIMITS, at(2));
         }
         state.traffic_failed(5);
-        assert_eq!(returns(&mut state), 4);
+        assert_eq!(returns(&mut state), 10);
+    }
+
+    #[test]
+    fn a_suspicion_is_news_once_a_second() {
+        let mut state = after(&[true]);
+        assert!(state.suspect(at(5)));
+        assert!(!state.suspect(at(5)));
+        assert!(state.suspect(at(6)));
     }
 }

@@ -1,6 +1,7 @@
 //! From a request to the head of a response: attempt, fail over, keep the best answer.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,25 +13,23 @@ use tokio::time::timeout;
 use crate::apply::Event;
 use crate::decide::Decision;
 use crate::decide::budget::Budget;
-use crate::decide::endpoint::choose;
+use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, next,
 };
 use crate::decide::snapshot::EndpointState;
+use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
+use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::upstream::body::{Progress, ReplaySource};
-
-/// Failures in a row at one endpoint, seen by one worker, that condemn it at once, long before
-/// its probes would. Envoy's default for consecutive gateway failures.
-const FAILURES_THAT_CONDEMN: u32 = 5;
 
 /// A request ready to be sent, as often as the retry table allows.
 #[derive(Debug)]
@@ -45,6 +44,10 @@ pub(super) struct Outgoing {
     pub(super) head: Head,
     /// Its body, if it has one.
     pub(super) source: Option<ReplaySource>,
+    /// Who asks.
+    pub(super) viewer: IpAddr,
+    /// Whether it may try what has to prove itself.
+    pub(super) tries: bool,
 }
 
 impl Outgoing {
@@ -84,7 +87,17 @@ struct Course<'a> {
     /// How the last attempt failed, for the log.
     detail: String,
     /// Endpoints whose failure counts against them once another region does better.
-    blamed: Vec<(EndpointId, ErrorKind)>,
+    blamed: Vec<Blame>,
+    /// The endpoint that failed last.
+    avoid: Option<EndpointId>,
+}
+
+/// A failure that may count against an endpoint.
+#[derive(Clone, Copy)]
+struct Blame {
+    region: RegionId,
+    endpoint: EndpointId,
+    kind: ErrorKind,
 }
 
 /// One attempt that ended.
@@ -108,6 +121,7 @@ impl Proxy {
             kept: None,
             detail: String::new(),
             blamed: Vec::new(),
+            avoid: None,
         };
         loop {
             let left = self.time_left(started, outgoing);
@@ -115,6 +129,7 @@ impl Proxy {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
+                    self.count_alone(outgoing, &course, reason);
                     let Course {
                         attempts,
                         kept,
@@ -151,7 +166,11 @@ impl Proxy {
         fresh: bool,
         left: Duration,
     ) -> Result<Option<Answered>, ProxyError> {
-        let Some(endpoint) = self.endpoint(outgoing, region) else {
+        let wish = Wish {
+            tries: outgoing.tries && course.attempts.is_empty(),
+            avoid: course.avoid,
+        };
+        let Some(endpoint) = self.endpoint(outgoing, region, wish) else {
             return Ok(no_endpoint(course, region));
         };
         // Held back only where another region could still give it whole.
@@ -159,7 +178,8 @@ impl Proxy {
         let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
         let holds = safe && others;
         let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
-        let alone = outgoing.decision.ranked.serving().len() < 2;
+        let alone = outgoing.decision.ranked.serving().len() < 2
+            && !self.has_another_endpoint(outgoing, region, endpoint.id);
         if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
             return self.settle(outgoing, course, first.await);
         }
@@ -169,7 +189,7 @@ impl Proxy {
                 return self.settle(outgoing, course, tried);
             }
             // A budget that is spent now has room again once the attempts that spent it end.
-            if let Some(second) = self.hedge(outgoing, course, region, left) {
+            if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
                 break second;
             }
         };
@@ -184,7 +204,8 @@ impl Proxy {
             course.recorder.hedged(other, !first_ended);
             if !first_ended {
                 course.recorder.overtaken(region, endpoint.address);
-                self.judge(endpoint.id, Some(ErrorKind::FirstByteTimeout), false);
+                self.tell(self.evidence.late(endpoint.id, false));
+                self.tried(endpoint, false);
             }
             return Ok(Some(answered));
         }
@@ -218,15 +239,24 @@ impl Proxy {
                 course.recorder.answered(region, endpoint.address, &answer);
                 let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
                     self.well(outgoing, region, endpoint, &answer);
-                    for (endpoint, kind) in course.blamed.drain(..) {
-                        self.judge(endpoint, Some(kind), false);
+                    for blame in course.blamed.drain(..) {
+                        self.blame(outgoing, blame, Verdict::Compared);
                     }
                     return Ok(Some(Answered { region, answer }));
                 };
                 let error = ErrorKind::GatewayStatus;
                 course.recorder.gateway_failed(region);
-                if !asked_to_wait {
-                    course.blamed.push((endpoint.id, error));
+                let blame = Blame {
+                    region,
+                    endpoint: endpoint.id,
+                    kind: error,
+                };
+                self.tried(endpoint, false);
+                course.avoid = Some(endpoint.id);
+                if asked_to_wait {
+                    self.blame(outgoing, blame, Verdict::AskedToWait);
+                } else {
+                    course.blamed.push(blame);
                 }
                 course.attempts.push(Attempt {
                     region,
@@ -243,10 +273,14 @@ impl Proxy {
             Err(error) => {
                 let kind = error.kind();
                 course.recorder.failed(region, Some(endpoint.address), kind);
-                if error.blames_the_origin() && kind.nothing_sent() {
-                    self.judge(endpoint.id, Some(kind), false);
-                } else if error.blames_the_origin() {
-                    course.blamed.push((endpoint.id, kind));
+                course.avoid = Some(endpoint.id);
+                if error.blames_the_origin() {
+                    self.tried(endpoint, false);
+                    course.blamed.push(Blame {
+                        region,
+                        endpoint: endpoint.id,
+                        kind,
+                    });
                 }
                 course.attempts.push(Attempt {
                     region,
@@ -259,7 +293,7 @@ impl Proxy {
         Ok(None)
     }
 
-    /// A good answer clears an endpoint of the failures before it, unless it was itself late.
+    /// A good answer clears an endpoint of the failures before it.
     fn well(
         &self,
         outgoing: &Outgoing,
@@ -268,19 +302,30 @@ impl Proxy {
         answer: &Answer,
     ) {
         let took = answer.phases.first_byte.unwrap_or_default();
-        if took <= self.late_after(outgoing, region) {
-            let whole = answer.held.is_some() || answer.response.body().is_end_stream();
-            self.judge(endpoint.id, None, whole);
+        let pair = (outgoing.decision.route, region);
+        let in_time = took <= self.late_after(outgoing, region);
+        let whole = answer.held.is_some() || answer.response.body().is_end_stream();
+        let viewer = outgoing.viewer;
+        let told = self
+            .evidence
+            .answered(pair, endpoint.id, viewer, took, whole);
+        self.tell(told);
+        self.tried(endpoint, in_time);
+    }
+
+    /// What became of a request at an endpoint that has to prove itself.
+    fn tried(&self, endpoint: &EndpointState, good: bool) {
+        if endpoint.standing.is_on_trial() {
+            let endpoint = endpoint.id;
+            self.board.tell(Event::Tried { endpoint, good });
         }
-        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
-        self.pace
-            .borrow_mut()
-            .observe(generation, route, region, took);
     }
 
     fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
-        let (generation, route) = (outgoing.live.snapshot.generation, outgoing.decision.route);
-        self.pace.borrow().late_after(generation, route, region)
+        let probed = outgoing.live.snapshot.regions[region.index()].latency;
+        let pair = (outgoing.decision.route, region);
+        self.evidence
+            .hedge_delay(pair, probed.map(|probed| probed.median))
     }
 
     /// Where a second attempt goes, charged to its budget; `None` when there is to be none.
@@ -288,10 +333,11 @@ impl Proxy {
         &self,
         outgoing: &'a Outgoing,
         course: &Course<'_>,
-        current: RegionId,
+        (current, endpoint): (RegionId, EndpointId),
         left: Duration,
     ) -> Option<(RegionId, &'a EndpointState)> {
-        let facts = facts(outgoing, left);
+        let spare = self.has_another_endpoint(outgoing, current, endpoint);
+        let facts = facts(outgoing, left, spare);
         let now = self.clock.now();
         let budget = &mut *self.budget.borrow_mut();
         let region = hedge(
@@ -302,7 +348,11 @@ impl Proxy {
             budget,
             now,
         )?;
-        let endpoint = self.endpoint(outgoing, region);
+        let wish = Wish {
+            avoid: Some(endpoint),
+            ..Wish::default()
+        };
+        let endpoint = self.endpoint(outgoing, region, wish);
         if endpoint.is_none() {
             budget.release(region);
         }
@@ -316,14 +366,35 @@ impl Proxy {
         }
     }
 
-    fn endpoint<'a>(&self, outgoing: &'a Outgoing, region: RegionId) -> Option<&'a EndpointState> {
+    fn endpoint<'a>(
+        &self,
+        outgoing: &'a Outgoing,
+        region: RegionId,
+        wish: Wish,
+    ) -> Option<&'a EndpointState> {
         let endpoints = &outgoing.live.snapshot.regions[region.index()].endpoints;
         let random = |below: usize| self.random.borrow_mut().usize(..below);
-        choose(endpoints, |id| self.pools.outstanding(id), random)
+        choose(endpoints, wish, |id| self.pools.outstanding(id), random)
+    }
+
+    /// Whether `region` has an endpoint that is well, beside the one at hand.
+    fn has_another_endpoint(
+        &self,
+        outgoing: &Outgoing,
+        region: RegionId,
+        at_hand: EndpointId,
+    ) -> bool {
+        let state = &outgoing.live.snapshot.regions[region.index()];
+        let mut endpoints = state.endpoints.iter();
+        endpoints.any(|one| one.id != at_hand && one.health != Health::Unhealthy)
     }
 
     fn next(&self, outgoing: &Outgoing, course: &Course<'_>, deadline_left: Duration) -> Next {
-        let facts = facts(outgoing, deadline_left);
+        let last = course.attempts.last().zip(course.avoid);
+        let spare = last.is_some_and(|(last, endpoint)| {
+            self.has_another_endpoint(outgoing, last.region, endpoint)
+        });
+        let facts = facts(outgoing, deadline_left, spare);
         let budget = &mut *self.budget.borrow_mut();
         let now = self.clock.now();
         let next = next(&outgoing.decision, &course.attempts, &facts, budget, now);
@@ -385,28 +456,44 @@ impl Proxy {
         }
     }
 
-    /// Counts failures in a row at an endpoint, and says so when they are too many.
-    ///
-    /// A connection that cannot be made counts at once. What came after the request was sent
-    /// counts only when another region did better with the same request: a path that no region
-    /// serves well speaks against none, and no viewer can take a region out by asking for it.
-    fn judge(&self, endpoint: EndpointId, failure: Option<ErrorKind>, whole: bool) {
-        let in_a_row = self.pools.ended(endpoint, failure, whole);
-        if let Some(kind) = failure
-            && in_a_row >= FAILURES_THAT_CONDEMN
+    /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
+    /// better with the same request: a path that none serves well speaks against none, and no viewer
+    /// can take a region out by asking for it.
+    fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
+        let pair = (outgoing.decision.route, blame.region);
+        let told = self
+            .evidence
+            .failed(pair, blame.endpoint, outgoing.viewer, blame.kind, verdict);
+        self.tell(told);
+    }
+
+    /// Counts a failure that nothing else was tried after, because the request must not be repeated.
+    fn count_alone(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
+        if let ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) = (&course.blamed[..], reason)
         {
-            self.board.tell(Event::TrafficFailed {
-                endpoint,
-                kind,
-                in_a_row,
-            });
-            // From here on probes decide; what comes after their word counts anew.
-            self.pools.ended(endpoint, None, true);
+            self.blame(outgoing, *blame, Verdict::Alone);
+        }
+    }
+
+    /// The body of an answer ended as it should.
+    pub(super) fn body_ended(&self, endpoint: EndpointId) {
+        self.evidence.whole(endpoint);
+    }
+
+    /// The body of an answer broke off or stood still on its way to the viewer.
+    pub(super) fn body_broke(&self, pair: PairId, endpoint: EndpointId, viewer: IpAddr) {
+        let (kind, verdict) = (ErrorKind::BodyBroken, Verdict::Alone);
+        self.tell(self.evidence.failed(pair, endpoint, viewer, kind, verdict));
+    }
+
+    fn tell(&self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.board.tell(event);
         }
     }
 }
 
-fn facts(outgoing: &Outgoing, deadline_left: Duration) -> RetryFacts<'_> {
+fn facts(outgoing: &Outgoing, deadline_left: Duration, other_endpoint: bool) -> RetryFacts<'_> {
     RetryFacts {
         class: outgoing.class,
         retry: &outgoing.route().retry,
@@ -415,6 +502,7 @@ fn facts(outgoing: &Outgoing, deadline_left: Duration) -> RetryFacts<'_> {
             .source
             .as_ref()
             .is_none_or(ReplaySource::replayable),
+        other_endpoint,
     }
 }
 

@@ -1,9 +1,6 @@
 //! How long first bytes usually take, by route and region, and so when one is late.
 
-use std::collections::HashMap;
 use std::time::Duration;
-
-use crate::model::id::{RegionId, RouteId};
 
 /// A first byte later than this many times the usual worst is late.
 const TIMES_USUAL: u32 = 3;
@@ -14,7 +11,7 @@ const EARLIEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(1);
 
 /// What counts as late before enough was seen to tell.
-const UNKNOWN: Duration = Duration::from_millis(300);
+const UNKNOWN: Duration = Duration::from_millis(250);
 
 /// First bytes seen before their distribution is believed.
 const ENOUGH: u32 = 20;
@@ -25,80 +22,66 @@ const HALVED_AT: u32 = 1024;
 /// First bytes between two looks at the distribution.
 const LOOK_EVERY: u32 = 16;
 
-/// Pairs of a route and a region that are kept; further ones use [`UNKNOWN`].
-const PAIRS: usize = 4096;
-
 /// Two buckets per doubling, from 2^6 microseconds (64 us) on.
 const BUCKETS: usize = 40;
 const FIRST_EXPONENT: u32 = 6;
 
-/// What one worker saw of first bytes.
-#[derive(Debug, Default)]
-pub struct Pace {
-    usual: HashMap<(RouteId, RegionId), Usual, foldhash::fast::RandomState>,
-    generation: u64,
-}
-
+/// What one worker saw of first bytes of one route in one region.
 #[derive(Clone, Copy, Debug)]
-struct Usual {
+pub struct Pace {
     counts: [u32; BUCKETS],
     seen: u32,
     since_look: u32,
-    late_after: Duration,
+    /// Three times the 99th percentile, without bounds; `None` while unknown.
+    late: Option<Duration>,
 }
 
-impl Default for Usual {
+impl Default for Pace {
     fn default() -> Self {
         Self {
             counts: [0; BUCKETS],
             seen: 0,
             since_look: 0,
-            late_after: UNKNOWN,
+            late: None,
         }
     }
 }
 
 impl Pace {
-    /// A first byte of `region` for `route` took this long. Numbers of routes and regions change
-    /// meaning with `generation`: what was seen before is forgotten then.
-    pub fn observe(&mut self, generation: u64, route: RouteId, region: RegionId, took: Duration) {
-        if self.generation != generation {
-            self.generation = generation;
-            self.usual.clear();
-        }
-        if let Some(usual) = self.usual.get_mut(&(route, region)) {
-            usual.observe(took);
-        } else if self.usual.len() < PAIRS {
-            self.usual.entry((route, region)).or_default().observe(took);
-        }
-    }
-
-    /// After how long a first byte of `region` for `route` is late: about three times its 99th
-    /// percentile, 50 ms to 1 s.
-    #[must_use]
-    pub fn late_after(&self, generation: u64, route: RouteId, region: RegionId) -> Duration {
-        if self.generation != generation {
-            return UNKNOWN;
-        }
-        self.usual
-            .get(&(route, region))
-            .map_or(UNKNOWN, |usual| usual.late_after)
-    }
-}
-
-impl Usual {
-    fn observe(&mut self, took: Duration) {
+    /// A first byte took this long.
+    pub fn observe(&mut self, took: Duration) {
         self.counts[bucket(took)] += 1;
         self.seen += 1;
         self.since_look += 1;
         if self.since_look >= LOOK_EVERY && self.seen >= ENOUGH {
             self.since_look = 0;
-            self.late_after = (self.percentile_99() * TIMES_USUAL).clamp(EARLIEST, LATEST);
+            self.late = Some(self.percentile_99() * TIMES_USUAL);
         }
         if self.seen >= HALVED_AT {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.seen = self.counts.iter().sum();
         }
+    }
+
+    /// After how long a first byte is late: about three times the 99th percentile, 50 ms to 1 s;
+    /// `None` while too little was seen.
+    #[must_use]
+    pub fn late_after(&self) -> Option<Duration> {
+        self.late.map(|late| late.clamp(EARLIEST, LATEST))
+    }
+
+    /// The same, by what probes say a first byte takes.
+    #[must_use]
+    pub fn late_after_probes(probed: Option<Duration>) -> Duration {
+        let usual = probed.map(|probed| probed * TIMES_USUAL);
+        usual.map_or(UNKNOWN, |usual| usual.clamp(UNKNOWN, LATEST))
+    }
+
+    /// Whether a first byte that took this long speaks against who gave it. Without an upper
+    /// bound: where all answers take seconds, seconds are usual.
+    #[must_use]
+    pub fn is_late(&self, took: Duration) -> bool {
+        self.late.is_some_and(|late| took > late.max(EARLIEST))
     }
 
     /// The upper bound of the bucket that holds it.
@@ -138,23 +121,29 @@ fn upper_bound(bucket: usize) -> Duration {
 mod tests {
     use super::*;
 
-    const PAIR: (RouteId, RegionId) = (RouteId(0), RegionId(1));
-
-    fn after(times: u32, took: Duration) -> Duration {
+    fn after(times: u32, took: Duration) -> Option<Duration> {
         let mut pace = Pace::default();
         for _ in 0..times {
-            pace.observe(1, PAIR.0, PAIR.1, took);
+            pace.observe(took);
         }
-        pace.late_after(1, PAIR.0, PAIR.1)
+        pace.late_after()
     }
 
     #[test]
     fn late_is_about_three_times_the_usual_worst_within_bounds() {
-        assert_eq!(after(5, Duration::from_millis(40)), UNKNOWN);
-        let late = after(100, Duration::from_millis(40));
+        assert_eq!(after(5, Duration::from_millis(40)), None);
+        let late = after(100, Duration::from_millis(40)).unwrap();
         assert!((120..180).contains(&late.as_millis()), "{late:?}");
-        assert_eq!(after(100, Duration::from_micros(300)), EARLIEST);
-        assert_eq!(after(100, Duration::from_secs(20)), LATEST);
+        assert_eq!(after(100, Duration::from_micros(300)), Some(EARLIEST));
+        assert_eq!(after(100, Duration::from_secs(20)), Some(LATEST));
+    }
+
+    #[test]
+    fn until_requests_tell_probes_do() {
+        let millis = Duration::from_millis;
+        assert_eq!(Pace::late_after_probes(None), UNKNOWN);
+        assert_eq!(Pace::late_after_probes(Some(millis(5))), UNKNOWN);
+        assert_eq!(Pace::late_after_probes(Some(millis(120))), millis(360));
     }
 
     #[test]
@@ -162,18 +151,9 @@ mod tests {
         let mut pace = Pace::default();
         for number in 0..1000 {
             let took = if number == 500 { 900 } else { 20 };
-            pace.observe(1, PAIR.0, PAIR.1, Duration::from_millis(took));
+            pace.observe(Duration::from_millis(took));
         }
-        assert!(pace.late_after(1, PAIR.0, PAIR.1) < Duration::from_millis(100));
-    }
-
-    #[test]
-    fn another_table_begins_anew() {
-        let mut pace = Pace::default();
-        for _ in 0..100 {
-            pace.observe(1, PAIR.0, PAIR.1, Duration::from_millis(1));
-        }
-        assert_eq!(pace.late_after(2, PAIR.0, PAIR.1), UNKNOWN);
+        assert!(pace.late_after().unwrap() < Duration::from_millis(100));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::decide::Decision;
-use crate::model::id::RegionId;
+use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ErrorKind, Phases};
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Answer;
@@ -25,6 +25,8 @@ pub struct Recorder {
     started: Instant,
     record: Box<RequestRecord>,
     source: Option<ReplaySource>,
+    /// Whose body is on its way.
+    endpoint: Option<EndpointId>,
     completed: bool,
 }
 
@@ -43,6 +45,7 @@ impl Recorder {
             started: Instant::now(),
             record,
             source: None,
+            endpoint: None,
             completed: false,
         };
         this.metrics().request_started(viewer.source);
@@ -163,7 +166,8 @@ impl Recorder {
     }
 
     /// The head of the response is about to be sent: an origin's.
-    pub fn responding(&mut self, status: StatusCode, region: RegionId) {
+    pub fn responding(&mut self, status: StatusCode, region: RegionId, endpoint: EndpointId) {
+        self.endpoint = Some(endpoint);
         self.record.status = Some(status.as_u16());
         self.record.region = Some(region);
         self.record.first_byte = Some(self.started.elapsed());
@@ -183,6 +187,12 @@ impl Recorder {
     /// The response's body broke off.
     pub fn broke(&mut self, error: &BodyError) {
         self.completed = true;
+        if let (Some(route), Some(region), Some(endpoint)) =
+            (self.record.route, self.record.region, self.endpoint.take())
+        {
+            self.proxy
+                .body_broke((route, region), endpoint, self.record.client);
+        }
         self.record.error = Some(match error {
             BodyError::Broken(_) | BodyError::Unfinished | BodyError::Superseded => {
                 "http_response_incomplete"
@@ -194,6 +204,9 @@ impl Recorder {
     /// The response went out whole.
     pub fn completed(&mut self) {
         self.completed = true;
+        if let Some(endpoint) = self.endpoint.take() {
+            self.proxy.body_ended(endpoint);
+        }
     }
 
     /// A tunnel ended after this many bytes from and to the viewer.

@@ -123,6 +123,14 @@ impl HistogramTotals {
         self.sum_micros = self.sum_micros.wrapping_add(micros);
     }
 
+    /// Adds what another one counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (total, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *total += more;
+        }
+        self.sum_micros = self.sum_micros.wrapping_add(other.sum_micros);
+    }
+
     /// How many durations were counted.
     #[must_use]
     pub fn count(&self) -> u64 {

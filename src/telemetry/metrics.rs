@@ -243,6 +243,12 @@ pub const CERTIFICATE_EXPIRY: Family = gauge(
     &["name"],
     "When a served certificate ends, in seconds since 1970.",
 );
+/// Part of the viewers that a region may get: less than 1 while it is down or on its way back.
+pub const REGION_SHARE: Family = gauge(
+    "meridian_region_traffic_share",
+    &["region"],
+    "Part of the viewers that a region may get, 0 to 1: less than 1 while it is down or on its way back.",
+);
 /// 1 while the region can serve, 0 while it cannot.
 pub const REGION_UP: Family = gauge(
     "meridian_region_up",
@@ -374,6 +380,7 @@ pub const FAMILIES: &[Family] = &[
     TLS_HANDSHAKES,
     CERTIFICATE_EXPIRY,
     REGION_UP,
+    REGION_SHARE,
     REGION_LATENCY,
     REGION_ENDPOINTS,
     REGION_DRAINED,

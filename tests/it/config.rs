@@ -123,7 +123,6 @@ fn every_kind_of_mistake_has_its_code_line_and_column() {
         ),
         ("[dns]\nmin_ttl = \"2m\"", ("bad-order", 2, 11)),
         ("[drain]\ndelay = \"10s\"", ("drain-too-long", 1, 1)),
-        ("[failback]\nmode = \"manual\"", ("not-yet-used", 1, 1)),
         (
             "[state]\ndir = \"/var/lib/meridian\"",
             ("not-yet-used", 1, 1),

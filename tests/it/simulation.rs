@@ -7,15 +7,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::apply::{Event, Transition, apply};
+use meridian::apply::{Event, Transition, WindowCount, apply};
+use meridian::config::{FailbackConfig, FailbackMode};
 use meridian::decide::snapshot::{AdminState, Snapshot};
+use meridian::decide::{RequestFacts, decide};
 use meridian::health::schedule::next_probe;
 use meridian::health::state::Health;
-use meridian::model::id::{EndpointId, RegionId};
+use meridian::model::id::{EndpointId, RegionId, RouteId};
 use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian::model::time::Timestamp;
-use meridian::model::viewer::UnknownViewer;
+use meridian::model::viewer::{UnknownViewer, Viewer, ViewerSource};
 use meridian::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
+use meridian::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
+use meridian::table::route::{HostPattern, Route};
 use meridian::table::{RoutingTable, Written};
 
 fn region(name: &str) -> Region {
@@ -69,6 +73,11 @@ struct World {
 
 impl World {
     fn new(seed: u64, names: &[&str], latency: &[(f64, f64)]) -> Self {
+        Self::with(seed, table(names), latency)
+    }
+
+    fn with(seed: u64, start: Arc<RoutingTable>, latency: &[(f64, f64)]) -> Self {
+        let count = start.regions.len() as u8;
         let mut world = Self {
             random: fastrand::Rng::with_seed(seed),
             now: Timestamp::ZERO,
@@ -79,8 +88,8 @@ impl World {
             down: BTreeSet::new(),
             loss: 0,
         };
-        world.tell(load(table(names)));
-        for region in 0..names.len() as u8 {
+        world.tell(load(start));
+        for region in 0..count {
             world.resolve(region, &[1]);
         }
         world
@@ -411,4 +420,211 @@ fn nothing_breaks_in_hours_of_outages_reloads_and_new_addresses() {
             world.pass(seconds(span));
         }
     });
+}
+
+/// Short, so that thousands of outages fit into seconds.
+const SHORT: FailbackConfig = FailbackConfig {
+    mode: FailbackMode::Auto,
+    hold: Duration::from_secs(20),
+    ramp: Duration::from_secs(40),
+};
+
+/// East before west, and an island that no viewer may be sent to.
+fn routed() -> Arc<RoutingTable> {
+    let order = vec![RegionId(0), RegionId(2)];
+    let route = Route {
+        name: Arc::from("all"),
+        host: HostPattern::Any,
+        path: "/".to_owned(),
+        regions: order.iter().copied().collect(),
+        order,
+        policy: Policy::Failover,
+        prefer: Vec::new(),
+        residency: Vec::new(),
+        retry: RetryPolicy::default(),
+        timeouts: UpstreamTimeouts::default(),
+        written: Written::default(),
+        policy_written: Written::default(),
+    };
+    let regions = ["east", "island", "west"].map(region).to_vec();
+    let table = RoutingTable::new(Vec::new(), regions, vec![route]);
+    Arc::new(table.with_failback(SHORT, &BTreeMap::new()))
+}
+
+/// Where each of a few viewers goes now.
+fn choices(world: &World) -> Vec<RegionId> {
+    let viewers = (0..4_u8).map(|host| Viewer {
+        address: [203, 0, 113, host.wrapping_mul(61)].into(),
+        country: None,
+        source: ViewerSource::Unknown,
+        place: None,
+    });
+    let choices = viewers.map(|viewer| {
+        let facts = RequestFacts {
+            host: None,
+            path: "/",
+            viewer: &viewer,
+            tries: false,
+        };
+        let decision = decide(&world.snapshot, &facts).expect("two regions are permitted");
+        let all = decision.ranked.all();
+        assert!(!all.contains(&RegionId(1)), "the island is not permitted");
+        all[0]
+    });
+    choices.collect()
+}
+
+/// How often each viewer moved while `span` passed, looked at every few seconds.
+fn watch(world: &mut World, span: u64, moves: &mut [u32]) {
+    let mut before = choices(world);
+    for _ in 0..span.div_ceil(4) {
+        world.pass(seconds(4));
+        let now = choices(world);
+        for (moved, (before, now)) in moves.iter_mut().zip(before.iter().zip(&now)) {
+            *moved += u32::from(before != now);
+        }
+        before = now;
+    }
+}
+
+/// Runs `script` for many seeds on every core.
+fn for_each_seed_on_all_cores(count: u64, script: impl Fn(u64) + Sync) {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let script = &script;
+            scope.spawn(move || {
+                for_each_seed(count.div_ceil(threads), |turn| {
+                    script(turn * threads + first);
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn an_outage_costs_each_viewer_one_move_away_and_one_back() {
+    for_each_seed_on_all_cores(10_000, |seed| {
+        let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+        let mut world = World::with(seed, routed(), &latency);
+        world.pass(seconds(10 + seed % 7));
+        assert!(choices(&world).iter().all(|region| region.0 == 0));
+        let mut moves = [0; 4];
+        world.down.insert(0);
+        let outage = world.random.u64(12..40);
+        watch(&mut world, outage, &mut moves);
+        assert!(choices(&world).iter().all(|region| region.0 == 2));
+        world.down.remove(&0);
+        // Until its probes are seen to pass, the hold, the ramp, and a look at each.
+        watch(&mut world, 10 + 20 + 40 + 10, &mut moves);
+        assert!(
+            choices(&world).iter().all(|region| region.0 == 0),
+            "seed {seed}"
+        );
+        assert_eq!(moves, [2; 4], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_region_that_goes_up_and_down_moves_viewers_less_and_less() {
+    for_each_seed_on_all_cores(50, |seed| {
+        let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+        let mut world = World::with(seed, routed(), &latency);
+        world.pass(seconds(30));
+        let mut moves = [0; 4];
+        for _ in 0..40 {
+            world.down.insert(0);
+            let span = world.random.u64(8..30);
+            watch(&mut world, span, &mut moves);
+            world.down.remove(&0);
+            let span = world.random.u64(8..40);
+            watch(&mut world, span, &mut moves);
+        }
+        assert!(
+            moves.iter().all(|moves| *moves <= 6),
+            "seed {seed}: {moves:?}"
+        );
+    });
+}
+
+#[test]
+fn what_fails_everywhere_at_once_costs_no_hold() {
+    for_each_seed_on_all_cores(50, |seed| {
+        let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+        let mut world = World::with(seed, routed(), &latency);
+        world.pass(seconds(30));
+        world.down.extend([0, 1, 2]);
+        for _ in 0..30 {
+            world.pass(seconds(1));
+        }
+        world.down.clear();
+        for _ in 0..10 {
+            world.pass(seconds(1));
+        }
+        assert!(
+            choices(&world).iter().all(|region| region.0 == 0),
+            "seed {seed}"
+        );
+    });
+}
+
+#[test]
+fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back() {
+    let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+    let mut world = World::with(5, routed(), &latency);
+    world.pass(seconds(30));
+    let window = |world: &World, east: (u32, u32), west: (u32, u32)| {
+        let count = |region, (requests, failures)| WindowCount {
+            route: RouteId(0),
+            region: RegionId(region),
+            requests,
+            failures,
+            first_byte: None,
+        };
+        Event::TrafficWindow {
+            generation: world.snapshot.generation,
+            counts: vec![count(0, east), count(2, west)],
+        }
+    };
+    let alike = window(&world, (40, 40), (40, 40));
+    world.tell(alike);
+    assert!(world.serves(0) && world.serves(2), "all fail alike");
+    world.pass(seconds(10));
+    let gray = window(&world, (40, 25), (40, 0));
+    world.tell(gray);
+    assert!(!world.serves(0) && world.serves(2));
+    world.pass(seconds(10));
+    assert!(world.serves(0), "its probes pass");
+    assert!(world.snapshot.trial[0].contains(RegionId(0)));
+    assert!(choices(&world).iter().all(|region| region.0 == 2));
+    let bad = window(&world, (1, 1), (0, 0));
+    world.tell(bad);
+    for _ in 0..25 {
+        world.pass(seconds(1));
+    }
+    assert!(
+        choices(&world).iter().all(|region| region.0 == 2),
+        "held for longer"
+    );
+    let good = window(&world, (5, 0), (0, 0));
+    world.tell(good);
+    for _ in 0..60 {
+        world.pass(seconds(1));
+    }
+    assert!(choices(&world).iter().all(|region| region.0 == 0));
+}
+
+#[test]
+fn the_last_region_is_not_left_for_being_late() {
+    let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+    let mut world = World::with(6, routed(), &latency);
+    world.pass(seconds(30));
+    for region in [0, 2] {
+        let endpoint = world.snapshot.regions[region].endpoints[0].id;
+        world.tell(Event::TrafficLate {
+            endpoint,
+            in_a_row: 5,
+        });
+    }
+    assert!(!world.serves(0) && world.serves(2));
 }

@@ -58,7 +58,7 @@ pub(super) fn routes(
     for (position, fields) in written.iter().enumerate() {
         let route = world.route(fields, position, &mut seen);
         if fields.node("failback").is_some() {
-            let own = settings::failback(fields.section("failback"), world.failback, context);
+            let own = settings::failback(fields.section("failback"), world.failback);
             let id = RouteId(u32::try_from(position).unwrap_or(u32::MAX));
             failbacks.insert(id, own);
         }

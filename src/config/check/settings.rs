@@ -225,15 +225,10 @@ pub(super) fn access_log(root: &Fields<'_>, context: &Context<'_>) -> AccessLogC
 }
 
 /// `[failback]` or a route's, the rest as in `before`.
-pub(super) fn failback(
-    section: Option<Fields<'_>>,
-    before: FailbackConfig,
-    context: &Context<'_>,
-) -> FailbackConfig {
+pub(super) fn failback(section: Option<Fields<'_>>, before: FailbackConfig) -> FailbackConfig {
     let Some(section) = section else {
         return before;
     };
-    not_yet_used(&section, context);
     FailbackConfig {
         mode: match section.word("mode") {
             Some("auto") => FailbackMode::Auto,

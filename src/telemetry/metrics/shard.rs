@@ -67,13 +67,15 @@ impl CodeClass {
 }
 
 /// The labels of [`Rule`], in the order of its cells.
-pub(crate) const RULES: [&str; 6] = [
+pub(crate) const RULES: [&str; 8] = [
     "preference",
     "latency",
     "failover",
     "geo",
     "weighted",
+    "trial",
     "fail_open",
+    "shared_fate",
 ];
 
 fn rule_index(rule: Rule) -> usize {
@@ -83,7 +85,9 @@ fn rule_index(rule: Rule) -> usize {
         Rule::Failover => 2,
         Rule::Geo => 3,
         Rule::Weighted => 4,
-        Rule::FailOpen => 5,
+        Rule::Trial => 5,
+        Rule::FailOpen => 6,
+        Rule::SharedFate => 7,
     }
 }
 
@@ -309,7 +313,9 @@ mod tests {
             Rule::Failover,
             Rule::Geo,
             Rule::Weighted,
+            Rule::Trial,
             Rule::FailOpen,
+            Rule::SharedFate,
         ] {
             assert_eq!(RULES[rule_index(rule)], rule.label());
         }

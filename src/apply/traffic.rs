@@ -1,0 +1,188 @@
+//! What live requests prove: failure rates and lateness, compared with sibling regions.
+
+use std::sync::Arc;
+
+use crate::apply::evidence::{locate, settle};
+use crate::apply::{Transition, WindowCount};
+use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::health::state::Health;
+use crate::health::traffic::{Sum, Trouble};
+use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
+use crate::model::time::Timestamp;
+
+/// So many late answers in a row condemn an endpoint.
+const LATE_IN_A_ROW: u32 = 5;
+
+/// Takes in that an endpoint's answers come late. Lateness alone never takes out the last region
+/// that a route has: a slow answer is better than none, and if all are slow the fault is ours.
+pub(super) fn late(
+    snapshot: &mut Snapshot,
+    id: EndpointId,
+    in_a_row: u32,
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    let (region, place) = locate(snapshot, id)?;
+    let endpoints = &snapshot.regions[region.index()].endpoints;
+    let spare = |(at, one): (usize, &_)| at != place && is_well(one);
+    let has_spare = endpoints.iter().enumerate().any(spare);
+    if in_a_row < LATE_IN_A_ROW || !(has_spare || others_serve(snapshot, region)) {
+        return None;
+    }
+    let cause = format!("{in_a_row} in a row: the answer came far later than usual");
+    condemn(snapshot, region, Some(place), &cause, in_a_row, transitions);
+    snapshot.worse = worse(snapshot, now);
+    Some(cause)
+}
+
+/// Takes in what one worker saw in a second.
+pub(super) fn window(
+    snapshot: &mut Snapshot,
+    counts: &[WindowCount],
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
+    for count in counts {
+        let key = (count.route, count.region);
+        snapshot.traffic.count(key, Sum::of(count), now);
+    }
+    snapshot.traffic.forget_old(now);
+    let mut cause = None;
+    while let Some((region, text, failures)) = failing(snapshot, now) {
+        condemn(snapshot, region, None, &text, failures, transitions);
+        snapshot.traffic.forget_region(region);
+        cause = Some(text);
+    }
+    let worse = worse(snapshot, now);
+    let before = std::mem::replace(&mut snapshot.worse, worse);
+    if before != worse && cause.is_none() {
+        cause = Some("requests compare the regions anew".to_owned());
+    }
+    cause
+}
+
+/// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
+/// region's.
+fn failing(snapshot: &Snapshot, now: Timestamp) -> Option<(RegionId, String, u32)> {
+    let sums: Vec<_> = snapshot.traffic.sums(now).collect();
+    let trouble = |key: (RouteId, RegionId)| {
+        let found = sums.iter().find(|(known, _)| *known == key);
+        found.and_then(|(_, sum)| sum.trouble())
+    };
+    sums.iter().find_map(|((route, region), sum)| {
+        let found = sum.trouble()?;
+        let siblings = snapshot.table.routes.get(route.index())?.regions;
+        let mut siblings = siblings.and(snapshot.serving).iter();
+        let better = |other: RegionId| {
+            other != *region
+                && snapshot.regions[other.index()].health != Health::Unhealthy
+                && trouble((*route, other)).is_none()
+        };
+        let serves = snapshot.regions.get(region.index())?.health != Health::Unhealthy;
+        (serves && siblings.any(better)).then(|| (*region, sum.describe(found), sum.count(found)))
+    })
+}
+
+impl Sum {
+    fn of(count: &WindowCount) -> Self {
+        Self {
+            requests: count.requests,
+            failures: count.failures,
+            alone: count.alone,
+            waits: count.waits,
+            viewers: count.viewers,
+            failing_viewers: count.failing_viewers,
+            first_byte: count.first_byte,
+        }
+    }
+
+    fn count(&self, trouble: Trouble) -> u32 {
+        match trouble {
+            Trouble::Fails => self.failures,
+            Trouble::FailsAlone => self.alone,
+            Trouble::Overloaded => self.waits,
+        }
+    }
+
+    fn describe(&self, trouble: Trouble) -> String {
+        let count = self.count(trouble);
+        let what = match trouble {
+            Trouble::Fails => "failed where another region did better",
+            Trouble::FailsAlone => "failed",
+            Trouble::Overloaded => "were told to come back later",
+        };
+        format!(
+            "{count} of {} requests {what} in the last seconds",
+            self.requests
+        )
+    }
+}
+
+/// Regions on their way back that do worse than a sibling on the same route.
+fn worse(snapshot: &Snapshot, now: Timestamp) -> RegionSet {
+    let ramping = |region: RegionId| {
+        let state = snapshot.regions.get(region.index());
+        state.is_some_and(|state| {
+            let mut ways = state.failback.iter();
+            ways.any(|way| (1..100).contains(&way.stage().share()))
+        })
+    };
+    let usual = |region: RegionId| Some(snapshot.regions.get(region.index())?.latency?.median);
+    let sums: Vec<_> = snapshot.traffic.sums(now).collect();
+    let worse = sums.iter().filter(|((route, region), sum)| {
+        ramping(*region)
+            && sums.iter().any(|((other_route, other), sibling)| {
+                other_route == route
+                    && other != region
+                    && !ramping(*other)
+                    && sum.worse_than(sibling, usual(*region))
+            })
+    });
+    worse.map(|((_, region), _)| *region).collect()
+}
+
+/// Whether, on every route that names `region`, another one serves.
+fn others_serve(snapshot: &Snapshot, region: RegionId) -> bool {
+    let mut routes = snapshot.table.routes.iter();
+    let mut alone = RegionSet::EMPTY;
+    alone.insert(region);
+    let others = |set: RegionSet| !set.and(snapshot.serving).without(alone).is_empty();
+    routes.all(|route| !route.regions.contains(region) || others(route.regions))
+        && others(snapshot.serving)
+}
+
+fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {
+    endpoint.health != Health::Unhealthy
+}
+
+/// Condemns one endpoint of a region, or all that are well.
+fn condemn(
+    snapshot: &mut Snapshot,
+    region: RegionId,
+    place: Option<usize>,
+    cause: &str,
+    in_a_row: u32,
+    transitions: &mut Vec<Transition>,
+) {
+    let name = Arc::clone(&snapshot.table.region(region).name);
+    let state = &mut snapshot.regions[region.index()];
+    if state.admin == AdminState::Forced {
+        return;
+    }
+    let mut endpoints = state.endpoints.to_vec();
+    for (at, endpoint) in endpoints.iter_mut().enumerate() {
+        if place.is_none_or(|place| place == at) {
+            let flip = endpoint.standing.traffic_failed(in_a_row);
+            settle(endpoint, flip, &name, cause, transitions);
+        }
+    }
+    state.health = endpoints
+        .iter()
+        .map(|endpoint| endpoint.health)
+        .min()
+        .unwrap_or_default();
+    state.endpoints = endpoints.into();
+    if state.health == Health::Unhealthy {
+        snapshot.serving.remove(region);
+    }
+}

@@ -1,0 +1,390 @@
+//! How traffic returns to a region that was out: a hold, then a ramp.
+
+use std::time::Duration;
+
+use crate::model::time::Timestamp;
+use crate::table::failback::{FailbackConfig, FailbackMode};
+
+/// Percent of the viewers that a region gets, one step after the other; after the last, all.
+pub const STEPS: [u8; 4] = [5, 10, 25, 50];
+
+/// How often the hold may double for a region that keeps falling: up to 16 times as long.
+pub const MAX_DOUBLINGS: u8 = 4;
+
+/// After so long without a fall one doubling is forgiven.
+pub const CALM: Duration = Duration::from_secs(600);
+
+/// How long a region that fell together with all others may return without a hold.
+pub const EXCUSE: Duration = Duration::from_secs(30);
+
+/// Where on its way back a region is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It gets all that it should.
+    #[default]
+    Full,
+    /// It is unhealthy.
+    Down,
+    /// It is well again, and must stay so until then.
+    Held {
+        /// The end of the hold.
+        until: Timestamp,
+    },
+    /// It gets a part of the viewers.
+    Ramping {
+        /// How much of the ramp is over; stands still while the region does worse than others.
+        done: Duration,
+        /// When `done` was last looked at.
+        seen: Timestamp,
+        /// Percent of the viewers.
+        share: u8,
+    },
+    /// It is well, and an operator has to agree.
+    AwaitingConfirm,
+}
+
+impl Stage {
+    /// The stage as a metric label and log value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Down => "down",
+            Self::Held { .. } => "held",
+            Self::Ramping { .. } => "ramping",
+            Self::AwaitingConfirm => "awaiting_confirm",
+        }
+    }
+
+    /// Percent of the viewers it may get, as far as coming back is concerned.
+    #[must_use]
+    pub fn share(self) -> u8 {
+        match self {
+            Self::Full => 100,
+            Self::Ramping { share, .. } => share,
+            Self::Down | Self::Held { .. } | Self::AwaitingConfirm => 0,
+        }
+    }
+}
+
+/// A region's way back, under one `[failback]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failback {
+    stage: Stage,
+    /// Whether it ever served: the first time is no return.
+    proven: bool,
+    doublings: u8,
+    /// Whether it came back by hold and ramp, and has not been calm for long since.
+    returned: bool,
+    /// Since when nothing was held against it.
+    calm_since: Timestamp,
+    /// Until when it may return at once, because all fell with it.
+    excused_until: Timestamp,
+}
+
+/// What is known of a region when its way back is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// It could serve.
+    pub well: bool,
+    /// A probe or a request got a good answer; without it nothing is known yet.
+    pub proven: bool,
+    /// No region is well: the fault is most likely on our side.
+    pub shared: bool,
+    /// It does worse than the others on the same routes.
+    pub worse: bool,
+    /// The operator wants it to serve.
+    pub forced: bool,
+}
+
+impl Failback {
+    /// Where it is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether it ever served.
+    #[must_use]
+    pub fn has_served(&self) -> bool {
+        self.proven
+    }
+
+    /// An operator agrees that it returns: what is left is the ramp.
+    pub fn confirm(&mut self, config: &FailbackConfig, now: Timestamp) {
+        if matches!(self.stage, Stage::AwaitingConfirm | Stage::Held { .. }) {
+            self.begin_ramp(config, now);
+        }
+    }
+
+    /// Takes in how the region is at `now`. Gives the reason if the stage changed.
+    pub fn advance(
+        &mut self,
+        is: Condition,
+        config: &FailbackConfig,
+        now: Timestamp,
+    ) -> Option<String> {
+        let before = self.stage;
+        let cause = self.step(is, config, now);
+        (before.label() != self.stage.label() || before.share() != self.stage.share())
+            .then_some(cause)
+    }
+
+    fn step(&mut self, is: Condition, config: &FailbackConfig, now: Timestamp) -> String {
+        if is.shared {
+            self.excused_until = now + EXCUSE;
+        }
+        if is.forced {
+            self.stage = Stage::Full;
+            return "the operator wants it to serve".to_owned();
+        }
+        if !is.well {
+            return self.fall(is, now);
+        }
+        let first = !self.proven;
+        self.proven |= is.proven;
+        match self.stage {
+            Stage::Full => {
+                self.forgive(now);
+                String::new()
+            }
+            Stage::Down if first || now < self.excused_until => {
+                self.stage = Stage::Full;
+                self.calm_since = now;
+                if now < self.excused_until {
+                    "it fell together with all others, so it returns at once".to_owned()
+                } else {
+                    "it serves for the first time".to_owned()
+                }
+            }
+            Stage::Down => {
+                if config.mode != FailbackMode::Manual {
+                    self.hold(config, now);
+                }
+                self.after_hold(config, now)
+            }
+            Stage::Held { .. } | Stage::AwaitingConfirm => self.after_hold(config, now),
+            Stage::Ramping { done, seen, .. } => self.ramp(is, done, seen, config, now),
+        }
+    }
+
+    fn fall(&mut self, is: Condition, now: Timestamp) -> String {
+        // What fell before it got any traffic back only begins its hold anew.
+        let again = match self.stage {
+            Stage::Down | Stage::Held { .. } | Stage::AwaitingConfirm => false,
+            Stage::Full => self.returned,
+            Stage::Ramping { .. } => true,
+        };
+        if again && !is.shared {
+            self.fell();
+        }
+        self.calm_since = now;
+        self.stage = Stage::Down;
+        "it fell".to_owned()
+    }
+
+    fn fell(&mut self) {
+        self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+    }
+
+    /// Forgets one doubling for every calm while.
+    fn forgive(&mut self, now: Timestamp) {
+        if now.since(self.calm_since) >= CALM {
+            self.returned = false;
+            self.doublings = self.doublings.saturating_sub(1);
+            self.calm_since = now;
+        }
+    }
+
+    fn hold(&mut self, config: &FailbackConfig, now: Timestamp) {
+        let hold = config.hold.saturating_mul(1 << self.doublings);
+        self.stage = Stage::Held { until: now + hold };
+    }
+
+    fn after_hold(&mut self, config: &FailbackConfig, now: Timestamp) -> String {
+        if let Stage::Held { until } = self.stage
+            && now < until
+        {
+            return format!(
+                "it is well again, and has to stay so for {:?}",
+                until.since(now)
+            );
+        }
+        if config.mode != FailbackMode::Auto {
+            self.stage = Stage::AwaitingConfirm;
+            return "it is well again, and waits for an operator".to_owned();
+        }
+        self.begin_ramp(config, now);
+        "it stayed well until the end of the hold".to_owned()
+    }
+
+    fn begin_ramp(&mut self, config: &FailbackConfig, now: Timestamp) {
+        self.stage = if config.ramp.is_zero() {
+            self.returned = true;
+            self.calm_since = now;
+            Stage::Full
+        } else {
+            Stage::Ramping {
+                done: Duration::ZERO,
+                seen: now,
+                share: STEPS[0],
+            }
+        };
+    }
+
+    fn ramp(
+        &mut self,
+        is: Condition,
+        mut done: Duration,
+        seen: Timestamp,
+        config: &FailbackConfig,
+        now: Timestamp,
+    ) -> String {
+        if !is.worse {
+            done += now.since(seen);
+        }
+        let length = config.ramp / STEPS.len() as u32;
+        let step = if length.is_zero() {
+            STEPS.len()
+        } else {
+            usize::try_from(done.as_nanos() / length.as_nanos()).unwrap_or(STEPS.len())
+        };
+        let Some(share) = STEPS.get(step) else {
+            self.stage = Stage::Full;
+            self.returned = true;
+            self.calm_since = now;
+            return "the ramp is over".to_owned();
+        };
+        self.stage = Stage::Ramping {
+            done,
+            seen: now,
+            share: *share,
+        };
+        format!("it did well, and takes {share} % of the viewers now")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WELL: Condition = Condition {
+        well: true,
+        proven: true,
+        shared: false,
+        worse: false,
+        forced: false,
+    };
+    const DOWN: Condition = Condition {
+        well: false,
+        proven: false,
+        ..WELL
+    };
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::after_start(Duration::from_secs(seconds))
+    }
+
+    /// Looks once a second from `from` to `to`, and gives each share with when it began.
+    fn shares(failback: &mut Failback, is: Condition, from: u64, to: u64) -> Vec<(u64, u8)> {
+        let mut shares = Vec::new();
+        for second in from..=to {
+            let config = FailbackConfig::default();
+            if failback.advance(is, &config, at(second)).is_some() {
+                shares.push((second, failback.stage().share()));
+            }
+        }
+        shares
+    }
+
+    fn fallen_at(second: u64) -> Failback {
+        let mut failback = Failback::default();
+        shares(&mut failback, WELL, 0, second - 1);
+        shares(&mut failback, DOWN, second, second);
+        failback
+    }
+
+    #[test]
+    fn a_region_that_never_served_is_full_at_once() {
+        let mut failback = Failback::default();
+        shares(&mut failback, DOWN, 0, 10);
+        assert_eq!(shares(&mut failback, WELL, 11, 12), [(11, 100)]);
+    }
+
+    #[test]
+    fn traffic_returns_by_hold_and_ramp() {
+        let mut failback = fallen_at(10);
+        let steps = shares(&mut failback, WELL, 20, 500);
+        let expected = [
+            (20, 0),
+            (80, 5),
+            (155, 10),
+            (230, 25),
+            (305, 50),
+            (380, 100),
+        ];
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn the_ramp_stands_still_while_the_region_does_worse() {
+        let mut failback = fallen_at(10);
+        shares(&mut failback, WELL, 20, 100);
+        let worse = Condition {
+            worse: true,
+            ..WELL
+        };
+        assert_eq!(shares(&mut failback, worse, 101, 900), []);
+        assert_eq!(shares(&mut failback, WELL, 901, 960), [(955, 10)]);
+    }
+
+    #[test]
+    fn the_hold_doubles_for_a_region_that_keeps_falling_and_is_bounded() {
+        let mut failback = fallen_at(10);
+        let mut second = 20;
+        for doubling in [1, 2, 4, 8, 16, 16] {
+            let hold = doubling * 60;
+            let steps = shares(&mut failback, WELL, second, second + hold);
+            assert_eq!(steps, [(second, 0), (second + hold, 5)]);
+            second += hold + 1;
+            shares(&mut failback, DOWN, second, second);
+            second += 1;
+        }
+    }
+
+    #[test]
+    fn falling_before_any_traffic_came_back_only_begins_the_hold_anew() {
+        let mut failback = fallen_at(10);
+        for second in (20..60).step_by(2) {
+            shares(&mut failback, WELL, second, second);
+            shares(&mut failback, DOWN, second + 1, second + 1);
+        }
+        assert_eq!(shares(&mut failback, WELL, 100, 200)[1], (160, 5));
+    }
+
+    #[test]
+    fn what_fell_with_all_others_returns_at_once() {
+        let mut failback = fallen_at(10);
+        let shared = Condition {
+            shared: true,
+            ..DOWN
+        };
+        shares(&mut failback, shared, 11, 40);
+        assert_eq!(shares(&mut failback, WELL, 50, 51), [(50, 100)]);
+    }
+
+    #[test]
+    fn confirm_waits_for_the_operator() {
+        let config = FailbackConfig {
+            mode: FailbackMode::Confirm,
+            ..FailbackConfig::default()
+        };
+        let mut failback = fallen_at(10);
+        for second in 20..2000 {
+            failback.advance(WELL, &config, at(second));
+        }
+        assert_eq!(failback.stage(), Stage::AwaitingConfirm);
+        failback.confirm(&config, at(2000));
+        assert_eq!(failback.stage().share(), 5);
+    }
+}

@@ -1,0 +1,451 @@
+//! What a worker's own requests prove of endpoints and regions, and how late answers usually come.
+//!
+//! Plain cells of one worker: nothing is locked, and after the first request of a route in a
+//! region nothing is allocated.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::apply::{Event, WindowCount};
+use crate::model::id::{EndpointId, RegionId, RouteId};
+use crate::model::outcome::ErrorKind;
+use crate::model::time::Timestamp;
+use crate::proxy::pace::Pace;
+
+/// Failures in a row at one endpoint, seen by one worker, that condemn it at once, long before
+/// its probes would. Envoy's default for consecutive gateway failures.
+const FAILURES_THAT_CONDEMN: u32 = 5;
+
+/// Late answers in a row that are worth telling.
+const LATES_THAT_TELL: u32 = 5;
+
+/// Failures in a row that call for a probe at once.
+const FAILURES_THAT_ALARM: u32 = 2;
+
+/// So many failures, and every fifth request among them, are told before the second is over.
+const FAILURES_THAT_HURRY: u32 = 10;
+
+/// How often counts go to the board.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Pairs of a route and a region that are counted; further ones are not, and take the usual
+/// patience.
+const PAIRS: usize = 4096;
+
+/// A route in a region.
+pub type PairId = (RouteId, RegionId);
+
+/// One worker's evidence.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    inner: RefCell<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    generation: u64,
+    streaks: Vec<Streaks>,
+    pairs: HashMap<PairId, Pair, foldhash::fast::RandomState>,
+    drained: Timestamp,
+    /// Pairs that there was no room for.
+    crowded_out: u64,
+}
+
+/// What happened in a row at one endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Streaks {
+    generation: u32,
+    failures: u32,
+    lates: u32,
+    /// Among the failures or lates was a body: a head that comes in time clears nothing then.
+    bodies_doubted: bool,
+}
+
+/// One route in one region.
+#[derive(Debug, Default)]
+struct Pair {
+    pace: Pace,
+    seen: Seen,
+}
+
+/// What was seen since the last time the board was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    requests: u32,
+    failures: u32,
+    alone: u32,
+    waits: u32,
+    viewers: u64,
+    failing_viewers: u64,
+    /// Sum of first bytes in microseconds, and how many.
+    first_bytes: u64,
+    timed: u32,
+}
+
+/// How an attempt failed, as far as evidence goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Another region, or another endpoint, did better with the same request.
+    Compared,
+    /// Nothing else was tried: the request could not be repeated.
+    Alone,
+    /// It asked to be spared: 429, or 503 with `Retry-After`.
+    AskedToWait,
+}
+
+impl Evidence {
+    /// A good answer came `first_byte` after the request was sent; `whole` says whether its body is
+    /// here to the last byte. Gives what the board must hear at once.
+    #[must_use]
+    pub fn answered(
+        &self,
+        pair: PairId,
+        endpoint: EndpointId,
+        viewer: IpAddr,
+        first_byte: Duration,
+        whole: bool,
+    ) -> Option<Event> {
+        let inner = &mut *self.inner.borrow_mut();
+        let mut late = false;
+        if let Some(pair) = inner.pair(pair) {
+            pair.seen.request(viewer);
+            pair.seen.timed(first_byte);
+            late = pair.pace.is_late(first_byte);
+            pair.pace.observe(first_byte);
+        }
+        if late {
+            return inner.late(endpoint, false);
+        }
+        let streaks = inner.streaks(endpoint);
+        if whole || !streaks.bodies_doubted {
+            *streaks = Streaks {
+                generation: streaks.generation,
+                ..Streaks::default()
+            };
+        }
+        None
+    }
+
+    /// A body that came after a good head is here to its last byte.
+    pub fn whole(&self, endpoint: EndpointId) {
+        let inner = &mut *self.inner.borrow_mut();
+        let streaks = inner.streaks(endpoint);
+        if streaks.bodies_doubted {
+            *streaks = Streaks {
+                generation: streaks.generation,
+                ..Streaks::default()
+            };
+        }
+    }
+
+    /// An attempt failed in a way that blames the origin. Gives what the board must hear at once.
+    #[must_use]
+    pub fn failed(
+        &self,
+        pair: PairId,
+        endpoint: EndpointId,
+        viewer: IpAddr,
+        kind: ErrorKind,
+        verdict: Verdict,
+    ) -> Option<Event> {
+        let inner = &mut *self.inner.borrow_mut();
+        let generation = inner.generation;
+        let hurried = inner
+            .pair(pair)
+            .and_then(|found| found.failed(pair, viewer, verdict));
+        if let Some(count) = hurried {
+            let counts = vec![count];
+            return Some(Event::TrafficWindow { generation, counts });
+        }
+        match verdict {
+            Verdict::Compared => inner.failed(endpoint, kind),
+            Verdict::Alone => Some(Event::Suspected { endpoint }),
+            Verdict::AskedToWait => None,
+        }
+    }
+
+    /// A hedge had to be sent because of this endpoint, and won; the body was already on its way if
+    /// `body`. Gives what the board must hear at once.
+    #[must_use]
+    pub fn late(&self, endpoint: EndpointId, body: bool) -> Option<Event> {
+        self.inner.borrow_mut().late(endpoint, body)
+    }
+
+    /// How long to wait for a first byte before a second region is asked too. `probed` is what
+    /// probes say that a first byte takes, for while no request has told.
+    #[must_use]
+    pub fn hedge_delay(&self, pair: PairId, probed: Option<Duration>) -> Duration {
+        let inner = self.inner.borrow();
+        let known = inner
+            .pairs
+            .get(&pair)
+            .and_then(|pair| pair.pace.late_after());
+        known.unwrap_or_else(|| Pace::late_after_probes(probed))
+    }
+
+    /// Pairs of a route and a region that could not be counted.
+    #[must_use]
+    pub fn crowded_out(&self) -> u64 {
+        self.inner.borrow().crowded_out
+    }
+
+    /// What was counted since the last time, about once a second; to be called more often. Under
+    /// another `generation` of the table routes and regions have other numbers, so that all is
+    /// counted anew.
+    #[must_use]
+    pub fn drain(&self, generation: u64, now: Timestamp) -> Option<Event> {
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.generation != generation {
+            inner.generation = generation;
+            inner.pairs.clear();
+            return None;
+        }
+        if now.since(inner.drained) < WINDOW {
+            return None;
+        }
+        inner.drained = now;
+        let mut counts: Vec<_> = inner
+            .pairs
+            .iter_mut()
+            .filter_map(|(id, pair)| pair.seen.take(*id))
+            .collect();
+        // The order in a hash map is not the same twice; what is believed must be.
+        counts.sort_unstable_by_key(|count| (count.route, count.region));
+        (!counts.is_empty()).then_some(Event::TrafficWindow { generation, counts })
+    }
+}
+
+impl Inner {
+    fn pair(&mut self, id: PairId) -> Option<&mut Pair> {
+        if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&id) {
+            self.crowded_out += 1;
+            return None;
+        }
+        Some(self.pairs.entry(id).or_default())
+    }
+
+    fn streaks(&mut self, endpoint: EndpointId) -> &mut Streaks {
+        if self.streaks.len() <= endpoint.index() {
+            self.streaks
+                .resize_with(endpoint.index() + 1, Streaks::default);
+        }
+        let streaks = &mut self.streaks[endpoint.index()];
+        if streaks.generation != endpoint.generation {
+            *streaks = Streaks {
+                generation: endpoint.generation,
+                ..Streaks::default()
+            };
+        }
+        streaks
+    }
+
+    fn failed(&mut self, endpoint: EndpointId, kind: ErrorKind) -> Option<Event> {
+        let streaks = self.streaks(endpoint);
+        streaks.failures = streaks.failures.saturating_add(1);
+        streaks.bodies_doubted |= kind == ErrorKind::BodyBroken;
+        match streaks.failures {
+            in_a_row if in_a_row.is_multiple_of(FAILURES_THAT_CONDEMN) => {
+                Some(Event::TrafficFailed {
+                    endpoint,
+                    kind,
+                    in_a_row,
+                })
+            }
+            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
+            _ => None,
+        }
+    }
+
+    fn late(&mut self, endpoint: EndpointId, body: bool) -> Option<Event> {
+        let streaks = self.streaks(endpoint);
+        streaks.lates = streaks.lates.saturating_add(1);
+        streaks.bodies_doubted |= body;
+        match streaks.lates {
+            in_a_row if in_a_row.is_multiple_of(LATES_THAT_TELL) => {
+                Some(Event::TrafficLate { endpoint, in_a_row })
+            }
+            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
+            _ => None,
+        }
+    }
+}
+
+impl Pair {
+    /// Counts a failure; gives the counts when they should not wait for the second's end.
+    fn failed(&mut self, id: PairId, viewer: IpAddr, verdict: Verdict) -> Option<WindowCount> {
+        let seen = &mut self.seen;
+        seen.request(viewer);
+        seen.failing_viewers |= mark(viewer);
+        let counter = match verdict {
+            Verdict::Compared => &mut seen.failures,
+            Verdict::Alone => &mut seen.alone,
+            Verdict::AskedToWait => &mut seen.waits,
+        };
+        *counter = counter.saturating_add(1);
+        let bad = seen.failures + seen.alone + seen.waits;
+        (bad >= FAILURES_THAT_HURRY && bad * 5 >= seen.requests)
+            .then(|| self.seen.take(id))
+            .flatten()
+    }
+}
+
+impl Seen {
+    fn request(&mut self, viewer: IpAddr) {
+        self.requests = self.requests.saturating_add(1);
+        self.viewers |= mark(viewer);
+    }
+
+    fn timed(&mut self, first_byte: Duration) {
+        let micros = u64::try_from(first_byte.as_micros()).unwrap_or(u64::MAX);
+        self.first_bytes = self.first_bytes.saturating_add(micros);
+        self.timed = self.timed.saturating_add(1);
+    }
+
+    fn take(&mut self, (route, region): PairId) -> Option<WindowCount> {
+        let seen = std::mem::take(self);
+        (seen.requests > 0).then(|| WindowCount {
+            route,
+            region,
+            requests: seen.requests,
+            failures: seen.failures,
+            alone: seen.alone,
+            waits: seen.waits,
+            viewers: seen.viewers,
+            failing_viewers: seen.failing_viewers,
+            first_byte: seen
+                .first_bytes
+                .checked_div(u64::from(seen.timed))
+                .map(Duration::from_micros),
+        })
+    }
+}
+
+/// One of 64 bits for a viewer: enough to tell one who fails from many who do.
+fn mark(viewer: IpAddr) -> u64 {
+    let folded = match viewer {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    };
+    1 << (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIR: PairId = (RouteId(0), RegionId(1));
+    const ENDPOINT: EndpointId = EndpointId {
+        slot: 3,
+        generation: 0,
+    };
+    const VIEWER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const FINE: Duration = Duration::from_millis(20);
+
+    fn fails(evidence: &Evidence, verdict: Verdict) -> Option<Event> {
+        evidence.failed(PAIR, ENDPOINT, VIEWER, ErrorKind::GatewayStatus, verdict)
+    }
+
+    fn window(event: Option<Event>) -> WindowCount {
+        match event {
+            Some(Event::TrafficWindow { counts, .. }) => counts[0],
+            other => panic!("no window: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_second_failure_in_a_row_alarms_and_the_fifth_condemns() {
+        let evidence = Evidence::default();
+        let told: Vec<_> = (0..5)
+            .map(|_| fails(&evidence, Verdict::Compared))
+            .collect();
+        assert!(matches!(told[1], Some(Event::Suspected { .. })));
+        assert!(told[0].is_none() && told[2].is_none() && told[3].is_none());
+        assert!(matches!(
+            told[4],
+            Some(Event::TrafficFailed { in_a_row: 5, .. })
+        ));
+    }
+
+    #[test]
+    fn a_whole_good_answer_between_failures_starts_the_count_anew() {
+        let evidence = Evidence::default();
+        for _ in 0..20 {
+            for _ in 0..4 {
+                let told = fails(&evidence, Verdict::Compared);
+                assert!(!matches!(told, Some(Event::TrafficFailed { .. })));
+            }
+            let told = evidence.answered(PAIR, ENDPOINT, VIEWER, FINE, true);
+            assert!(told.is_none());
+        }
+    }
+
+    #[test]
+    fn heads_in_time_clear_no_doubt_about_bodies() {
+        let evidence = Evidence::default();
+        let breaks = || {
+            let kind = ErrorKind::BodyBroken;
+            evidence.failed(PAIR, ENDPOINT, VIEWER, kind, Verdict::Compared)
+        };
+        for _ in 0..4 {
+            let _ = breaks();
+            let _ = evidence.answered(PAIR, ENDPOINT, VIEWER, FINE, false);
+        }
+        assert!(matches!(breaks(), Some(Event::TrafficFailed { .. })));
+    }
+
+    #[test]
+    fn what_could_not_be_compared_only_raises_suspicion() {
+        let evidence = Evidence::default();
+        for _ in 0..9 {
+            let told = fails(&evidence, Verdict::Alone);
+            assert!(matches!(told, Some(Event::Suspected { .. })));
+        }
+    }
+
+    #[test]
+    fn many_failures_are_told_before_the_second_is_over() {
+        let evidence = Evidence::default();
+        for _ in 0..9 {
+            let _ = fails(&evidence, Verdict::AskedToWait);
+        }
+        let count = window(fails(&evidence, Verdict::AskedToWait));
+        assert_eq!((count.requests, count.waits), (10, 10));
+        assert_eq!(count.viewers.count_ones(), 1);
+    }
+
+    #[test]
+    fn counts_go_out_once_a_second() {
+        let evidence = Evidence::default();
+        let _ = evidence.answered(PAIR, ENDPOINT, VIEWER, FINE, true);
+        let _ = fails(&evidence, Verdict::Compared);
+        let at = |millis| Timestamp::after_start(Duration::from_millis(millis));
+        assert!(evidence.drain(0, at(900)).is_none());
+        let count = window(evidence.drain(0, at(1000)));
+        assert_eq!((count.requests, count.failures), (2, 1));
+        let about = count.first_byte.unwrap_or_default();
+        assert_eq!(about, FINE);
+        assert!(evidence.drain(0, at(3000)).is_none());
+    }
+
+    #[test]
+    fn five_late_answers_in_a_row_are_told() {
+        let evidence = Evidence::default();
+        for _ in 0..100 {
+            assert!(
+                evidence
+                    .answered(PAIR, ENDPOINT, VIEWER, FINE, true)
+                    .is_none()
+            );
+        }
+        let late = Duration::from_secs(2);
+        let told: Vec<_> = (0..5)
+            .map(|_| evidence.answered(PAIR, ENDPOINT, VIEWER, late, true))
+            .collect();
+        assert!(matches!(
+            told[4],
+            Some(Event::TrafficLate { in_a_row: 5, .. })
+        ));
+    }
+}
