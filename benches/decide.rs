@@ -109,7 +109,7 @@ fn measure(
             host: Some(host),
             path,
             viewer: &viewer,
-            ticket: Some(1),
+            tries: false,
         };
         black_box(decide(black_box(snapshot), &facts)).expect("a region serves");
     };

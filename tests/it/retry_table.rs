@@ -89,6 +89,7 @@ impl Request {
             retry: &self.retry,
             deadline_left: self.deadline_left,
             replayable: self.replayable,
+            other_endpoint: false,
         };
         let made = attempts(made);
         next(
@@ -109,6 +110,7 @@ impl Request {
             retry: &self.retry,
             deadline_left: self.deadline_left,
             replayable: self.replayable,
+            other_endpoint: false,
         };
         let now = Timestamp::ZERO;
         hedge(

@@ -12,7 +12,7 @@ use meridian::config::{FailbackConfig, FailbackMode};
 use meridian::decide::snapshot::{AdminState, Snapshot};
 use meridian::decide::{RequestFacts, decide};
 use meridian::health::schedule::next_probe;
-use meridian::health::state::Health;
+use meridian::health::state::{Health, TRIAL_ANSWERS};
 use meridian::model::id::{EndpointId, RegionId, RouteId};
 use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian::model::time::Timestamp;
@@ -579,6 +579,10 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back
             region: RegionId(region),
             requests,
             failures,
+            alone: 0,
+            waits: 0,
+            viewers: 1,
+            failing_viewers: u64::from(failures > 0),
             first_byte: None,
         };
         Event::TrafficWindow {
@@ -594,20 +598,18 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back
     world.tell(gray);
     assert!(!world.serves(0) && world.serves(2));
     world.pass(seconds(10));
-    assert!(world.serves(0), "its probes pass");
-    assert!(world.snapshot.trial[0].contains(RegionId(0)));
-    assert!(choices(&world).iter().all(|region| region.0 == 2));
-    let bad = window(&world, (1, 1), (0, 0));
-    world.tell(bad);
-    for _ in 0..25 {
-        world.pass(seconds(1));
+    assert!(!world.serves(0) && world.snapshot.trial.contains(RegionId(0)));
+    let endpoint = world.snapshot.regions[0].endpoints[0].id;
+    let tried = |good| Event::Tried { endpoint, good };
+    world.tell(tried(false));
+    assert!(world.snapshot.trial.is_empty(), "its probes have to pass again");
+    world.pass(seconds(10));
+    for _ in 0..TRIAL_ANSWERS {
+        assert!(!world.serves(0));
+        world.tell(tried(true));
     }
-    assert!(
-        choices(&world).iter().all(|region| region.0 == 2),
-        "held for longer"
-    );
-    let good = window(&world, (5, 0), (0, 0));
-    world.tell(good);
+    assert!(world.serves(0));
+    assert!(choices(&world).iter().all(|region| region.0 == 2), "held");
     for _ in 0..60 {
         world.pass(seconds(1));
     }
