@@ -21,6 +21,7 @@ pub use preset::{PRESETS, preset};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::Reader;
+pub use value::duration;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
