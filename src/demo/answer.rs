@@ -32,6 +32,14 @@ pub(crate) struct Served {
     pub(crate) delay: Duration,
     /// Requests that were answered.
     requests: AtomicU64,
+    /// By endpoint: with a common count, and probes that come in turns, the same endpoint would
+    /// lose every one of them.
+    endpoints: Vec<Counts>,
+}
+
+/// What an endpoint counts so that a fault hits its share of it.
+#[derive(Debug, Default)]
+struct Counts {
     /// Requests that came while every second one failed.
     flaky: AtomicU64,
     /// Health checks that came while every third one was lost.
@@ -40,13 +48,12 @@ pub(crate) struct Served {
 
 impl Served {
     /// A region that has served nothing yet.
-    pub(crate) fn new(region: &str, delay: Duration) -> Self {
+    pub(crate) fn new(region: &str, delay: Duration, endpoints: usize) -> Self {
         Self {
             region: region.to_owned(),
             delay,
             requests: AtomicU64::new(0),
-            flaky: AtomicU64::new(0),
-            lossy: AtomicU64::new(0),
+            endpoints: (0..endpoints).map(|_| Counts::default()).collect(),
         }
     }
 
@@ -62,14 +69,14 @@ impl Served {
         if sight.now() == Fault::Reset {
             return Err(BrokenOff);
         }
-        if is_health && sight.now() == Fault::Lossy && count(&self.lossy) % LOST_PROBE == 0 {
+        if is_health && sight.now() == Fault::Lossy && self.loses_probe(&sight) {
             sight.until(|fault| fault != Fault::Lossy).await;
         }
         tokio::time::sleep(self.delay_with(sight.now(), is_health)).await;
         let is_silent = |fault| matches!(fault, Fault::Hang | Fault::Blackhole);
         sight.until(|fault| !is_silent(fault)).await;
         let fault = sight.now();
-        let reply = if let Some(refusal) = self.refusal(fault, is_health) {
+        let reply = if let Some(refusal) = self.refusal(fault, is_health, &sight) {
             refusal
         } else if is_health {
             self.health(fault)
@@ -93,12 +100,22 @@ impl Served {
         }
     }
 
+    fn loses_probe(&self, sight: &FaultSight) -> bool {
+        let counts = self.endpoints.get(sight.endpoint());
+        counts.is_some_and(|counts| count(&counts.lossy).is_multiple_of(LOST_PROBE))
+    }
+
+    fn fails_request(&self, sight: &FaultSight) -> bool {
+        let counts = self.endpoints.get(sight.endpoint());
+        counts.is_some_and(|counts| count(&counts.flaky).is_multiple_of(2))
+    }
+
     /// The answer of a region that will not serve.
-    fn refusal(&self, fault: Fault, is_health: bool) -> Option<Reply> {
+    fn refusal(&self, fault: Fault, is_health: bool, sight: &FaultSight) -> Option<Reply> {
         let status = match fault {
             Fault::Unavailable | Fault::Overload => StatusCode::SERVICE_UNAVAILABLE,
             Fault::Gray if !is_health => StatusCode::SERVICE_UNAVAILABLE,
-            Fault::Flaky if !is_health && count(&self.flaky) % 2 == 0 => {
+            Fault::Flaky if !is_health && self.fails_request(sight) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Fault::Throttle if !is_health => StatusCode::TOO_MANY_REQUESTS,

@@ -66,7 +66,7 @@ impl Region {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let served = Arc::new(Served::new(&spec.name, spec.delay));
+        let served = Arc::new(Served::new(&spec.name, spec.delay, spec.ports.len()));
         let tended = switch.clone();
         let thread = std::thread::Builder::new()
             .name(format!("region {}", spec.name))

@@ -110,6 +110,12 @@ pub struct FaultSight {
 }
 
 impl FaultSight {
+    /// Which endpoint it is, counted from 0.
+    #[must_use]
+    pub fn endpoint(&self) -> usize {
+        self.endpoint
+    }
+
     /// What is wrong at this moment.
     #[must_use]
     pub fn now(&self) -> Fault {

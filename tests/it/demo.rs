@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use meridian::demo::fault::Fault;
 use serde_json::Value;
 
 use crate::cli::{meridian, run};
@@ -181,7 +182,10 @@ fn watched(demo: &RunningDemo, flags: &str) -> (Vec<Value>, Value) {
         let found = objects.iter().filter(move |object| object["what"] == what);
         found.map(move |object| object[what].clone())
     };
-    (told("second").collect(), told("summary").last().unwrap())
+    (
+        told("second").collect(),
+        told("summary").next_back().unwrap(),
+    )
 }
 
 fn total(seconds: &[Value], field: &str) -> u64 {
@@ -301,6 +305,19 @@ fn the_demos_help_and_its_control_list_the_same_faults() {
         assert!(
             row.is_some_and(|row| row.ends_with(about)),
             "{word}: {help}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_names_every_fault() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for known in Fault::WORDS {
+        assert!(
+            readme.contains(&format!("`{}`", known.word)),
+            "{}",
+            known.word
         );
     }
 }

@@ -140,6 +140,9 @@ impl Stop {
     }
 }
 
+/// A request's number, and what became of it.
+type Ended = (u64, Sample);
+
 /// The stream of requests: what is due next, what is under way, what became of the rest.
 struct Stream {
     viewer: Arc<Viewer>,
@@ -152,13 +155,15 @@ struct Stream {
     next_due: Instant,
     /// When each request was due that has not ended yet; the viewer's patience bounds it.
     under_way: BTreeMap<u64, Instant>,
-    finished: (Sender<(u64, Sample)>, Receiver<(u64, Sample)>),
+    ended: Sender<Ended>,
+    all_ended: Receiver<Ended>,
     tally: Tally,
 }
 
 impl Stream {
     fn start(rate: u32, length: Option<Duration>, viewer: Viewer) -> Self {
         let start = Instant::now();
+        let (ended, all_ended) = mpsc::channel(UNCOUNTED);
         Self {
             viewer: Arc::new(viewer),
             start,
@@ -167,7 +172,8 @@ impl Stream {
             next: 0,
             next_due: start,
             under_way: BTreeMap::new(),
-            finished: mpsc::channel(UNCOUNTED),
+            ended,
+            all_ended,
             tally: Tally::default(),
         }
     }
@@ -186,7 +192,7 @@ impl Stream {
         while self.is_sending() || !self.under_way.is_empty() {
             tokio::select! {
                 () = sleep_until(self.next_due), if self.is_sending() => self.send(),
-                Some((number, sample)) = self.finished.1.recv() => {
+                Some((number, sample)) = self.all_ended.recv() => {
                     self.under_way.remove(&number);
                     self.tally.count(sample);
                 }
@@ -220,11 +226,11 @@ impl Stream {
             self.under_way.insert(number, due);
             let is_write = number % WRITE_EVERY == WRITE_EVERY - 1;
             self.tally.sent(is_write);
-            let (viewer, finished) = (Arc::clone(&self.viewer), self.finished.0.clone());
+            let (viewer, ended) = (Arc::clone(&self.viewer), self.ended.clone());
             tokio::spawn(async move {
                 let sample = viewer.ask(is_write, due).await;
                 // The receiver is gone when nobody wants to know any more.
-                let _ = finished.send((number, sample)).await;
+                let _ = ended.send((number, sample)).await;
             });
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn welcome(
     let certificate = certificate.display();
     let regions = columns(&rows);
     let meridian = own_command();
-    let faults = faults_to_try(&meridian, &control_flag);
+    let faults = faults_to_try(&meridian, &control_flag, &http);
     format!(
         "{regions}\n\
          proxy   {https}  {http}\n\
@@ -82,23 +82,27 @@ pub(super) fn welcome(
          {meridian} demo watch{control_flag}\n\n\
          In a third, one fault after the other, the last command after each:\n\
          {faults}  \
-         {meridian} demo --help     # lists all {count}\n\n\
+         {meridian} demo --help  # lists all {count}\n\n\
          Ctrl-C ends everything.\n",
         count = Fault::WORDS.len(),
     )
 }
 
 /// Commands to paste, each with what one should see then.
-fn faults_to_try(meridian: &str, control_flag: &str) -> String {
-    let rows = TO_TRY.map(|(command, seen)| {
+fn faults_to_try(meridian: &str, control_flag: &str, http: &str) -> String {
+    let download = format!("now try: curl -o /dev/null {http}download");
+    let row = |command: &str, seen: &str| {
         let command = format!("  {meridian} demo {command}{control_flag}");
         vec![command, format!("# {seen}")]
-    });
+    };
+    let mut rows: Vec<_> = TO_TRY.map(|(command, seen)| row(command, seen)).into();
+    rows.push(row("cut us-east-1", &download));
+    rows.push(row("heal all", "wait until us-east-1 serves again"));
     columns(&rows)
 }
 
 /// Faults that show the most, and what one should see.
-const TO_TRY: [(&str, &str); 9] = [
+const TO_TRY: [(&str, &str); 8] = [
     ("fail us-east-1", "eu-west-1 answers; no GET lost"),
     (
         "hang us-east-1",
@@ -122,7 +126,6 @@ const TO_TRY: [(&str, &str); 9] = [
         "fail us-east-1 eu-west-1",
         "ap-southeast-1 answers, 120 ms away",
     ),
-    ("heal all", "us-east-1 answers again, little by little"),
 ];
 
 /// Where a client on this machine reaches a listener.

@@ -28,6 +28,13 @@ fn region_with(fault: Fault) -> (Regions, SocketAddr) {
     (regions, address)
 }
 
+fn endpoints(regions: &Regions) -> Vec<SocketAddr> {
+    let ports = regions.all()[0].ports().iter();
+    ports
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)))
+        .collect()
+}
+
 fn status(address: SocketAddr, head: &str) -> u16 {
     let answer = request(address, head, "").unwrap();
     answer.split(' ').nth(1).unwrap().parse().unwrap()
@@ -218,7 +225,9 @@ fn half_a_body_is_sent_and_the_rest_only_once_the_region_is_healed() {
 #[test]
 fn connects_to_a_black_hole_go_unanswered_and_open_connections_fall_silent() {
     let (regions, address) = region();
-    let mut open = TcpStream::connect(address).unwrap();
+    let mut open = asked(address, "HEAD /");
+    // So that it has been accepted.
+    assert!(head(&mut open).starts_with("HTTP/1.1 200 "));
     regions.set("eu-west-1", Fault::Blackhole).unwrap();
     // The queue fills up within a moment of the fault.
     let unanswered = std::iter::repeat_with(|| TcpStream::connect_timeout(&address, SILENCE))
@@ -276,6 +285,23 @@ fn a_lossy_region_answers_two_health_checks_of_three_and_every_request() {
 }
 
 #[test]
+fn probes_that_come_in_turns_are_lost_at_every_endpoint_alike() {
+    let regions = Regions::start(&[RegionSpec::with_endpoints("eu-west-1", 0, 3)]).unwrap();
+    regions.set("eu-west-1", Fault::Lossy).unwrap();
+    let endpoints = endpoints(&regions);
+    for one in &endpoints {
+        assert!(is_silent(&mut asked(*one, "GET /health")));
+    }
+    for _ in 0..2 {
+        assert!(
+            endpoints
+                .iter()
+                .all(|one| status(*one, "GET /health") == 200)
+        );
+    }
+}
+
+#[test]
 fn a_cold_region_takes_ten_times_as_long() {
     let regions = Regions::start(&[RegionSpec::new("eu-west-1", 30)]).unwrap();
     let address = regions.address("eu-west-1").unwrap();
@@ -288,10 +314,7 @@ fn a_cold_region_takes_ten_times_as_long() {
 #[test]
 fn a_fault_of_an_endpoint_is_seen_at_the_first_one_only() {
     let regions = Regions::start(&[RegionSpec::with_endpoints("eu-west-1", 0, 3)]).unwrap();
-    let ports = regions.all()[0].ports().iter();
-    let endpoints: Vec<_> = ports
-        .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)))
-        .collect();
+    let endpoints = endpoints(&regions);
     let others_are_well = || {
         endpoints[1..]
             .iter()

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::admin::view::EventView;
 use crate::cli::Format;
@@ -34,25 +35,25 @@ impl Report {
     pub(super) fn second(&self, since: Duration, second: &Second) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.terminal.data(&second_text(since, second)),
-            Format::Json => self.line("second", since, json!(second)),
+            Format::Json => self.line("second", since, second),
         }
     }
 
     pub(super) fn event(&self, since: Duration, event: &EventView) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.terminal.data(&event_text(since, event)),
-            Format::Json => self.line("transition", since, json!(event)),
+            Format::Json => self.line("transition", since, event),
         }
     }
 
     pub(super) fn summary(&self, summary: &Summary) -> Result<(), Failure> {
         match self.format {
             Format::Table => self.terminal.data(&summary_text(summary)),
-            Format::Json => self.line("summary", summary.elapsed, json!(summary)),
+            Format::Json => self.line("summary", summary.elapsed, summary),
         }
     }
 
-    fn line(&self, what: &str, since: Duration, value: Value) -> Result<(), Failure> {
+    fn line(&self, what: &str, since: Duration, value: &impl Serialize) -> Result<(), Failure> {
         let at = since.as_secs_f64();
         let object = json!({ "what": what, "since_start_seconds": at, what: value });
         self.terminal.data(&format!("{object}\n"))
