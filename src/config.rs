@@ -21,6 +21,7 @@ pub use preset::{PRESETS, preset};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::Reader;
+pub use value::duration;
 
 pub use crate::table::failback::{FailbackConfig, FailbackMode};
 

@@ -3,15 +3,24 @@
 
 pub mod control;
 pub mod fault;
-pub mod ports;
+pub mod switch;
 pub mod region;
+mod endpoint;
+mod answer;
+mod body;
+pub mod download;
+pub mod ports;
 pub mod world;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::demo::fault::{Fault, Faults};
+use crate::demo::fault::Fault;
 use crate::demo::region::{Region, RegionSpec};
+use crate::demo::switch::{Faults, UnknownRegion};
+
+/// How many endpoints each region of `meridian demo` has: zones, so to speak.
+const ENDPOINTS: usize = 3;
 
 /// The three regions of `meridian demo`, with the delays a viewer on the east coast of North
 /// America would see.
@@ -19,7 +28,7 @@ use crate::demo::region::{Region, RegionSpec};
 pub fn default_regions() -> Vec<RegionSpec> {
     [("us-east-1", 5), ("eu-west-1", 40), ("ap-southeast-1", 120)]
         .into_iter()
-        .map(|(name, milliseconds)| RegionSpec::new(name, milliseconds))
+        .map(|(name, milliseconds)| RegionSpec::with_endpoints(name, milliseconds, ENDPOINTS))
         .collect()
 }
 
@@ -46,11 +55,13 @@ impl Regions {
         &self.regions
     }
 
-    /// Where the region of this name listens; `None` when there is no such region.
+    /// Where the first endpoint of the region of this name listens; `None` when there is no such
+    /// region.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
         let region = self.regions.iter().find(|region| region.name() == name)?;
-        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, region.port())))
+        let port = *region.ports().first()?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
     /// The switches of all regions, to hand to whoever may set faults.
@@ -63,7 +74,7 @@ impl Regions {
     ///
     /// # Errors
     /// When there is no region of this name; the error names those that exist.
-    pub fn set(&self, name: &str, fault: Fault) -> Result<(), fault::UnknownRegion> {
-        self.faults().set(name, fault)
+    pub fn set(&self, name: &str, fault: Fault) -> Result<(), UnknownRegion> {
+        self.faults().set([name], fault).map(drop)
     }
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -165,10 +166,48 @@ pub(crate) fn ask(target: &Target, question: &Question<'_>) -> Result<Answer, As
 }
 
 async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, AskError> {
-    let unusable = |reason: String| AskError::Unusable {
-        target: target.clone(),
-        reason,
-    };
+    let response = send(
+        target,
+        question.method.clone(),
+        question.path,
+        question.accept,
+    )
+    .await?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
+    let kind = head.headers.get(header::CONTENT_TYPE);
+    Ok(Answer {
+        status: head.status,
+        is_json: kind.is_some_and(names_json),
+        body: body
+            .map_err(|error| unusable(target, &error.to_string()))?
+            .to_bytes(),
+    })
+}
+
+/// Asks for what has no end, over a connection of its own; `accept` is the media type wanted.
+///
+/// # Errors
+/// When it is not given.
+pub(crate) async fn open(
+    target: &Target,
+    path: &str,
+    accept: &'static str,
+) -> Result<Incoming, AskError> {
+    let response = send(target, Method::GET, path, accept).await?;
+    match response.status() {
+        StatusCode::OK => Ok(response.into_body()),
+        other => Err(unusable(target, &other.to_string())),
+    }
+}
+
+/// Sends a request and waits for the head of the answer.
+async fn send(
+    target: &Target,
+    method: Method,
+    path: &str,
+    accept: &'static str,
+) -> Result<Response<Incoming>, AskError> {
     let stream = TcpStream::connect(&target.authority)
         .await
         .map_err(|source| AskError::Connect {
@@ -177,34 +216,29 @@ async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, As
         })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| unusable(error.to_string()))?;
+        .map_err(|error| unusable(target, &error.to_string()))?;
     tokio::spawn(connection);
     let mut request = Request::builder()
-        .method(question.method.clone())
-        .uri(question.path)
+        .method(method)
+        .uri(path)
         .header(header::HOST, &target.authority)
-        .header(header::ACCEPT, question.accept)
+        .header(header::ACCEPT, accept)
         .header(header::CONNECTION, "close");
     if let Some(token) = &target.token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|error| unusable(error.to_string()))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| unusable(error.to_string()))?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
-    let kind = head.headers.get(header::CONTENT_TYPE);
-    Ok(Answer {
-        status: head.status,
-        is_json: kind.is_some_and(names_json),
-        body: body
-            .map_err(|error| unusable(error.to_string()))?
-            .to_bytes(),
-    })
+        .map_err(|error| unusable(target, &error.to_string()))?;
+    let response = sender.send_request(request).await;
+    response.map_err(|error| unusable(target, &error.to_string()))
+}
+
+fn unusable(target: &Target, reason: &str) -> AskError {
+    AskError::Unusable {
+        target: target.clone(),
+        reason: reason.to_owned(),
+    }
 }
 
 fn names_json(kind: &HeaderValue) -> bool {

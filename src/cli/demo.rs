@@ -1,25 +1,30 @@
 //! `meridian demo`: a whole multi-region world in one process, and the faults to try in it.
 
+mod fault;
+mod watch;
+mod welcome;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use http::Method;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::apply::Transition;
 use crate::board::{Board, TimedTransition};
-use crate::cli::ask::{Question, Target, ask};
+use crate::cli::ask::Target;
+use crate::cli::demo::fault::FaultCommand;
+use crate::cli::demo::watch::Watch;
+use crate::cli::demo::welcome::{asked_address, welcome};
 use crate::cli::failure::Failure;
-use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
-use crate::cli::{DEFAULT_ADMIN, Globals, run};
-use crate::demo::control::Control;
-use crate::demo::fault::Fault;
+use crate::cli::{Globals, run};
+use crate::demo::control::{Control, Whereabouts};
 use crate::demo::ports::FreePorts;
+use crate::demo::region::Region;
 use crate::demo::world::{World, WorldPlan};
 use crate::demo::{Regions, default_regions};
 use crate::health::state::Health;
@@ -40,11 +45,11 @@ const DEFAULT_CONTROL: &str = "http://127.0.0.1:9902";
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  meridian demo\n  meridian demo fail eu-west-1\n  meridian demo heal eu-west-1"
+    after_help = "Examples:\n  meridian demo\n  meridian demo watch\n  meridian demo fail eu-west-1\n  meridian demo slow us-east-1 eu-west-1\n  meridian demo heal all"
 )]
 pub(crate) struct Demo {
     #[command(subcommand)]
-    fault: Option<FaultCommand>,
+    command: Option<DemoCommand>,
     /// Print the demo's configuration and end
     #[arg(long)]
     print_config: bool,
@@ -93,25 +98,18 @@ pub(crate) struct Demo {
     region_port: u16,
 }
 
-/// A fault to set in a running demo.
+/// What is done with a running demo.
 #[derive(Debug, Subcommand)]
-enum FaultCommand {
-    /// Refuse connections and reset the open ones
-    Fail(FaultTarget),
-    /// Answer 2 s late; the health check stays quick
-    Slow(FaultTarget),
-    /// Accept connections and never answer
-    Hang(FaultTarget),
-    /// Answer 503 to everything but the health check
-    Gray(FaultTarget),
-    /// Be well again
-    Heal(FaultTarget),
+enum DemoCommand {
+    /// Send requests and print what their viewers notice, a line a second
+    Watch(Watch),
+    #[command(flatten)]
+    Fault(FaultCommand),
 }
 
+/// Where a running demo is.
 #[derive(Debug, Args)]
-struct FaultTarget {
-    /// A region of the demo
-    region: String,
+struct ControlFlag {
     /// Where the demo takes faults; it prints this when it starts
     #[arg(
         long,
@@ -125,8 +123,9 @@ struct FaultTarget {
 
 impl Demo {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        match &self.fault {
-            Some(command) => command.run(terminal),
+        match &self.command {
+            Some(DemoCommand::Fault(command)) => command.run(terminal),
+            Some(DemoCommand::Watch(watch)) => watch.run(globals, terminal),
             None if self.print_config => {
                 let plan = self.wanted_plan();
                 terminal.data(&plan.config_text(Path::new("demo.pem"), Path::new("demo.key")))
@@ -136,8 +135,12 @@ impl Demo {
     }
 
     fn serve(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let (mut plan, control) = self.plan(terminal).map_err(cannot_start)?;
+        let mut held = FreePorts::default();
+        let planned = self.plan(&mut held, terminal);
+        let (mut plan, control) = planned.map_err(cannot_start)?;
         let regions = self.start_regions(terminal).map_err(cannot_start)?;
+        // Until now, so that no region was given one of the proxy's.
+        drop(held);
         plan.regions = named_ports(&regions);
         let world = World::create(&plan).map_err(cannot_start)?;
         // Its warnings are not said: this file is the program's own, and says itself what it means.
@@ -145,7 +148,11 @@ impl Demo {
             .map_err(|problems| Failure::Config(problems.render(terminal.talks_in_color())))?;
         run::start_logging(globals.log_filter_or(LOG_FILTER), globals, terminal)?;
         run::control_runtime()?.block_on(async {
-            let control = Control::bind(control, regions.faults())
+            let whereabouts = Whereabouts {
+                http: asked_address(plan.http),
+                admin: plan.admin,
+            };
+            let control = Control::bind(control, regions.faults(), whereabouts)
                 .await
                 .map_err(cannot_start)?;
             let control_address = control.address().map_err(cannot_start)?;
@@ -170,8 +177,11 @@ impl Demo {
     }
 
     /// The addresses of the proxy, its admin endpoint and the control, each free a moment ago.
-    fn plan(&self, terminal: &Terminal) -> io::Result<(WorldPlan, SocketAddr)> {
-        let mut ports = FreePorts::default();
+    fn plan(
+        &self,
+        ports: &mut FreePorts,
+        terminal: &Terminal,
+    ) -> io::Result<(WorldPlan, SocketAddr)> {
         let mut address = |ip: IpAddr, wanted: u16, what: &str| {
             let port = ports.find(ip, wanted)?;
             say_moved(terminal, what, wanted, port);
@@ -189,48 +199,30 @@ impl Demo {
     }
 
     fn start_regions(&self, terminal: &Terminal) -> io::Result<Regions> {
-        let mut ports = FreePorts::default();
+        let mut free = FreePorts::default();
         let mut specs = default_regions();
         for (spec, (_, wanted)) in specs.iter_mut().zip(self.planned_regions()) {
-            spec.port = ports.find(IpAddr::V4(Ipv4Addr::LOCALHOST), wanted)?;
-            say_moved(terminal, &spec.name, wanted, spec.port);
+            for (port, wanted) in spec.ports.iter_mut().zip(wanted) {
+                *port = free.find(IpAddr::V4(Ipv4Addr::LOCALHOST), wanted)?;
+                say_moved(terminal, &spec.name, wanted, *port);
+            }
         }
-        drop(ports);
+        drop(free);
         Regions::start(&specs)
     }
 
-    fn planned_regions(&self) -> Vec<(String, u16)> {
+    /// The ports one after the other, region by region.
+    fn planned_regions(&self) -> Vec<(String, Vec<u16>)> {
         let step = u16::from(self.region_port != 0);
-        default_regions()
-            .into_iter()
-            .zip(0_u16..)
-            .map(|(spec, place)| (spec.name, self.region_port.saturating_add(place * step)))
+        let mut places = 0_u16..;
+        let mut next = || {
+            let place = places.next().unwrap_or_default();
+            self.region_port.saturating_add(place * step)
+        };
+        let planned = default_regions().into_iter();
+        planned
+            .map(|spec| (spec.name, spec.ports.iter().map(|_| next()).collect()))
             .collect()
-    }
-}
-
-impl FaultCommand {
-    fn run(&self, terminal: &Terminal) -> Result<(), Failure> {
-        let (word, fault, target) = match self {
-            Self::Fail(target) => ("fail", Fault::Fail, target),
-            Self::Slow(target) => ("slow", Fault::Slow, target),
-            Self::Hang(target) => ("hang", Fault::Hang, target),
-            Self::Gray(target) => ("gray", Fault::Gray, target),
-            Self::Heal(target) => ("heal", Fault::None, target),
-        };
-        let region = crate::cli::ask::query_encoded(&target.region);
-        let question = Question {
-            method: Method::POST,
-            path: &format!("/regions/{region}/{word}"),
-            accept: "application/json",
-            limit: Duration::from_secs(5),
-        };
-        let answer = ask(&target.control, &question)?;
-        if !answer.status.is_success() {
-            return Err(Failure::Failed(answer.complaint()));
-        }
-        terminal.say(&format!("{} {}", target.region, fault.describe()));
-        Ok(())
     }
 }
 
@@ -247,8 +239,8 @@ fn say_moved(terminal: &Terminal, what: &str, wanted: u16, port: u16) {
     }
 }
 
-fn named_ports(regions: &Regions) -> Vec<(String, u16)> {
-    let named = |region: &crate::demo::region::Region| (region.name().to_owned(), region.port());
+fn named_ports(regions: &Regions) -> Vec<(String, Vec<u16>)> {
+    let named = |region: &Region| (region.name().to_owned(), region.ports().to_vec());
     regions.all().iter().map(named).collect()
 }
 
@@ -298,93 +290,6 @@ fn news(transition: &Transition) -> Option<String> {
     }
 }
 
-/// How this program is called in commands to paste: by its name where the search path leads to
-/// it, else by the file that runs now.
-fn own_command() -> String {
-    let Ok(own) = std::env::current_exe() else {
-        return "meridian".to_owned();
-    };
-    let is_own = |file: PathBuf| file.canonicalize().is_ok_and(|file| file == own);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // The first of that name is the one a shell takes.
-    let first = std::env::split_paths(&path)
-        .map(|folder| folder.join("meridian"))
-        .find(|file| file.is_file());
-    if first.is_some_and(is_own) {
-        "meridian".to_owned()
-    } else {
-        shell_word(&own.display().to_string())
-    }
-}
-
-/// The text as one word of a shell.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/+@%:,=".contains(c);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-/// What the demo prints once it serves.
-fn welcome(plan: &WorldPlan, regions: &Regions, control: SocketAddr, world: &World) -> String {
-    let mut rows = vec![["REGION", "DELAY", "ADDRESS"].map(str::to_owned).to_vec()];
-    for region in regions.all() {
-        rows.push(vec![
-            region.name().to_owned(),
-            format!("{} ms", region.delay().as_millis()),
-            format!("127.0.0.1:{}", region.port()),
-        ]);
-    }
-    let admin = format!("http://{}", plan.admin);
-    let admin_flag = flag_unless("--admin", &admin, DEFAULT_ADMIN);
-    let control = format!("http://{control}");
-    let control_flag = flag_unless("--control", &control, DEFAULT_CONTROL);
-    let https = format!("https://{}/", shown_host(plan.https));
-    let http = format!("http://{}/", shown_host(plan.http));
-    let config = world.config();
-    let (config, certificate) = (config.display(), world.certificate());
-    let certificate = certificate.display();
-    let regions = columns(&rows);
-    let meridian = own_command();
-    format!(
-        "{regions}\n\
-         proxy   {https}  {http}\n\
-         admin   {admin}\n\
-         config  {config} (edit it: it reloads; certificate: {certificate})\n\n\
-         Try, in another terminal:\n  \
-         curl -k {https}\n  \
-         curl -k -i -H 'CloudFront-Viewer-Country: JP' {https}\n  \
-         curl -k -i -H 'CloudFront-Viewer-Country: DE' {https}\n  \
-         curl -k -i -H 'CloudFront-Viewer-Country: DE' {https}records/7\n  \
-         {meridian} explain --live --country BR --path /{admin_flag}\n  \
-         {meridian} demo fail eu-west-1{control_flag}\n  \
-         curl -k -i -H 'CloudFront-Viewer-Country: DE' {https}\n  \
-         {meridian} status{admin_flag}\n  \
-         {meridian} demo heal eu-west-1{control_flag}    (its viewers return in steps, for 11 s)\n\n\
-         Ctrl-C ends everything.\n"
-    )
-}
-
-/// The flag with its value, where the default would not do.
-fn flag_unless(flag: &str, value: &str, default: &str) -> String {
-    if value == default {
-        String::new()
-    } else {
-        format!(" {flag} {value}")
-    }
-}
-
-/// The address as a client on this machine writes it.
-fn shown_host(address: SocketAddr) -> String {
-    if address.ip().is_loopback() || address.ip().is_unspecified() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -404,11 +309,5 @@ mod tests {
         let back = Some("eu-west-1 is back: connection refused".to_owned());
         assert_eq!(line(Health::Unhealthy, Health::Healthy), back);
         assert_eq!(line(Health::Unproven, Health::Healthy), None);
-    }
-
-    #[test]
-    fn a_path_with_spaces_or_quotes_is_one_word_of_a_shell() {
-        assert_eq!(shell_word("/opt/bin/meridian"), "/opt/bin/meridian");
-        assert_eq!(shell_word("/my apps/it's"), r"'/my apps/it'\''s'");
     }
 }

@@ -12,7 +12,8 @@ use crate::table::route::HostPattern;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `"250ms"`, `"5s"`, `"1m30s"`: whole numbers with a unit (`us ms s m h d`), up to 366 days.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     while !rest.is_empty() {

@@ -15,7 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::demo::fault::{Fault, Faults};
+use crate::demo::fault::Fault;
+use crate::demo::switch::Faults;
 
 /// One region as the endpoint shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +27,26 @@ pub struct RegionFault {
     pub fault: Fault,
 }
 
+/// Where the demo's proxy is, for those who know of the control only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// The plain listener.
+    pub http: SocketAddr,
+    /// The admin endpoint.
+    pub admin: SocketAddr,
+}
+
 /// The listening endpoint.
 ///
-/// `GET /regions` lists the regions; `POST /regions/REGION/WORD` sets a fault and answers with
-/// the region, where `WORD` is one of [`Fault::WORDS`]. Errors are `problem+json`.
+/// `GET /regions` lists the regions, `GET /faults` the words, `GET /world` tells where the proxy
+/// is. `POST /regions/REGION/WORD` sets a fault and answers with the regions that now have it:
+/// `REGION` is a name, several with commas between, or `all`; `WORD` is one of [`Fault::WORDS`].
+/// Errors are `problem+json`.
 #[derive(Debug)]
 pub struct Control {
     listener: TcpListener,
     faults: Faults,
+    whereabouts: Whereabouts,
 }
 
 impl Control {
@@ -41,9 +54,17 @@ impl Control {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, faults: Faults) -> io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        faults: Faults,
+        whereabouts: Whereabouts,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, faults })
+        Ok(Self {
+            listener,
+            faults,
+            whereabouts,
+        })
     }
 
     /// The address it is bound to.
@@ -59,7 +80,8 @@ impl Control {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(converse(stream, self.faults.clone()));
+                    let (faults, whereabouts) = (self.faults.clone(), self.whereabouts.clone());
+                    tokio::spawn(converse(stream, faults, whereabouts));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
@@ -67,9 +89,16 @@ impl Control {
     }
 }
 
-fn converse(stream: TcpStream, faults: Faults) -> impl Future<Output = ()> {
+fn converse(
+    stream: TcpStream,
+    faults: Faults,
+    whereabouts: Whereabouts,
+) -> impl Future<Output = ()> {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &faults);
+        let response = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/world") => json(StatusCode::OK, &whereabouts),
+            (method, path) => respond(method, path, &faults),
+        };
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -83,27 +112,35 @@ fn converse(stream: TcpStream, faults: Faults) -> impl Future<Output = ()> {
 }
 
 fn respond(method: &Method, path: &str, faults: &Faults) -> Response<Full<Bytes>> {
-    let all = || faults.all().into_iter();
     if method == Method::GET && path == "/regions" {
-        let regions: Vec<_> = all()
+        let all = faults.all().into_iter();
+        let regions: Vec<_> = all
             .map(|(region, fault)| RegionFault { region, fault })
             .collect();
         return json(StatusCode::OK, &regions);
     }
-    let target = path.strip_prefix("/regions/").and_then(|rest| {
-        let (region, word) = rest.split_once('/')?;
-        Some((region, Fault::from_word(word)?))
-    });
-    let Some((region, fault)) = target else {
+    if method == Method::GET && path == "/faults" {
+        return json(StatusCode::OK, &Fault::WORDS);
+    }
+    let target = path.strip_prefix("/regions/");
+    let Some((regions, word)) = target.and_then(|rest| rest.split_once('/')) else {
         return problem(StatusCode::NOT_FOUND, "no such page");
+    };
+    let Some(fault) = Fault::from_word(word) else {
+        let words = Fault::WORDS.map(|known| known.word).join(", ");
+        let detail = format!("there is no fault {word:?}; there are {words}");
+        return problem(StatusCode::NOT_FOUND, &detail);
     };
     if method != Method::POST {
         return problem(StatusCode::METHOD_NOT_ALLOWED, "faults are set by POST");
     }
-    match faults.set(region, fault) {
-        Ok(()) => {
-            let region = region.to_owned();
-            json(StatusCode::OK, &RegionFault { region, fault })
+    match faults.set(regions.split(','), fault) {
+        Ok(regions) => {
+            let regions = regions.into_iter();
+            let regions: Vec<_> = regions
+                .map(|region| RegionFault { region, fault })
+                .collect();
+            json(StatusCode::OK, &regions)
         }
         Err(unknown) => problem(StatusCode::NOT_FOUND, &unknown.to_string()),
     }
@@ -132,15 +169,15 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::watch;
-
     use super::*;
-    use crate::demo::fault::FaultSwitch;
+    use crate::demo::switch::FaultSwitch;
 
     fn faults() -> Faults {
-        let (sender, _) = watch::channel(Fault::None);
-        let region = "eu-west-1".to_owned();
-        Faults::new(vec![FaultSwitch { region, sender }])
+        Faults::new(["eu-west-1", "us-east-1"].map(FaultSwitch::new).into())
+    }
+
+    fn with(eu: Fault, us: Fault) -> Vec<(String, Fault)> {
+        vec![("eu-west-1".to_owned(), eu), ("us-east-1".to_owned(), us)]
     }
 
     #[test]
@@ -149,9 +186,21 @@ mod tests {
         let path = "/regions/eu-west-1/gray";
         let refused = respond(&Method::GET, path, &faults).status();
         assert_eq!(refused, StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(faults.all(), vec![("eu-west-1".to_owned(), Fault::None)]);
+        assert_eq!(faults.all(), with(Fault::None, Fault::None));
         assert_eq!(respond(&Method::POST, path, &faults).status(), 200);
-        assert_eq!(faults.all(), vec![("eu-west-1".to_owned(), Fault::Gray)]);
+        assert_eq!(faults.all(), with(Fault::Gray, Fault::None));
+    }
+
+    #[test]
+    fn several_regions_or_all_are_set_at_once() {
+        let faults = faults();
+        let post = |path: &str| respond(&Method::POST, path, &faults).status();
+        assert_eq!(post("/regions/us-east-1,eu-west-1/hang"), 200);
+        assert_eq!(faults.all(), with(Fault::Hang, Fault::Hang));
+        assert_eq!(post("/regions/all/heal"), 200);
+        assert_eq!(faults.all(), with(Fault::None, Fault::None));
+        assert_eq!(post("/regions/us-east-1,mars/hang"), 404);
+        assert_eq!(faults.all(), with(Fault::None, Fault::None));
     }
 
     #[test]

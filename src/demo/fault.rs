@@ -1,10 +1,15 @@
-//! What can be wrong with a simulated region, and the switches that make it so.
+//! What can be wrong with a simulated region.
 
-use tokio::sync::watch;
+use std::time::Duration;
+
+/// How long a flapping region keeps one state.
+pub const TURN: Duration = Duration::from_millis(700);
+/// How long a cold region takes to become warm.
+pub const WARM_AFTER: Duration = Duration::from_secs(60);
 
 /// What is wrong with a simulated region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Fault {
     /// Nothing.
     #[default]
@@ -17,93 +22,229 @@ pub enum Fault {
     Hang,
     /// The health check says fine, everything else is a 503.
     Gray,
+    /// Everything is a 503, the health check too.
+    Unavailable,
+    /// Every second request that is not for health is a 503.
+    Flaky,
+    /// Each request is read, then its connection is reset.
+    Reset,
+    /// Head and half of the body, then silence; the health check is whole.
+    Half,
+    /// [`Fault::Fail`] and [`Fault::None`] take turns, each for [`TURN`].
+    Flap,
+    /// New connections get no answer at all, open ones fall silent.
+    Blackhole,
+    /// Everything is a 503 with `Retry-After`.
+    Overload,
+    /// Everything but the health check is a 429 with `Retry-After`.
+    Throttle,
+    /// Everything takes ten times as long; over after [`WARM_AFTER`].
+    Cold,
+    /// It answers, but says that it is another region.
+    Foreign,
+    /// Every third health check is never answered.
+    Lossy,
+    /// The first endpoint is as with [`Fault::Fail`], the others are well.
+    EndpointFail,
+    /// The first endpoint is as with [`Fault::Slow`], the others are well.
+    EndpointSlow,
+    /// The first endpoint is as with [`Fault::Gray`], the others are well.
+    EndpointGray,
+    /// `/download` breaks off in its middle.
+    Cut,
+    /// `/download` stands still in its middle.
+    Stall,
+}
+
+/// A word of the command line and of the control endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Word {
+    /// The word.
+    pub word: &'static str,
+    /// The fault it brings about.
+    #[serde(skip)]
+    pub fault: Fault,
+    /// What it makes a region do, as an order.
+    pub about: &'static str,
+    /// How a region then behaves, as half a sentence.
+    #[serde(skip)]
+    pub so: &'static str,
+}
+
+const fn word(word: &'static str, fault: Fault, about: &'static str, so: &'static str) -> Word {
+    Word {
+        word,
+        fault,
+        about,
+        so,
+    }
 }
 
 impl Fault {
-    /// All faults, with the word that brings each about.
-    pub const WORDS: [(&'static str, Self); 5] = [
-        ("heal", Self::None),
-        ("fail", Self::Fail),
-        ("slow", Self::Slow),
-        ("hang", Self::Hang),
-        ("gray", Self::Gray),
+    /// All words, in the order in which help lists them.
+    pub const WORDS: [Word; 21] = [
+        word(
+            "fail",
+            Self::Fail,
+            "Refuse connections and reset the open ones",
+            "refuses connections; those that were open are reset",
+        ),
+        word(
+            "slow",
+            Self::Slow,
+            "Answer 2 s late; the health check stays quick",
+            "answers 2 s late; its health check stays quick",
+        ),
+        word(
+            "hang",
+            Self::Hang,
+            "Accept connections and never answer",
+            "accepts connections and never answers",
+        ),
+        word(
+            "gray",
+            Self::Gray,
+            "Answer 503 to everything but the health check",
+            "answers 503 to everything but its health check",
+        ),
+        word(
+            "unavailable",
+            Self::Unavailable,
+            "Answer 503 to everything, the health check too",
+            "answers 503 to everything, its health check too",
+        ),
+        word(
+            "flaky",
+            Self::Flaky,
+            "Answer 503 to every second request; the health check is fine",
+            "answers 503 to every second request; its health check is fine",
+        ),
+        word(
+            "reset",
+            Self::Reset,
+            "Read each request, then reset its connection",
+            "reads each request, then resets its connection",
+        ),
+        word(
+            "half",
+            Self::Half,
+            "Send the head and half of each body, then nothing",
+            "sends the head and half of each body, then nothing; its health check is fine",
+        ),
+        word(
+            "flap",
+            Self::Flap,
+            "Fail and be well again by turns of 700 ms",
+            "fails and is well again by turns of 700 ms",
+        ),
+        word(
+            "blackhole",
+            Self::Blackhole,
+            "Let connects go unanswered and open connections fall silent",
+            "lets connects go unanswered; open connections are silent",
+        ),
+        word(
+            "overload",
+            Self::Overload,
+            "Answer 503 with Retry-After to everything",
+            "answers 503 with Retry-After to everything, its health check too",
+        ),
+        word(
+            "throttle",
+            Self::Throttle,
+            "Answer 429 with Retry-After to everything but the health check",
+            "answers 429 with Retry-After to everything but its health check",
+        ),
+        word(
+            "foreign",
+            Self::Foreign,
+            "Answer in the name of another region",
+            "answers in the name of another region",
+        ),
+        word(
+            "lossy",
+            Self::Lossy,
+            "Never answer every third health check",
+            "never answers every third health check; requests are fine",
+        ),
+        word(
+            "endpoint-fail",
+            Self::EndpointFail,
+            "Refuse and reset connections at the first endpoint only",
+            "refuses and resets connections at its first endpoint; the others are well",
+        ),
+        word(
+            "endpoint-slow",
+            Self::EndpointSlow,
+            "Answer 2 s late at the first endpoint only",
+            "answers 2 s late at its first endpoint; the others are well",
+        ),
+        word(
+            "endpoint-gray",
+            Self::EndpointGray,
+            "Answer 503 at the first endpoint only; the health check is fine",
+            "answers 503 at its first endpoint; the others are well",
+        ),
+        word(
+            "cut",
+            Self::Cut,
+            "Break /download off in its middle",
+            "breaks /download off in its middle; all else is well",
+        ),
+        word(
+            "stall",
+            Self::Stall,
+            "Let /download stand still in its middle",
+            "lets /download stand still in its middle; all else is well",
+        ),
+        word(
+            "cold",
+            Self::Cold,
+            "Be well again, but 10 times slower for the first 60 s",
+            "is well again, but 10 times slower for 60 s",
+        ),
+        word("heal", Self::None, "Be well again", "is well"),
     ];
 
     /// The fault a word of the command line stands for.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        let (_, fault) = Self::WORDS.iter().find(|(known, _)| *known == word)?;
-        Some(*fault)
+        let found = Self::WORDS.iter().find(|known| known.word == word)?;
+        Some(found.fault)
     }
 
     /// How a region with this fault behaves, as half a sentence.
     #[must_use]
     pub fn describe(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|known| known.fault == self);
+        found.map_or("", |known| known.so)
+    }
+
+    /// How long this fault keeps one state; `None` while it stays as it is.
+    #[must_use]
+    pub fn turn(self) -> Option<Duration> {
         match self {
-            Self::None => "is well",
-            Self::Fail => "refuses connections; those that were open are reset",
-            Self::Slow => "answers 2 s late; its health check stays quick",
-            Self::Hang => "accepts connections and never answers",
-            Self::Gray => "answers 503 to everything but its health check",
+            Self::Flap => Some(TURN),
+            Self::Cold => Some(WARM_AFTER),
+            _ => None,
         }
     }
-}
 
-/// There is no simulated region of this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no region {name:?}; the demo's regions are {}", known.join(", "))]
-pub struct UnknownRegion {
-    /// The name that was asked for.
-    pub name: String,
-    /// The names that exist.
-    pub known: Vec<String>,
-}
-
-/// The switch of one region.
-#[derive(Clone, Debug)]
-pub struct FaultSwitch {
-    /// The region's name.
-    pub region: String,
-    /// Where its server reads the fault.
-    pub sender: watch::Sender<Fault>,
-}
-
-/// The switches of all regions of a demo.
-#[derive(Clone, Debug)]
-pub struct Faults {
-    switches: Vec<FaultSwitch>,
-}
-
-impl Faults {
-    /// Joins the switches of several regions.
+    /// What this fault comes to at one endpoint of the region, after `turn` changes of state.
     #[must_use]
-    pub fn new(switches: Vec<FaultSwitch>) -> Self {
-        Self { switches }
-    }
-
-    /// Sets the fault of the region of this name.
-    ///
-    /// # Errors
-    /// When there is no such region.
-    pub fn set(&self, name: &str, fault: Fault) -> Result<(), UnknownRegion> {
-        let switch = self.switches.iter().find(|switch| switch.region == name);
-        let Some(switch) = switch else {
-            return Err(UnknownRegion {
-                name: name.to_owned(),
-                known: self.all().into_iter().map(|(name, _)| name).collect(),
-            });
-        };
-        switch.sender.send_replace(fault);
-        Ok(())
-    }
-
-    /// Each region's name and fault.
-    #[must_use]
-    pub fn all(&self) -> Vec<(String, Fault)> {
-        self.switches
-            .iter()
-            .map(|switch| (switch.region.clone(), *switch.sender.borrow()))
-            .collect()
+    pub fn at(self, endpoint: usize, turn: u32) -> Self {
+        match self {
+            Self::Flap if turn.is_multiple_of(2) => Self::Fail,
+            Self::Flap => Self::None,
+            Self::Cold if turn > 0 => Self::None,
+            Self::EndpointFail | Self::EndpointSlow | Self::EndpointGray if endpoint > 0 => {
+                Self::None
+            }
+            Self::EndpointFail => Self::Fail,
+            Self::EndpointSlow => Self::Slow,
+            Self::EndpointGray => Self::Gray,
+            as_it_is => as_it_is,
+        }
     }
 }
 
@@ -112,24 +253,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_region_is_an_error_that_names_the_known_ones() {
-        let (sender, _receiver) = watch::channel(Fault::None);
-        let faults = Faults::new(vec![FaultSwitch {
-            region: "us-east-1".to_owned(),
-            sender,
-        }]);
-        let error = faults.set("mars", Fault::Fail).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "there is no region \"mars\"; the demo's regions are us-east-1"
-        );
+    fn every_word_stands_for_another_fault() {
+        for known in Fault::WORDS {
+            assert_eq!(Fault::from_word(known.word), Some(known.fault));
+            assert_eq!(known.fault.describe(), known.so, "{}", known.word);
+        }
+        assert_eq!(Fault::from_word("explode"), None);
     }
 
     #[test]
-    fn every_word_stands_for_another_fault() {
-        for (word, fault) in Fault::WORDS {
-            assert_eq!(Fault::from_word(word), Some(fault));
-        }
-        assert_eq!(Fault::from_word("explode"), None);
+    fn a_fault_of_one_endpoint_leaves_the_others_well() {
+        assert_eq!(Fault::EndpointGray.at(0, 0), Fault::Gray);
+        assert_eq!(Fault::EndpointGray.at(1, 0), Fault::None);
+        assert_eq!(Fault::Gray.at(2, 0), Fault::Gray);
+    }
+
+    #[test]
+    fn a_flapping_region_takes_turns_and_a_cold_one_gets_warm() {
+        let flapping: Vec<_> = (0..3).map(|turn| Fault::Flap.at(0, turn)).collect();
+        assert_eq!(flapping, [Fault::Fail, Fault::None, Fault::Fail]);
+        assert_eq!(Fault::Cold.at(0, 0), Fault::Cold);
+        assert_eq!(Fault::Cold.at(0, 1), Fault::None);
     }
 }

@@ -18,8 +18,8 @@ pub struct WorldPlan {
     pub http: SocketAddr,
     /// The admin endpoint.
     pub admin: SocketAddr,
-    /// Each region's name and loopback port.
-    pub regions: Vec<(String, u16)>,
+    /// Each region's name and loopback ports.
+    pub regions: Vec<(String, Vec<u16>)>,
 }
 
 impl WorldPlan {
@@ -52,7 +52,9 @@ impl WorldPlan {
              fast_interval = \"250ms\"\n\
              timeout = \"1s\"\n\
              region_field = \"region\"\n\n\
-             [failback]                     # shorter than the default, so that one can watch it\n\
+             # Traffic returns to a healed region within seconds, so that it can be watched; outside\n\
+             # a demo a minute and five are kinder to a region that comes back cold.\n\
+             [failback]\n\
              hold = \"3s\"\n\
              ramp = \"8s\"\n\n",
             https = quoted(&self.https.to_string()),
@@ -61,10 +63,12 @@ impl WorldPlan {
             cert = quoted(&cert.display().to_string()),
             key = quoted(&key.display().to_string()),
         );
-        for (name, port) in &self.regions {
-            let origin = quoted(&format!("http://127.0.0.1:{port}"));
+        for (name, ports) in &self.regions {
+            let origins = ports.iter().map(|port| format!("http://127.0.0.1:{port}"));
+            let origins: Vec<_> = origins.map(|origin| quoted(&origin)).collect();
+            let origins = origins.join(", ");
             // Writing to a string cannot fail.
-            let _ = write!(text, "[region.{name}]\norigins = [{origin}]\n\n");
+            let _ = write!(text, "[region.{name}]\norigins = [{origins}]\n\n");
         }
         let names: Vec<_> = self.regions.iter().map(|(name, _)| quoted(name)).collect();
         let names = names.join(", ");
@@ -198,8 +202,8 @@ mod tests {
             http: "127.0.0.1:8080".parse().unwrap(),
             admin: "127.0.0.1:9901".parse().unwrap(),
             regions: vec![
-                ("us-east-1".to_owned(), 1001),
-                ("eu-west-1".to_owned(), 1002),
+                ("us-east-1".to_owned(), vec![1001, 1002]),
+                ("eu-west-1".to_owned(), vec![1003]),
             ],
         }
     }
@@ -213,6 +217,8 @@ mod tests {
             regions.keys().collect::<Vec<_>>(),
             ["eu-west-1", "us-east-1"]
         );
+        let origins = regions["us-east-1"]["origins"].as_array().unwrap();
+        assert_eq!(origins[1].as_str(), Some("http://127.0.0.1:1002"));
         let tls = value["listener"][0]["tls"].as_table().unwrap();
         assert_eq!(tls["cert"].as_str(), Some("a \"quoted\" name.pem"));
     }

@@ -1,21 +1,14 @@
-//! The command line as a user meets it, and the demo's simulated regions.
+//! The command line as a user meets it.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt;
-use meridian::demo::fault::Fault;
-use meridian::demo::region::RegionSpec;
-use meridian::demo::{Regions, default_regions};
 
-/// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn meridian(folder: &Path, line: &str) -> Command {
+/// The program with this command line, in a folder of its own.
+pub(crate) fn meridian(folder: &Path, line: &str) -> Command {
     let mut command = Command::cargo_bin("meridian").unwrap();
     command
         .args(line.split_whitespace())
@@ -25,10 +18,11 @@ fn meridian(folder: &Path, line: &str) -> Command {
     command
 }
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+/// How a command ended.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 fn ran(mut command: Command) -> Ran {
@@ -40,7 +34,8 @@ fn ran(mut command: Command) -> Ran {
     }
 }
 
-fn run(line: &str) -> Ran {
+/// Runs the program to its end.
+pub(crate) fn run(line: &str) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     ran(meridian(folder.path(), line))
 }
@@ -206,231 +201,6 @@ fn describe(text: &mut String, command: &mut clap::Command, parent: &str) {
     for subcommand in command.get_subcommands_mut() {
         describe(text, subcommand, &parent);
     }
-}
-
-/// One request on a connection of its own; the whole answer, or how the connection ended.
-fn request(address: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {
-    request_with(address, head, "", body)
-}
-
-/// The same with more header lines, each ended.
-fn request_with(
-    address: SocketAddr,
-    head: &str,
-    headers: &str,
-    body: &str,
-) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{head} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-#[test]
-fn a_region_answers_with_its_name_and_what_it_received() {
-    let regions = Regions::start(&[RegionSpec::new("eu-west-1", 0)]).unwrap();
-    let address = regions.address("eu-west-1").unwrap();
-    let answer = request(address, "POST /a?b=c", "twelve bytes").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(answer.contains("x-demo-region: eu-west-1\r\n"), "{answer}");
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let body: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body["path"], "/a?b=c");
-    assert_eq!(body["method"], "POST");
-    assert_eq!(body["received_bytes"], 12);
-    let health = request(address, "GET /health", "").unwrap();
-    assert!(health.contains("\"replication_lag_seconds\":0"), "{health}");
-}
-
-#[test]
-fn a_gray_region_passes_its_health_check_and_nothing_else() {
-    let regions = Regions::start(&[RegionSpec::new("eu-west-1", 0)]).unwrap();
-    let address = regions.address("eu-west-1").unwrap();
-    regions.set("eu-west-1", Fault::Gray).unwrap();
-    assert!(
-        request(address, "GET /health", "")
-            .unwrap()
-            .starts_with("HTTP/1.1 200 ")
-    );
-    assert!(
-        request(address, "GET /", "")
-            .unwrap()
-            .starts_with("HTTP/1.1 503 ")
-    );
-    regions.set("eu-west-1", Fault::None).unwrap();
-    assert!(
-        request(address, "GET /", "")
-            .unwrap()
-            .starts_with("HTTP/1.1 200 ")
-    );
-}
-
-#[test]
-fn a_failed_region_resets_what_is_open_and_refuses_what_comes_until_it_is_healed() {
-    let regions = Regions::start(&[RegionSpec::new("eu-west-1", 0)]).unwrap();
-    let address = regions.address("eu-west-1").unwrap();
-    let mut open = TcpStream::connect(address).unwrap();
-    open.set_read_timeout(Some(PATIENCE)).unwrap();
-    open.write_all(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
-        .unwrap();
-    let mut first = [0; 12];
-    open.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-    regions.set("eu-west-1", Fault::Fail).unwrap();
-    // Once the open connection is gone the listener is too: both see the fault at once, but
-    // either may act first, so the refusal is waited for.
-    let mut rest = Vec::new();
-    let reset = open.read_to_end(&mut rest).unwrap_err();
-    assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
-    let refused = std::iter::repeat_with(|| request(address, "GET /", ""))
-        .take(10_000)
-        .find_map(|result| {
-            let error = result.err()?;
-            (error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
-        });
-    assert!(refused.is_some(), "it still accepts");
-    regions.set("eu-west-1", Fault::None).unwrap();
-    let healed = std::iter::repeat_with(|| request(address, "GET /", ""))
-        .take(100_000)
-        .find_map(Result::ok);
-    assert!(healed.is_some_and(|answer| answer.starts_with("HTTP/1.1 200 ")));
-}
-
-#[test]
-fn a_hanging_region_accepts_and_answers_only_once_it_is_healed() {
-    let regions = Regions::start(&[RegionSpec::new("eu-west-1", 0)]).unwrap();
-    let address = regions.address("eu-west-1").unwrap();
-    regions.set("eu-west-1", Fault::Hang).unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(b"GET /health HTTP/1.1\r\nHost: demo\r\n\r\n")
-        .unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
-    let mut first = [0; 12];
-    let silence = stream.read_exact(&mut first).unwrap_err().kind();
-    assert!(
-        matches!(
-            silence,
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-        ),
-        "{silence:?}"
-    );
-    regions.set("eu-west-1", Fault::None).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-}
-
-#[test]
-fn a_region_frees_its_port_when_it_is_dropped() {
-    let regions = Regions::start(&default_regions()).unwrap();
-    let address = regions.address("ap-southeast-1").unwrap();
-    assert!(regions.address("mars").is_none());
-    drop(regions);
-    std::net::TcpListener::bind(address).unwrap();
-}
-
-/// A running `meridian demo` on free ports, told to end when dropped.
-struct RunningDemo {
-    child: Child,
-    /// What it printed once it served.
-    welcome: String,
-}
-
-impl RunningDemo {
-    fn start(folder: &Path) -> Self {
-        let ports = "--http-port 0 --https-port 0 --admin-port 0 --control-port 0 --region-port 0";
-        let mut child = meridian(folder, &format!("demo {ports}"))
-            .env("TMPDIR", folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut welcome = String::new();
-        while !welcome.contains("Ctrl-C ends everything.") {
-            let line = lines
-                .next()
-                .expect("the demo ended before it served")
-                .unwrap();
-            let _ = writeln!(welcome, "{line}");
-        }
-        Self { child, welcome }
-    }
-
-    /// The rest of the first word that begins with `prefix`.
-    fn word_after(&self, prefix: &str) -> &str {
-        let mut words = self.welcome.split_whitespace();
-        words.find_map(|word| word.strip_prefix(prefix)).unwrap()
-    }
-
-    fn http(&self) -> SocketAddr {
-        let port = self.word_after("http://localhost:").trim_end_matches('/');
-        format!("127.0.0.1:{port}").parse().unwrap()
-    }
-
-    /// The value of a flag in the commands to paste.
-    fn flag(&self, name: &str) -> String {
-        let mut words = self.welcome.split_whitespace();
-        words.find(|word| *word == name).unwrap();
-        format!("{name} {}", words.next().unwrap())
-    }
-
-    /// Asks the proxy until the region that answers is the wanted one.
-    fn wait_for_region(&self, country: &str, wanted: &str) {
-        let field = format!("x-demo-region: {wanted}");
-        let header = format!("CloudFront-Viewer-Country: {country}\r\n");
-        let mut last = String::new();
-        for _ in 0..2_000 {
-            last = request_with(self.http(), "GET /", &header, "").unwrap();
-            assert!(last.starts_with("HTTP/1.1 200 "), "{last}");
-            if last.to_ascii_lowercase().contains(&field) {
-                return;
-            }
-        }
-        panic!("{country} never went to {wanted}: {last}");
-    }
-}
-
-impl Drop for RunningDemo {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn the_demo_serves_fails_over_and_comes_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let demo = RunningDemo::start(folder.path());
-    demo.wait_for_region("JP", "ap-southeast-1");
-    demo.wait_for_region("DE", "eu-west-1");
-    let control = demo.flag("--control");
-    let unknown = run(&format!("demo fail mars {control}"));
-    assert_eq!(unknown.code, 1);
-    assert!(unknown.err.contains("eu-west-1"), "{}", unknown.err);
-    assert_eq!(run(&format!("demo fail eu-west-1 {control}")).code, 0);
-    // Not one request fails on the way.
-    demo.wait_for_region("DE", "us-east-1");
-    assert_eq!(run(&format!("demo heal eu-west-1 {control}")).code, 0);
-    demo.wait_for_region("DE", "eu-west-1");
-    let admin = demo.flag("--admin");
-    let status = run(&format!("status {admin}"));
-    assert!(
-        status.out.contains("ap-southeast-1"),
-        "{}{}",
-        status.out,
-        status.err
-    );
-    let explained = run(&format!("explain --live --country BR {admin}"));
-    assert_eq!(explained.code, 0, "{}", explained.err);
 }
 
 #[test]

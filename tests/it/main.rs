@@ -27,6 +27,7 @@ mod tls;
 
 // The whole program.
 mod cli;
+mod demo;
 mod drain;
 mod edge;
 mod failover;

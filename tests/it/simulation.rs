@@ -135,7 +135,9 @@ impl World {
             }
             let serves = snapshot.serving.contains(RegionId::at(index));
             let well = region.health != Health::Unhealthy && !region.endpoints.is_empty();
-            assert!(region.admin != AdminState::Auto || serves == well);
+            let may_serve = well || snapshot.shared_fate || !region.out;
+            assert!(region.admin != AdminState::Auto || !well || serves);
+            assert!(region.admin != AdminState::Auto || !serves || may_serve);
         }
         assert!(snapshot.slots.len() <= 64, "slots are reused");
         let ranked: BTreeSet<_> = snapshot.by_latency.iter().collect();

@@ -1,0 +1,258 @@
+//! `meridian demo watch`: a steady stream of requests to a running demo, and a line a second about
+//! what became of them.
+
+mod events;
+mod report;
+mod tally;
+mod viewer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use http::{HeaderValue, Method, Uri};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use crate::admin::view::EventView;
+use crate::cli::ask::{Question, Target, ask};
+use crate::cli::demo::ControlFlag;
+use crate::cli::demo::watch::report::Report;
+use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
+use crate::cli::demo::watch::viewer::Viewer;
+use crate::cli::failure::Failure;
+use crate::cli::terminal::Terminal;
+use crate::cli::{Globals, Output};
+use crate::demo::control::Whereabouts;
+
+/// Every so many requests one is a POST.
+const WRITE_EVERY: u64 = 5;
+/// Finished requests that may wait to be counted: more than finish while a line is printed.
+const UNCOUNTED: usize = 4096;
+
+/// Sends a request when it is due, however late the earlier ones are (every fifth is a POST), and
+/// counts each wait from when it was due. A request is lost unless it gets a whole answer that is
+/// no error. Changes of the proxy's belief are printed as they happen, and a summary at the end.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  meridian demo watch\n  meridian demo watch --for 20s --country DE\n  meridian demo watch --rate 200 -o json"
+)]
+pub(crate) struct Watch {
+    /// How long; else until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    length: Option<Duration>,
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+    /// The viewers' country
+    #[arg(long, value_name = "CODE", value_parser = header)]
+    country: Option<HeaderValue>,
+    /// What they ask for
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
+    path: Uri,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    control: ControlFlag,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("{text:?} is not a time such as 20s or 5m"))
+}
+
+fn header(text: &str) -> Result<HeaderValue, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} cannot stand in a header"))
+}
+
+fn path(text: &str) -> Result<Uri, String> {
+    let uri = text.parse().ok();
+    uri.filter(|_| text.starts_with('/'))
+        .ok_or_else(|| format!("{text:?} is not a path such as /records/7"))
+}
+
+impl Watch {
+    pub(super) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        let whereabouts = self.whereabouts()?;
+        let admin = match &globals.admin {
+            Some(_) => globals.target(),
+            None => Target::of_listener(whereabouts.admin).unwrap_or_else(|| globals.target()),
+        };
+        terminal.say(&format!(
+            "{} requests a second to http://{}{}, one in five a POST; Ctrl-C ends it",
+            self.rate, whereabouts.http, self.path
+        ));
+        let viewer = Viewer::new(whereabouts.http, self.path.clone(), self.country.clone());
+        let report = Report::new(*terminal, self.output.format);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Failed(format!("cannot start a runtime: {error}")))?;
+        runtime.block_on(async {
+            let events = events::follow(admin, *terminal);
+            let mut stop = Stop::new()?;
+            let stream = Stream::start(self.rate, self.length, viewer);
+            stream.watch(&report, events, &mut stop).await
+        })
+    }
+
+    fn whereabouts(&self) -> Result<Whereabouts, Failure> {
+        let control = &self.control.control;
+        let question = Question {
+            method: Method::GET,
+            path: "/world",
+            accept: "application/json",
+            limit: Duration::from_secs(5),
+        };
+        let answer = ask(control, &question)?;
+        serde_json::from_slice(&answer.body)
+            .map_err(|_| Failure::Failed(format!("{control} answered, but not as a demo does")))
+    }
+}
+
+/// The signals that end it.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|error| Failure::Failed(format!("cannot receive signals: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A request's number, and what became of it.
+type Ended = (u64, Sample);
+
+/// The stream of requests: what is due next, what is under way, what became of the rest.
+struct Stream {
+    viewer: Arc<Viewer>,
+    start: Instant,
+    gap: Duration,
+    /// When the last request is due, if ever.
+    end: Option<Instant>,
+    /// The number of the next request.
+    next: u64,
+    next_due: Instant,
+    /// When each request was due that has not ended yet; the viewer's patience bounds it.
+    under_way: BTreeMap<u64, Instant>,
+    ended: Sender<Ended>,
+    all_ended: Receiver<Ended>,
+    tally: Tally,
+}
+
+impl Stream {
+    fn start(rate: u32, length: Option<Duration>, viewer: Viewer) -> Self {
+        let start = Instant::now();
+        let (ended, all_ended) = mpsc::channel(UNCOUNTED);
+        Self {
+            viewer: Arc::new(viewer),
+            start,
+            gap: Duration::from_secs(1) / rate,
+            end: length.map(|length| start + length),
+            next: 0,
+            next_due: start,
+            under_way: BTreeMap::new(),
+            ended,
+            all_ended,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Sends and prints until the end, then waits for what is still under way.
+    async fn watch(
+        mut self,
+        report: &Report,
+        mut events: Receiver<EventView>,
+        stop: &mut Stop,
+    ) -> Result<(), Failure> {
+        let second = Duration::from_secs(1);
+        let mut seconds = interval_at(self.start + second, second);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        report.heading()?;
+        while self.is_sending() || !self.under_way.is_empty() {
+            tokio::select! {
+                () = sleep_until(self.next_due), if self.is_sending() => self.send(),
+                Some((number, sample)) = self.all_ended.recv() => {
+                    self.under_way.remove(&number);
+                    self.tally.count(sample);
+                }
+                Some(event) = events.recv() => report.event(self.start.elapsed(), &event)?,
+                _ = seconds.tick() => {
+                    let line = self.tally.end_second(&self.waiting());
+                    report.second(self.start.elapsed(), &line)?;
+                }
+                () = stop.wanted() => break,
+            }
+        }
+        // What became of the last ones belongs to a line as well.
+        if let Some(line) = self.tally.end_partial_second(&self.waiting()) {
+            report.second(self.start.elapsed(), &line)?;
+        }
+        let waiting = self.waiting();
+        let summary = self.tally.summary(self.start.elapsed(), &waiting);
+        report.summary(&summary)
+    }
+
+    fn is_sending(&self) -> bool {
+        self.end.is_none_or(|end| self.next_due < end)
+    }
+
+    /// Sends what is due, all of it if this comes late.
+    fn send(&mut self) {
+        while self.is_sending() && self.next_due <= Instant::now() {
+            let (number, due) = (self.next, self.next_due);
+            self.next += 1;
+            self.next_due += self.gap;
+            self.under_way.insert(number, due);
+            let is_write = number % WRITE_EVERY == WRITE_EVERY - 1;
+            self.tally.sent(is_write);
+            let (viewer, ended) = (Arc::clone(&self.viewer), self.ended.clone());
+            tokio::spawn(async move {
+                let sample = viewer.ask(is_write, due).await;
+                // The receiver is gone when nobody wants to know any more.
+                let _ = ended.send((number, sample)).await;
+            });
+        }
+    }
+
+    fn waiting(&self) -> UnderWay {
+        let now = Instant::now();
+        UnderWay {
+            requests: self.under_way.len() as u64,
+            oldest: self.under_way.values().next().map(|due| now - *due),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit_and_a_path_a_slash() {
+        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
+        assert!(time("20").is_err() && time("0s").is_err());
+        assert!(path("/a?b=c").is_ok());
+        assert!(path("http://example.com/").is_err() && path("a").is_err());
+    }
+}

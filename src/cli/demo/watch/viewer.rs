@@ -1,0 +1,165 @@
+//! The viewer: one request after the other over connections that are kept.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cli::demo::watch::tally::Sample;
+
+/// When a viewer gives an answer up, counted from when the request was due.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// What a POST carries.
+const WRITE: &[u8] = b"sixteen bytes...";
+/// Longer texts of the proxy about a loss are shortened.
+const LONGEST_REASON: usize = 160;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Everything but the requests' times.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    proxy: SocketAddr,
+    path: Uri,
+    country: Option<HeaderValue>,
+    /// Connections that wait for a request; there are as many as requests were ever under way.
+    idle: Mutex<Vec<Sender>>,
+}
+
+impl Viewer {
+    pub(super) fn new(proxy: SocketAddr, path: Uri, country: Option<HeaderValue>) -> Self {
+        Self {
+            proxy,
+            path,
+            country,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Sends the request that was due then, and waits for the last byte of its answer.
+    pub(super) async fn ask(&self, is_write: bool, due: Instant) -> Sample {
+        let exchange = timeout_at(due + PATIENCE, self.exchange(is_write));
+        let outcome = exchange.await.unwrap_or_else(|_| {
+            let patience = PATIENCE.as_secs();
+            Err(format!("no whole answer within {patience} s"))
+        });
+        Sample {
+            is_write,
+            wait: due.elapsed(),
+            outcome,
+        }
+    }
+
+    async fn exchange(&self, is_write: bool) -> Result<String, String> {
+        let (mut sender, response) = self.response(is_write).await?;
+        let (head, mut body) = response.into_parts();
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|_| format!("{} with a broken body", head.status.as_u16()))?;
+        }
+        if sender.ready().await.is_ok() {
+            self.kept().push(sender);
+        }
+        if is_error(head.status) {
+            return Err(reason(head.status, head.headers.get("proxy-status")));
+        }
+        let region = head.headers.get("x-demo-region");
+        let region = region.and_then(|region| region.to_str().ok());
+        Ok(region.unwrap_or("unnamed").to_owned())
+    }
+
+    /// The head of an answer, over a kept connection if one still takes the request.
+    async fn response(&self, is_write: bool) -> Result<(Sender, Response<Incoming>), String> {
+        let mut request = self.request(is_write)?;
+        loop {
+            let idle = self.kept().pop();
+            let is_fresh = idle.is_none();
+            let mut sender = match idle {
+                Some(sender) => sender,
+                None => self.connect().await?,
+            };
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok((sender, response)),
+                // It was closed while it waited, and the request never left.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !is_fresh => request = unsent,
+                    _ => return Err(format!("no answer: {}", error.error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, String> {
+        let stream = TcpStream::connect(self.proxy).await;
+        let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
+        // Without it a wait is a little longer, nothing else.
+        let _ = stream.set_nodelay(true);
+        let made = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(|error| format!("cannot connect: {error}"))?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn request(&self, is_write: bool) -> Result<Request<Full<Bytes>>, String> {
+        let (method, body) = if is_write {
+            (Method::POST, Bytes::from_static(WRITE))
+        } else {
+            (Method::GET, Bytes::new())
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.path.clone())
+            .header(header::HOST, self.proxy.to_string());
+        if let Some(country) = &self.country {
+            let name = HeaderName::from_static("cloudfront-viewer-country");
+            request = request.header(name, country);
+        }
+        request
+            .body(Full::new(body))
+            .map_err(|error| error.to_string())
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Sender>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// The status, and the proxy's own words where there are any.
+fn reason(status: StatusCode, explained: Option<&HeaderValue>) -> String {
+    let code = status.as_u16();
+    let explained = explained.and_then(|field| field.to_str().ok());
+    match explained {
+        Some(text) => format!(
+            "{code} {}",
+            text.chars().take(LONGEST_REASON).collect::<String>()
+        ),
+        None => format!("{code} of the region's own"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_told_in_the_proxys_words_where_it_has_any() {
+        let field = HeaderValue::from_static("meridian;error=connection_refused");
+        assert_eq!(
+            reason(StatusCode::BAD_GATEWAY, Some(&field)),
+            "502 meridian;error=connection_refused"
+        );
+        let own = reason(StatusCode::SERVICE_UNAVAILABLE, None);
+        assert_eq!(own, "503 of the region's own");
+    }
+}
