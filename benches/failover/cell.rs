@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::fault::Fault;
+use crate::fault::{Behaviour, Course, Fault};
 use crate::large;
 use crate::measure::Numbers;
 use crate::proxy::{Process, Proxy, Running};
@@ -24,6 +24,8 @@ pub(crate) struct Timing {
 
 /// How long a proxy may take to start and to find the preferred region.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long the burst may take to be with the regions.
+const BURST_LIMIT: Duration = Duration::from_secs(1);
 
 /// Starts three regions and the proxy, whose files go to `folder`, breaks the preferred region and
 /// heals it under load, and counts what the client saw. The error says what could not be started.
@@ -102,6 +104,13 @@ async fn break_and_heal(world: &World, fault: Fault, timing: Timing, start: Inst
     let begin = start + timing.before;
     let end = begin + timing.fault;
     sleep_until(begin).await;
+    if fault.course == Course::Burst {
+        world.behave(fault.whom, Behaviour::HoldBurst);
+        let limit = Instant::now() + BURST_LIMIT;
+        while world.ledger.arrived() < viewer::BURST as usize && Instant::now() < limit {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
     while Instant::now() < end {
         let (behaviour, rest) = fault.at(begin.elapsed());
         world.behave(fault.whom, behaviour);

@@ -227,6 +227,7 @@ impl Endpoint {
         }
         match now {
             Behaviour::Hang => return Reply::Silence(now),
+            Behaviour::HoldBurst if asked.burst.is_some() => return Reply::Silence(now),
             Behaviour::LostProbes if asked.is_health && count(&self.probed).is_multiple_of(3) => {
                 return Reply::Silence(now);
             }

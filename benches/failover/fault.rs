@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cell::Timing;
 use crate::setup::Setup;
 
 /// What a simulated region does with a request at this moment.
@@ -33,6 +34,8 @@ pub(crate) enum Behaviour {
     TooMany,
     /// Every third health check is never answered; requests are.
     LostProbes,
+    /// Never answers a request of the burst; all else is as usual.
+    HoldBurst,
     /// Takes ten times its delay.
     Cold,
     /// Its health names another region.
@@ -100,8 +103,8 @@ pub(crate) enum Course {
     Steady(Behaviour),
     /// They take turns of [`TURN`].
     Turns(Behaviour, Behaviour),
-    /// The first for so long, then the second.
-    Then(Behaviour, Duration, Behaviour),
+    /// [`Behaviour::HoldBurst`] until the whole burst is there, then the region goes down.
+    Burst,
     /// The addresses of the preferred region are replaced every [`REPLACED_EVERY`].
     Moving,
 }
@@ -112,10 +115,31 @@ pub(crate) enum Forgiven {
     None,
     /// Until the region has been seen to be overloaded: what answers `Retry-After` is not retried.
     FirstSecond,
+    /// Until two seconds after the fault began, and it may wait: 1,000 requests more keep the
+    /// machine busy, and most of them must not be tried again.
+    Burst,
     /// Until a second after the fault: there is no region left.
     WhileItLasts,
-    /// The same, and what is lost may wait for time-outs: nothing answers at all.
+    /// The same, and they may wait for time-outs: nothing answers at all.
     HoweverLong,
+}
+
+impl Forgiven {
+    /// Until when, since the start, requests may be lost.
+    pub(crate) fn until(self, timing: Timing) -> Duration {
+        let healed = timing.before + timing.fault;
+        match self {
+            Self::None => Duration::ZERO,
+            Self::FirstSecond => timing.before + GRACE,
+            Self::Burst => timing.before + 2 * GRACE,
+            Self::WhileItLasts | Self::HoweverLong => healed + GRACE,
+        }
+    }
+
+    /// Whether those requests may also wait.
+    pub(crate) fn may_wait(self) -> bool {
+        matches!(self, Self::Burst | Self::HoweverLong)
+    }
 }
 
 /// One row of the table.
@@ -143,6 +167,8 @@ pub(crate) struct Fault {
     pub(crate) at_least: Duration,
 }
 
+/// When nobody is to notice the fault any more.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// How long a flapping region keeps one state.
 const TURN: Duration = Duration::from_millis(700);
 /// How long the addresses of a region stay the same while they move.
@@ -162,10 +188,7 @@ impl Fault {
                 let is_second = number(TURN) % 2 == 1;
                 (if is_second { second } else { first }, rest(TURN))
             }
-            Course::Then(first, until, second) => match until.checked_sub(since) {
-                Some(rest) if !rest.is_zero() => (first, rest),
-                _ => (second, Duration::MAX),
-            },
+            Course::Burst => (Behaviour::Down, Duration::MAX),
             Course::Moving => {
                 let set = usize::try_from(number(REPLACED_EVERY) + 1).unwrap_or(usize::MAX);
                 (Behaviour::Names(Say::Moved(set)), rest(REPLACED_EVERY))

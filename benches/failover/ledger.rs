@@ -32,6 +32,11 @@ impl Ledger {
         notes.writes.values().filter(|times| **times > 1).count()
     }
 
+    /// Requests of the burst that have come to any region.
+    pub(crate) fn arrived(&self) -> usize {
+        self.notes().burst.len()
+    }
+
     /// How often each region was asked by a request of the burst that had reached the first too.
     pub(crate) fn asked_again(&self) -> [usize; 3] {
         let mut sums = [0; 3];

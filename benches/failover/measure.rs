@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cell::Timing;
-use crate::fault::{Behaviour, Fault, Forgiven};
+use crate::fault::{Behaviour, Fault, Forgiven, GRACE};
 use crate::large;
 use crate::ledger::Ledger;
 use crate::moves::moves;
@@ -18,8 +18,6 @@ use crate::viewer::{Kind, Sample};
 const WAIT_BAR: Duration = Duration::from_millis(300);
 /// What a busy machine may add to a p99.
 const NOISE: Duration = Duration::from_millis(60);
-/// When nobody is to notice the fault any more.
-const GRACE: Duration = Duration::from_secs(1);
 /// How long after the fault the preferred region is to have its traffic back.
 const RETURN: Duration = Duration::from_secs(8);
 /// How long a region may be used whose health names another one.
@@ -114,11 +112,7 @@ impl Numbers {
         let next = delays[fault.whom.regions().min(delays.len() - 1)];
         let healed = timing.before + timing.fault;
         let late = timing.before + GRACE;
-        let forgiven = match fault.forgiven {
-            Forgiven::None => Duration::ZERO,
-            Forgiven::FirstSecond => late,
-            Forgiven::WhileItLasts | Forgiven::HoweverLong => healed + GRACE,
-        };
+        let forgiven = fault.forgiven.until(timing);
         let lost = |sample: &&Sample| sample.region.is_none();
         let counts = |sample: &&Sample| sample.due >= forgiven;
         // A request that was under way when the fault began is part of it.
@@ -129,12 +123,16 @@ impl Numbers {
         };
         let (gets, writes) = (|| of_kind(Kind::Get), || of_kind(Kind::Post));
         let downloads = || of_kind(Kind::Download);
-        let may_wait =
-            |one: &&Sample| fault.forgiven == Forgiven::HoweverLong && lost(one) && !counts(one);
-        let timed = || gets().filter(|one| !may_wait(one));
+        let is_timed = |one: &&Sample| counts(one) || !fault.forgiven.may_wait();
+        let timed = || gets().filter(is_timed);
         let excess = |one: &Sample| one.wait.saturating_sub(takes(one) + next);
         let waits = || timed().chain(downloads()).map(excess);
-        let moves = moves(samples, healed + timing.after, fault.setup == Setup::Close);
+        // What waits for a network that comes back is served by whoever is asked just then.
+        let settled = samples.iter().filter(|one| {
+            fault.forgiven != Forgiven::HoweverLong || one.due < timing.before || counts(one)
+        });
+        let length = healed + timing.after;
+        let moves = moves(settled, length, fault.setup == Setup::Close);
         let next_after = gets().filter(|one| {
             let is_next = one.region.is_some_and(|one| one >= fault.whom.regions());
             is_next && one.due + one.wait >= timing.before
@@ -158,7 +156,7 @@ impl Numbers {
             extra_wait: waits().max().unwrap_or_default(),
             waited: waits().filter(|wait| *wait > WAIT_BAR).count(),
             p99: p99(timed().filter(|one| one.due >= late && one.due < healed)),
-            p99_writes: p99(writes().filter(|one| {
+            p99_writes: p99(writes().filter(is_timed).filter(|one| {
                 let is_in = one.due >= late && one.due < healed;
                 is_in && !lost(one)
             })),

@@ -9,10 +9,14 @@ const WINDOW: Duration = Duration::from_millis(250);
 
 /// The regions that most of the traffic moved to during `length`. It began at the preferred one,
 /// or, where it `has_choice`, anywhere.
-pub(crate) fn moves(samples: &[Sample], length: Duration, has_choice: bool) -> Vec<usize> {
+pub(crate) fn moves<'a>(
+    samples: impl Iterator<Item = &'a Sample>,
+    length: Duration,
+    has_choice: bool,
+) -> Vec<usize> {
     let windows = length.as_millis().div_ceil(WINDOW.as_millis());
     let mut served = vec![[0_usize; 3]; usize::try_from(windows).unwrap_or_default()];
-    for sample in samples.iter().filter(|one| one.kind != Kind::Burst) {
+    for sample in samples.filter(|one| one.kind != Kind::Burst) {
         let window = usize::try_from(sample.due.as_millis() / WINDOW.as_millis());
         let window = window.ok().and_then(|at| served.get_mut(at));
         if let (Some(window), Some(region)) = (window, sample.region) {

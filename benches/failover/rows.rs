@@ -225,9 +225,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         )
     },
     Fault {
-        course: Course::Then(Behaviour::Hang, Duration::from_millis(150), Behaviour::Down),
+        course: Course::Burst,
         setup: Setup::Burst,
-        forgiven: Forgiven::FirstSecond,
+        forgiven: Forgiven::Burst,
         ..fault("burst", "1,000 more fail at one instant", Behaviour::Down)
     },
 ];
