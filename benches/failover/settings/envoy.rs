@@ -3,18 +3,7 @@
 use crate::setup::{REGIONS, Setup, Site, certified_name};
 
 pub(super) fn text(site: &Site) -> String {
-    let endpoints: String = (0..REGIONS.len())
-        .map(|region| endpoints(site, region))
-        .collect();
-    let how = how(site);
-    let kind = match site.setup {
-        Setup::Names => "STRICT_DNS",
-        _ => "STATIC",
-    };
-    let codec = match site.setup {
-        Setup::Http2 => ", codec_client_type: HTTP2",
-        _ => "",
-    };
+    let cluster = cluster(site);
     let address = site.address;
     let (ip, port) = (address.ip(), address.port());
     let priorities = "{name: envoy.retry_priorities.previous_priorities, typed_config: \
@@ -61,7 +50,26 @@ pub(super) fn text(site: &Site) -> String {
                     per_try_timeout: 3s
                     retry_priority: {priorities}
                     retry_back_off: {{base_interval: 0.001s, max_interval: 0.01s}}
-  clusters:
+{cluster}"#
+    )
+}
+
+/// All regions, as one cluster.
+fn cluster(site: &Site) -> String {
+    let endpoints: String = (0..REGIONS.len())
+        .map(|region| endpoints(site, region))
+        .collect();
+    let how = how(site);
+    let kind = match site.setup {
+        Setup::Names => "STRICT_DNS",
+        _ => "STATIC",
+    };
+    let codec = match site.setup {
+        Setup::Http2 => ", codec_client_type: HTTP2",
+        _ => "",
+    };
+    format!(
+        r#"  clusters:
   - name: regions
     type: {kind}
 {how}    connect_timeout: 1s
