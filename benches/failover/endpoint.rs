@@ -243,7 +243,7 @@ impl Endpoint {
             fields.push(("retry-after", "5".to_owned()));
         }
         if let (Some(range), 200) = (&asked.download, status) {
-            return download(fields, range.clone());
+            return download(fields, range.as_ref());
         }
         let bytes = if status != 200 {
             b"unavailable\n".to_vec()
@@ -289,15 +289,15 @@ impl Endpoint {
 }
 
 /// The large body or a part of it.
-fn download(mut fields: Vec<(&'static str, String)>, range: Option<Range<usize>>) -> Answer {
+fn download(mut fields: Vec<(&'static str, String)>, range: Option<&Range<usize>>) -> Answer {
     fields.push(("content-type", "application/octet-stream".to_owned()));
     fields.push(("etag", large::ETAG.to_owned()));
     fields.push(("accept-ranges", "bytes".to_owned()));
-    if let Some(part) = &range {
+    if let Some(part) = range {
         let (first, last, all) = (part.start, part.end - 1, large::LENGTH);
         fields.push(("content-range", format!("bytes {first}-{last}/{all}")));
     }
-    let part = range.clone().unwrap_or(0..large::LENGTH);
+    let part = range.cloned().unwrap_or(0..large::LENGTH);
     Answer {
         status: if range.is_some() { 206 } else { 200 },
         fields,

@@ -151,7 +151,9 @@ fn spawn(
 
 /// A loopback address nobody has.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    addresses(1)?.pop().ok_or(io::ErrorKind::AddrInUse.into())
+    addresses(1)?
+        .pop()
+        .ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }
 
 /// So many loopback addresses with one port that nobody has, below the range that outgoing
