@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::cell::Timing;
+use crate::setup::Setup;
+
 /// What a simulated region does with a request at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
@@ -19,16 +22,91 @@ pub(crate) enum Behaviour {
     HalfUnavailable,
     /// Answers this much later; health is as usual.
     Slow(Duration),
-    /// Reads the request, then resets the connection.
+    /// Reads the request, then resets the connection, or the stream with `INTERNAL_ERROR`.
     Reset,
     /// Sends the head and half of the body, then nothing; health is as usual.
     HalfBody,
+    /// Sends the head of the answer, then nothing; health is as usual.
+    HeadOnly,
     /// Answers 503 with `Retry-After`, health too.
     Overloaded,
+    /// Answers 429 with `Retry-After`; health is as usual.
+    TooMany,
     /// Every third health check is never answered; requests are.
     LostProbes,
+    /// Never answers a request of the burst; all else is as usual.
+    HoldBurst,
     /// Takes ten times its delay.
     Cold,
+    /// Its health names another region.
+    Stranger,
+    /// A large download is reset in the middle; all else is as usual.
+    CutDownload,
+    /// A large download stands still in the middle; all else is as usual.
+    StallDownload,
+    /// Idle connections are closed, TLS handshakes of new ones get no answer.
+    HandshakeHang,
+    /// Idle connections are closed, new ones are shown an expired certificate.
+    Expired,
+    /// HTTP/2: `GOAWAY` after every [`GOAWAY_AFTER`] requests of a connection.
+    GoAway,
+    /// HTTP/2: `REFUSED_STREAM` to everything.
+    RefusedStream,
+    /// HTTP/2: bodies of requests get no window.
+    NoWindow,
+    /// The region serves; its name, or every region's, resolves to something else.
+    Names(Say),
+}
+
+/// Requests of an HTTP/2 connection until [`Behaviour::GoAway`] ends it.
+pub(crate) const GOAWAY_AFTER: usize = 20;
+
+/// What the name server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// The usual addresses of each name.
+    Usual,
+    /// No address for any name.
+    Empty,
+    NxDomain,
+    ServFail,
+    /// Every address that the preferred region has: 60.
+    Many,
+    /// The set of this number instead of the usual addresses of the preferred region.
+    Moved(usize),
+    /// What it answered last.
+    Same,
+}
+
+/// Who has the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// So many regions, the preferred one first.
+    Regions(usize),
+    /// The first endpoint of the preferred region.
+    OneEndpoint,
+}
+
+impl Whom {
+    /// Regions that are lost to the viewer.
+    pub(crate) fn regions(self) -> usize {
+        match self {
+            Self::Regions(count) => count,
+            Self::OneEndpoint => 1,
+        }
+    }
+}
+
+/// How the fault goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    Steady(Behaviour),
+    /// They take turns of [`TURN`].
+    Turns(Behaviour, Behaviour),
+    /// [`Behaviour::HoldBurst`] until the whole burst is there, then the region goes down.
+    Burst,
+    /// The addresses of the preferred region are replaced every [`REPLACED_EVERY`].
+    Moving,
 }
 
 /// Which requests may be lost without missing the bar.
@@ -37,8 +115,31 @@ pub(crate) enum Forgiven {
     None,
     /// Until the region has been seen to be overloaded: what answers `Retry-After` is not retried.
     FirstSecond,
+    /// Until two seconds after the fault began, and it may wait: 1,000 requests more keep the
+    /// machine busy, and most of them must not be tried again.
+    Burst,
     /// Until a second after the fault: there is no region left.
     WhileItLasts,
+    /// The same, and they may wait for time-outs: nothing answers at all.
+    HoweverLong,
+}
+
+impl Forgiven {
+    /// Until when, since the start, requests may be lost.
+    pub(crate) fn until(self, timing: Timing) -> Duration {
+        let healed = timing.before + timing.fault;
+        match self {
+            Self::None => Duration::ZERO,
+            Self::FirstSecond => timing.before + GRACE,
+            Self::Burst => timing.before + 2 * GRACE,
+            Self::WhileItLasts | Self::HoweverLong => healed + GRACE,
+        }
+    }
+
+    /// Whether those requests may also wait.
+    pub(crate) fn may_wait(self) -> bool {
+        matches!(self, Self::Burst | Self::HoweverLong)
+    }
 }
 
 /// One row of the table.
@@ -48,110 +149,50 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// The first column.
     pub(crate) title: &'static str,
-    /// What the region does while the fault lasts; where there are two, they take turns.
-    turns: [Behaviour; 2],
+    /// What the region does while the fault lasts.
+    pub(crate) course: Course,
     /// How it serves when the fault is over.
     pub(crate) after: Behaviour,
-    /// How many regions have it, the preferred one first.
-    pub(crate) regions: usize,
+    /// Who has it.
+    pub(crate) whom: Whom,
+    /// What kind of regions it needs.
+    pub(crate) setup: Setup,
     /// Moves of the preferred region that are in order: away and back, or none.
     pub(crate) moves: usize,
+    /// Whether traffic has to leave the region although it answers.
+    pub(crate) must_leave: bool,
     /// Which lost requests are in order.
     pub(crate) forgiven: Forgiven,
+    /// How long it lasts at least, but for a quick look.
+    pub(crate) at_least: Duration,
 }
 
+/// When nobody is to notice the fault any more.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// How long a flapping region keeps one state.
 const TURN: Duration = Duration::from_millis(700);
-
-const fn fault(name: &'static str, title: &'static str, behaviour: Behaviour) -> Fault {
-    Fault {
-        name,
-        title,
-        turns: [behaviour, behaviour],
-        after: Behaviour::Serving,
-        regions: 1,
-        moves: 2,
-        forgiven: Forgiven::None,
-    }
-}
-
-/// Every row, in the order of the table.
-pub(crate) const FAULTS: [Fault; 16] = [
-    Fault {
-        moves: 0,
-        ..fault("none", "nothing, for comparison", Behaviour::Serving)
-    },
-    fault("killed", "process killed", Behaviour::Down),
-    fault("hang", "hangs: accepts, never answers", Behaviour::Hang),
-    fault(
-        "503",
-        "answers 503, health too",
-        Behaviour::Unavailable { health_too: true },
-    ),
-    fault(
-        "gray",
-        "answers 503, health says fine",
-        Behaviour::Unavailable { health_too: false },
-    ),
-    fault(
-        "slow",
-        "2 s slower, health fine",
-        Behaviour::Slow(Duration::from_secs(2)),
-    ),
-    fault("reset", "connections reset", Behaviour::Reset),
-    fault("half", "half a body, then silence", Behaviour::HalfBody),
-    Fault {
-        turns: [Behaviour::Down, Behaviour::Serving],
-        ..fault("flap", "up and down every 700 ms", Behaviour::Down)
-    },
-    fault("blackhole", "connects get no answer", Behaviour::Blackhole),
-    fault(
-        "half503",
-        "half the requests 503",
-        Behaviour::HalfUnavailable,
-    ),
-    Fault {
-        after: Behaviour::Cold,
-        ..fault("cold", "killed, back 10 times slower", Behaviour::Down)
-    },
-    Fault {
-        forgiven: Forgiven::FirstSecond,
-        ..fault(
-            "overload",
-            "503 with Retry-After, health too",
-            Behaviour::Overloaded,
-        )
-    },
-    Fault {
-        moves: 0,
-        ..fault("probes", "every third probe lost", Behaviour::LostProbes)
-    },
-    Fault {
-        regions: 2,
-        ..fault("two", "two regions killed at once", Behaviour::Down)
-    },
-    Fault {
-        regions: 3,
-        moves: 0,
-        forgiven: Forgiven::WhileItLasts,
-        ..fault("all", "all three regions killed", Behaviour::Down)
-    },
-];
+/// How long the addresses of a region stay the same while they move.
+const REPLACED_EVERY: Duration = Duration::from_secs(3);
 
 impl Fault {
-    /// The fault of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        FAULTS.into_iter().find(|fault| fault.name == name)
-    }
-
     /// What the region does `since` the fault began, and how long until that may change.
     pub(crate) fn at(&self, since: Duration) -> (Behaviour, Duration) {
-        let turn = since.as_millis() / TURN.as_millis();
-        let next = TURN.as_millis() * (turn + 1) - since.as_millis();
-        let behaviour = self.turns[usize::from(turn % 2 == 1)];
-        (
-            behaviour,
-            Duration::from_millis(u64::try_from(next).unwrap_or(1)),
-        )
+        let number = |every: Duration| since.as_millis() / every.as_millis();
+        let rest = |every: Duration| {
+            let gone = since.as_millis() % every.as_millis();
+            every.saturating_sub(Duration::from_millis(u64::try_from(gone).unwrap_or(0)))
+        };
+        match self.course {
+            Course::Steady(behaviour) => (behaviour, Duration::MAX),
+            Course::Turns(first, second) => {
+                let is_second = number(TURN) % 2 == 1;
+                (if is_second { second } else { first }, rest(TURN))
+            }
+            Course::Burst => (Behaviour::Down, Duration::MAX),
+            Course::Moving => {
+                let set = usize::try_from(number(REPLACED_EVERY) + 1).unwrap_or(usize::MAX);
+                (Behaviour::Names(Say::Moved(set)), rest(REPLACED_EVERY))
+            }
+        }
     }
 }

@@ -4,13 +4,23 @@
 //! fault in the preferred region, its end. `benches/README.md` tells how it is measured.
 
 mod cell;
+mod certificates;
+mod dns;
+mod endpoint;
 mod fault;
+mod http1;
+mod http2;
+mod large;
+mod ledger;
 mod measure;
+mod moves;
 mod options;
 mod proxy;
-mod region;
+mod rows;
 mod settings;
+mod setup;
 mod viewer;
+mod world;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -26,8 +36,8 @@ use crate::measure::Numbers;
 use crate::options::{HELP, Options};
 use crate::proxy::{Proxy, Running};
 
-/// A cell, or why there is none.
-type Cell = Result<Numbers, String>;
+/// A cell, or why there is none; nothing where the proxy cannot have such regions.
+type Cell = Option<Result<Numbers, String>>;
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -39,7 +49,9 @@ fn main() -> ExitCode {
     };
     let running = Running::default();
     end_with_us(running.clone());
-    let done = if options.is_bench {
+    let done = if options.is_list {
+        list()
+    } else if options.is_bench {
         table(&options, &running)
     } else {
         look(&running)
@@ -48,6 +60,15 @@ fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "failover: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// The names of all rows.
+fn list() -> io::Result<ExitCode> {
+    let mut out = io::stdout();
+    for fault in rows::FAULTS {
+        writeln!(out, "{:10} {}", fault.name, fault.title)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ends the proxies when this program is told to end.
@@ -78,7 +99,7 @@ fn look(running: &Running) -> io::Result<ExitCode> {
         fault: Duration::from_secs(1),
         after: Duration::from_millis(500),
     };
-    let killed = Fault::named("killed").ok_or(io::ErrorKind::NotFound)?;
+    let killed = rows::named("killed").ok_or(io::ErrorKind::NotFound)?;
     let folder = tempfile::tempdir()?;
     let cell = cell::run(Proxy::Meridian, killed, timing, folder.path(), running);
     let numbers = cell.map_err(io::Error::other)?;
@@ -102,23 +123,22 @@ fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
     let mut rows = Map::new();
     let mut is_met = proxies.iter().any(|(proxy, _)| *proxy == Proxy::Meridian);
     for fault in &options.faults {
-        let cells = row(*fault, &proxies, options, running);
-        let texts: Vec<_> = cells.iter().map(|(_, cell)| short(cell)).collect();
-        writeln!(out, "| {} | {} |", fault.title, texts.join(" | "))?;
-        out.flush()?;
-        for (proxy, cell) in &cells {
+        for time in 1..=options.repeat {
+            let cells = row(*fault, &proxies, options, running);
+            let texts: Vec<_> = cells.iter().map(|(_, cell)| short(cell)).collect();
+            writeln!(out, "| {} | {} |", fault.title, texts.join(" | "))?;
+            out.flush()?;
             if options.is_verbose {
-                let long = cell.as_ref().map_or_else(Clone::clone, Numbers::long);
-                writeln!(io::stderr(), "  {}/{}: {long}", fault.name, proxy.name())?;
+                explain(*fault, &cells);
             }
-            let meets = cell.as_ref().is_ok_and(|cell| cell.misses().is_empty());
-            is_met &= meets || *proxy != Proxy::Meridian;
+            let ours = cells.iter().find(|(proxy, _)| *proxy == Proxy::Meridian);
+            is_met &= ours.is_none_or(|(_, cell)| meets(cell));
+            let name = match time {
+                1 => fault.name.to_owned(),
+                time => format!("{} {time}", fault.name),
+            };
+            rows.insert(name, json(cells));
         }
-        let cells = cells.into_iter().map(|(proxy, cell)| {
-            let value = cell.map_or_else(|why| json!({ "failed": why }), |cell| cell.json());
-            (proxy.name().to_owned(), value)
-        });
-        rows.insert(fault.name.to_owned(), Value::Object(cells.collect()));
     }
     let versions = proxies
         .iter()
@@ -175,15 +195,22 @@ fn row(
     running: &Running,
 ) -> Vec<(Proxy, Cell)> {
     let measure = |proxy: Proxy| {
-        let folder = tempfile::tempdir().map_err(|error| format!("a folder: {error}"))?;
-        let cell = cell::run(proxy, fault, options.timing, folder.path(), running);
+        if !fault.setup.suits(proxy) {
+            return None;
+        }
+        let folder = match tempfile::tempdir() {
+            Ok(folder) => folder,
+            Err(error) => return Some(Err(format!("a folder: {error}"))),
+        };
+        let timing = options.timing_of(&fault);
+        let cell = cell::run(proxy, fault, timing, folder.path(), running);
         if options.is_kept {
             let (fault, proxy, kept) = (fault.name, proxy.name(), folder.keep());
             let _ = writeln!(io::stderr(), "  {fault}/{proxy}: {}", kept.display());
         }
-        cell
+        Some(cell)
     };
-    let crashed = || Err("the measurement crashed".to_owned());
+    let crashed = || Some(Err("the measurement crashed".to_owned()));
     let proxies = proxies.iter().map(|(proxy, _)| *proxy);
     if options.is_one_by_one {
         return proxies.map(|proxy| (proxy, measure(proxy))).collect();
@@ -201,7 +228,34 @@ fn row(
 
 fn short(cell: &Cell) -> String {
     match cell {
-        Ok(numbers) => numbers.short(),
-        Err(why) => format!("failed: {why}"),
+        Some(Ok(numbers)) => numbers.short(),
+        Some(Err(why)) => format!("failed: {why}"),
+        None => "-".to_owned(),
     }
+}
+
+fn meets(cell: &Cell) -> bool {
+    matches!(cell, Some(Ok(numbers)) if numbers.misses().is_empty())
+}
+
+/// Every number of a row, to standard error.
+fn explain(fault: Fault, cells: &[(Proxy, Cell)]) {
+    for (proxy, cell) in cells {
+        if let Some(cell) = cell {
+            let long = cell.as_ref().map_or_else(Clone::clone, Numbers::long);
+            let _ = writeln!(io::stderr(), "  {}/{}: {long}", fault.name, proxy.name());
+        }
+    }
+}
+
+fn json(cells: Vec<(Proxy, Cell)>) -> Value {
+    let each = cells.into_iter().map(|(proxy, cell)| {
+        let value = match cell {
+            Some(Ok(numbers)) => numbers.json(),
+            Some(Err(why)) => json!({ "failed": why }),
+            None => Value::Null,
+        };
+        (proxy.name().to_owned(), value)
+    });
+    Value::Object(each.collect())
 }

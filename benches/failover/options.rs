@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use crate::cell::Timing;
-use crate::fault::{FAULTS, Fault};
+use crate::fault::Fault;
 use crate::proxy::{PROXIES, Proxy};
+use crate::rows::{self, FAULTS};
 
 /// What is printed for `--help`.
 pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
   --faults A,B      only these rows
   --proxies A,B     only these columns
-  --seconds N       how long a fault lasts (8)
+  --list            only say which rows there are
+  --repeat N        every row so many times
+  --seconds N       how long a fault lasts (8, some rows longer)
   --quick           shorter: 1 s before, 3 s of fault, 3 s after
   --one-by-one      one proxy at a time; else all of a row at once, each with its own regions
   --check           exit 1 when Meridian misses the bar
@@ -23,6 +26,11 @@ pub(crate) struct Options {
     pub(crate) faults: Vec<Fault>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) timing: Timing,
+    /// How often each row is measured.
+    pub(crate) repeat: usize,
+    /// Whether no fault lasts longer than `timing` says.
+    pub(crate) is_quick: bool,
+    pub(crate) is_list: bool,
     pub(crate) is_one_by_one: bool,
     pub(crate) is_checked: bool,
     pub(crate) is_kept: bool,
@@ -38,6 +46,9 @@ impl Options {
             faults: FAULTS.to_vec(),
             proxies: PROXIES.to_vec(),
             timing: timing(3, 8, 8),
+            repeat: 1,
+            is_quick: false,
+            is_list: false,
             is_one_by_one: false,
             is_checked: false,
             is_kept: false,
@@ -47,14 +58,22 @@ impl Options {
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
-                "--faults" => options.faults = each(&value()?, Fault::named)?,
+                "--faults" => options.faults = each(&value()?, rows::named)?,
                 "--proxies" => options.proxies = each(&value()?, proxy)?,
                 "--seconds" => {
                     let seconds = value()?.parse().ok().filter(|n| (1..=600).contains(n));
                     options.timing.fault =
                         Duration::from_secs(seconds.ok_or("--seconds takes 1 to 600")?);
                 }
-                "--quick" => options.timing = timing(1, 3, 3),
+                "--quick" => {
+                    options.is_quick = true;
+                    options.timing = timing(1, 3, 3);
+                }
+                "--list" => options.is_list = true,
+                "--repeat" => {
+                    let times = value()?.parse().ok().filter(|n| (1..=1000).contains(n));
+                    options.repeat = times.ok_or("--repeat takes 1 to 1000")?;
+                }
                 "--one-by-one" => options.is_one_by_one = true,
                 "--keep" => options.is_kept = true,
                 "--check" => options.is_checked = true,
@@ -65,6 +84,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// How long the parts of a row with this fault last.
+    pub(crate) fn timing_of(&self, fault: &Fault) -> Timing {
+        let mut timing = self.timing;
+        if !self.is_quick {
+            timing.fault = timing.fault.max(fault.at_least);
+        }
+        timing
     }
 }
 

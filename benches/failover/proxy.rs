@@ -2,14 +2,14 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Pid, Signal};
 
 use crate::settings;
+use crate::setup::Site;
 
 /// One column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +64,11 @@ impl Proxy {
         output.status.success().then(|| number(line).to_owned())
     }
 
-    /// Writes the settings to `folder` and starts the proxy in front of `regions`.
-    pub(crate) fn start(
-        self,
-        folder: &Path,
-        address: SocketAddr,
-        regions: &[SocketAddr; 3],
-        running: &Running,
-    ) -> io::Result<Process> {
+    /// Writes the settings and starts the proxy in front of the regions.
+    pub(crate) fn start(self, site: &Site, running: &Running) -> io::Result<Process> {
+        let folder = &site.folder;
         let file = folder.join(settings::file_name(self));
-        fs::write(&file, settings::text(self, folder, address, regions))?;
+        fs::write(&file, settings::text(self, site))?;
         let mut command = Command::new(self.program());
         match self {
             Self::Meridian => command.arg("run").arg("-c").arg(&file),
@@ -82,7 +77,7 @@ impl Proxy {
             Self::Envoy => command
                 .args(["--log-level", "error", "--concurrency", "1", "-c"])
                 .arg(&file)
-                .args(["--base-id", &address.port().to_string()]),
+                .args(["--base-id", &site.address.port().to_string()]),
             Self::Caddy => command
                 .args(["run", "--adapter", "caddyfile", "--config"])
                 .arg(&file),

@@ -10,7 +10,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::region::{BODY, field, find};
+use crate::endpoint::BODY;
+use crate::http1::{field, find};
+use crate::large;
+use crate::setup::Setup;
 
 /// Requests a second.
 pub(crate) const RATE: u32 = 200;
@@ -18,6 +21,34 @@ pub(crate) const RATE: u32 = 200;
 const WRITE_EVERY: u32 = 5;
 /// When the client gives up on an answer.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// Where there are downloads, every so many requests one is, and which of them.
+const DOWNLOAD_EVERY: u32 = 100;
+const DOWNLOAD_AT: u32 = 50;
+/// Requests that are sent at once where there is a burst.
+pub(crate) const BURST: u32 = 1000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Get,
+    Post,
+    /// A GET of the large body.
+    Download,
+    /// A GET of the burst, which is counted apart.
+    Burst,
+}
+
+/// What to send, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) setup: Setup,
+    pub(crate) start: Instant,
+    /// For how long.
+    pub(crate) length: Duration,
+    /// When the fault begins, since the start.
+    pub(crate) fault: Duration,
+}
 
 /// One request and what became of it.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +57,7 @@ pub(crate) struct Sample {
     pub(crate) due: Duration,
     /// From when it was due until its last byte, or until it had failed.
     pub(crate) wait: Duration,
-    /// POST, not GET.
-    pub(crate) is_write: bool,
+    pub(crate) kind: Kind,
     /// The status and whether the proxy explained itself, when an answer came.
     pub(crate) status: Option<(u16, bool)>,
     /// The region that gave a whole 200.
@@ -38,70 +68,108 @@ struct Answer {
     status: u16,
     is_explained: bool,
     region: Option<usize>,
-    is_whole: bool,
+    /// What the whole body is; neither if it is broken or other bytes.
+    content: Option<Content>,
     is_kept: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Small,
+    Large,
 }
 
 /// Connections that wait for a request.
 type Pool = Arc<Mutex<Vec<TcpStream>>>;
 
-/// Sends requests for `length` from `start` on, and waits for all that become of them.
-pub(crate) async fn load(proxy: SocketAddr, start: Instant, length: Duration) -> Vec<Sample> {
+/// Sends requests, and waits for all that become of them.
+pub(crate) async fn load(load: Load) -> Vec<Sample> {
     let pool = Pool::default();
     let mut tasks = JoinSet::new();
     let gap = Duration::from_secs(1) / RATE;
+    let mut is_burst_due = load.setup == Setup::Burst;
     for number in 0.. {
         let due = gap * number;
-        if due >= length {
+        if due >= load.length {
             break;
         }
-        sleep_until(start + due).await;
-        let pool = Arc::clone(&pool);
-        tasks.spawn(async move {
-            let is_write = number % WRITE_EVERY == WRITE_EVERY - 1;
-            let write = is_write.then_some(number);
-            ask(proxy, &pool, write, start, due).await
-        });
+        sleep_until(load.start + due).await;
+        let mut send = |kind, number| {
+            let pool = Arc::clone(&pool);
+            tasks.spawn(
+                async move { ask(load.proxy, &pool, (kind, number), load.start, due).await },
+            );
+        };
+        if is_burst_due && due >= load.fault {
+            is_burst_due = false;
+            (0..BURST).for_each(|number| send(Kind::Burst, number));
+        }
+        send(kind(load.setup, number), number);
     }
     tasks.join_all().await
 }
 
-/// Whether the proxy answers, and from the preferred region.
-pub(crate) async fn is_ready(proxy: SocketAddr) -> bool {
-    let sample = ask(
-        proxy,
-        &Pool::default(),
-        None,
-        Instant::now(),
-        Duration::ZERO,
-    )
-    .await;
-    sample.region == Some(0)
+fn kind(setup: Setup, number: u32) -> Kind {
+    if number % WRITE_EVERY == WRITE_EVERY - 1 {
+        Kind::Post
+    } else if setup == Setup::Downloads && number % DOWNLOAD_EVERY == DOWNLOAD_AT {
+        Kind::Download
+    } else {
+        Kind::Get
+    }
+}
+
+/// The region that answers now, if the proxy does.
+pub(crate) async fn served_by(proxy: SocketAddr) -> Option<usize> {
+    let pool = Pool::default();
+    let now = Instant::now();
+    ask(proxy, &pool, (Kind::Get, 0), now, Duration::ZERO)
+        .await
+        .region
 }
 
 async fn ask(
     proxy: SocketAddr,
     pool: &Pool,
-    write: Option<u32>,
+    (kind, number): (Kind, u32),
     start: Instant,
     due: Duration,
 ) -> Sample {
-    let answer = timeout_at(start + due + PATIENCE, exchange(proxy, pool, write)).await;
+    let request = request(kind, number);
+    let answer = timeout_at(start + due + PATIENCE, exchange(proxy, pool, &request)).await;
     let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let status = answer.as_ref().ok();
     Sample {
         due,
         wait: start.elapsed().saturating_sub(due),
-        is_write: write.is_some(),
+        kind,
         status: status.map(|answer| (answer.status, answer.is_explained)),
         region: status.and_then(|answer| {
-            let is_good = answer.is_whole && answer.status == 200;
+            let expected = if kind == Kind::Download {
+                Content::Large
+            } else {
+                Content::Small
+            };
+            let is_good = answer.content == Some(expected) && answer.status == 200;
             answer.region.filter(|_| is_good)
         }),
     }
 }
 
-async fn exchange(proxy: SocketAddr, pool: &Pool, write: Option<u32>) -> io::Result<Answer> {
+fn request(kind: Kind, number: u32) -> String {
+    let host = "HTTP/1.1\r\nhost: bench.example\r\n";
+    match kind {
+        Kind::Get => format!("GET /data {host}\r\n"),
+        Kind::Download => format!("GET /large {host}\r\n"),
+        Kind::Burst => format!("GET /data {host}x-burst-id: {number}\r\n\r\n"),
+        Kind::Post => format!(
+            "POST /data {host}x-write-id: {number}\r\ncontent-type: text/plain\r\n\
+             content-length: 16\r\n\r\nsixteen bytes...",
+        ),
+    }
+}
+
+async fn exchange(proxy: SocketAddr, pool: &Pool, request: &str) -> io::Result<Answer> {
     let mut stream = match idle(pool) {
         Some(stream) => stream,
         None => {
@@ -109,13 +177,6 @@ async fn exchange(proxy: SocketAddr, pool: &Pool, write: Option<u32>) -> io::Res
             stream.set_nodelay(true)?;
             stream
         }
-    };
-    let request = match write {
-        None => "GET /data HTTP/1.1\r\nhost: bench.example\r\n\r\n".to_owned(),
-        Some(id) => format!(
-            "POST /data HTTP/1.1\r\nhost: bench.example\r\nx-write-id: {id}\r\n\
-             content-type: text/plain\r\ncontent-length: 16\r\n\r\nsixteen bytes...",
-        ),
     };
     stream.write_all(request.as_bytes()).await?;
     let answer = read(&mut stream).await?;
@@ -151,10 +212,11 @@ async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
             None => {}
         }
     };
-    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+    let text = String::from_utf8_lossy(&buffer[..head]).into_owned();
     let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
     let length = field(&text, "content-length").and_then(|length| length.parse::<usize>().ok());
     let mut body = buffer.split_off(head);
+    body.reserve(length.unwrap_or(0).min(large::LENGTH));
     let is_framed = loop {
         let is_end = match length {
             Some(length) => body.len() >= length,
@@ -168,12 +230,22 @@ async fn read(stream: &mut TcpStream) -> io::Result<Answer> {
             Ok(_) => {}
         }
     };
-    let filled = body.iter().filter(|byte| **byte == b'x').count();
+    let content = if length == Some(large::LENGTH) {
+        (body == *large::BODY).then_some(Content::Large)
+    } else {
+        // A body in chunks has other bytes between them.
+        let filled = body.iter().filter(|byte| **byte == b'x').count();
+        (filled == BODY).then_some(Content::Small)
+    };
     Ok(Answer {
         status: status.ok_or(io::ErrorKind::InvalidData)?,
         is_explained: field(&text, "proxy-status").is_some(),
         region: field(&text, "x-region").and_then(|region| region.parse().ok()),
-        is_whole: is_framed && filled == BODY,
-        is_kept: is_framed && field(&text, "connection") != Some("close"),
+        content: content.filter(|_| is_framed),
+        is_kept: is_framed && !is_close(&text),
     })
+}
+
+fn is_close(head: &str) -> bool {
+    field(head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
 }

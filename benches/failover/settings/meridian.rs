@@ -1,0 +1,59 @@
+//! Meridian's own settings: its defaults as far as possible.
+
+use crate::setup::{REGIONS, Setup, Site, certified_name};
+
+pub(super) fn text(site: &Site) -> String {
+    let address = site.address;
+    let regions: String = (0..REGIONS.len())
+        .map(|region| one_region(site, region))
+        .collect();
+    let policy = match site.setup {
+        Setup::Ordered => "failover",
+        _ => "latency",
+    };
+    let more = match site.setup {
+        Setup::Named => "[probe]\nregion_field = \"region\"\n".to_owned(),
+        Setup::Names => format!("[dns]\nservers = [\"{}\"]\n", site.names),
+        _ => String::new(),
+    };
+    format!(
+        r#"[[listener]]
+address = "{address}"
+[admin]
+address = "off"
+{regions}{more}[failback]
+hold = "2s"
+ramp = "2s"
+[[route]]
+name = "all"
+path = "/"
+regions = ["near", "next", "far"]
+policy = "{policy}"
+"#
+    )
+}
+
+fn one_region(site: &Site, region: usize) -> String {
+    let scheme = if site.setup == Setup::Tls {
+        "https"
+    } else {
+        "http"
+    };
+    let origins: Vec<_> = site
+        .endpoints()
+        .into_iter()
+        .filter(|(of, _)| *of == region)
+        .map(|(_, at)| format!("\"{scheme}://{at}\""))
+        .collect();
+    let more = match site.setup {
+        Setup::Tls => format!(
+            "tls = {{ ca = \"{}\", server_name = \"{}\" }}\n",
+            site.authority().display(),
+            certified_name()
+        ),
+        Setup::Http2 => "http = \"2\"\n".to_owned(),
+        _ => String::new(),
+    };
+    let (name, origins) = (REGIONS[region], origins.join(", "));
+    format!("[region.{name}]\norigins = [{origins}]\n{more}")
+}
