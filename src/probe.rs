@@ -31,6 +31,10 @@ const AT_ONCE: usize = 8;
 const SPREAD_EACH: Duration = Duration::from_millis(5);
 const SPREAD_MOST: Duration = Duration::from_secs(1);
 
+/// For so long after a region fell its probes are fast: most faults are short, and each viewer
+/// pays for every second that it is away.
+const FRESH_FALL: Duration = Duration::from_secs(60);
+
 /// The last that was seen of one endpoint.
 #[derive(Clone, Debug)]
 pub struct ProbeReport {
@@ -346,7 +350,12 @@ impl ProbeTask {
         } else {
             Health::Unhealthy
         };
-        let changing = endpoint.health != settled || endpoint.standing.is_changing();
+        let fell = live.snapshot.regions[id.index()].fell;
+        let fresh = fell.is_some_and(|fell| self.clock.now().since(fell) < FRESH_FALL);
+        let changing = fresh
+            || endpoint.health != settled
+            || endpoint.standing.is_changing()
+            || endpoint.standing.is_on_trial();
         let spec = &live.snapshot.table.region(id).probe;
         Some(next_probe(spec, changing, unit))
     }

@@ -48,7 +48,7 @@ pub(super) fn window(
     }
     snapshot.traffic.forget_old(now);
     let mut cause = None;
-    while let Some((region, text, failures)) = failing(snapshot, now) {
+    while let Some((region, text, failures)) = failing(snapshot, counts, now) {
         condemn(snapshot, region, None, &text, failures, transitions);
         snapshot.traffic.forget_region(region);
         cause = Some(text);
@@ -63,11 +63,20 @@ pub(super) fn window(
 
 /// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
 /// region's.
-fn failing(snapshot: &Snapshot, now: Timestamp) -> Option<(RegionId, String, u32)> {
-    let sums: Vec<_> = snapshot.traffic.sums(now).collect();
+fn failing(
+    snapshot: &Snapshot,
+    counts: &[WindowCount],
+    now: Timestamp,
+) -> Option<(RegionId, String, u32)> {
+    // What one worker saw just now alone may say enough: the good seconds before a fault would
+    // hide it for as long in the sums.
+    let newest = counts
+        .iter()
+        .map(|count| ((count.route, count.region), Sum::of(count)));
+    let sums: Vec<_> = newest.chain(snapshot.traffic.sums(now)).collect();
     let trouble = |key: (RouteId, RegionId)| {
-        let found = sums.iter().find(|(known, _)| *known == key);
-        found.and_then(|(_, sum)| sum.trouble())
+        let mut known = sums.iter().filter(|(known, _)| *known == key);
+        known.find_map(|(_, sum)| sum.trouble())
     };
     sums.iter().find_map(|((route, region), sum)| {
         let found = sum.trouble()?;
@@ -78,7 +87,8 @@ fn failing(snapshot: &Snapshot, now: Timestamp) -> Option<(RegionId, String, u32
                 && snapshot.regions[other.index()].health != Health::Unhealthy
                 && trouble((*route, other)).is_none()
         };
-        let serves = snapshot.regions.get(region.index())?.health != Health::Unhealthy;
+        let state = snapshot.regions.get(region.index())?;
+        let serves = state.health != Health::Unhealthy && state.admin != AdminState::Forced;
         (serves && siblings.any(better)).then(|| (*region, sum.describe(found), sum.count(found)))
     })
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Reasons, RequestFacts, Rule, decide_with};
 use crate::health::failback::{Failback, Stage};
+use crate::health::state::Health;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::place::Place;
@@ -281,7 +282,16 @@ impl Case<'_> {
                 Some(_) => "lowest latency",
             }
         };
+        let kept = |region: &RegionId| {
+            let state = self.state(*region);
+            state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
+        };
         let says = match decision.rule {
+            _ if first.as_ref().is_some_and(kept) && !self.snapshot.shared_fate => {
+                "its probes fail, but it keeps its traffic: no other region is sure to be well, or \
+                 probes took one out within the last minute"
+                    .to_owned()
+            }
             Rule::FailOpen => {
                 "fail-open: no permitted region can serve, this is the least bad".to_owned()
             }

@@ -249,10 +249,9 @@ pub struct RetryFacts<'a> {
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Try this region, which was not tried yet. Charged to the budget unless it is the first.
+    /// Try this region, which was not tried yet.
     Try(RegionId),
     /// Try the same region once more, on a fresh connection, at another endpoint if it has one.
-    /// Charged to the budget.
     Again(RegionId),
     /// Answer with what there is.
     GiveUp(GiveUp),
@@ -320,11 +319,23 @@ pub fn next(
             let (Next::Try(region) | Next::Again(region)) = next else {
                 return Ok(next);
             };
+            if !is_charged(attempts) {
+                return Ok(next);
+            }
             let charged = budget.charge(region, now);
             charged.map(|()| next).map_err(|_| GiveUp::BudgetSpent)
         }),
     };
     chosen.unwrap_or_else(Next::GiveUp)
+}
+
+/// Whether the attempt after `attempts` is charged to its region's budget. One after an attempt of
+/// which nothing was sent is not: no origin had the request, so that it adds to nobody's load.
+#[must_use]
+pub fn is_charged(attempts: &Attempts) -> bool {
+    attempts
+        .last()
+        .is_some_and(|last| !last.error.nothing_sent())
 }
 
 fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<Next, GiveUp> {

@@ -15,7 +15,7 @@ use crate::decide::Decision;
 use crate::decide::budget::Budget;
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
-    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, next,
+    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, is_charged, next,
 };
 use crate::decide::snapshot::EndpointState;
 use crate::health::state::Health;
@@ -30,6 +30,9 @@ use crate::proxy::respond::ProxyError;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::upstream::body::{Progress, ReplaySource};
+
+/// What a viewer waits at most for an endpoint on trial before another region is asked.
+const TRIAL_HEDGE: Duration = Duration::from_millis(250);
 
 /// A request ready to be sent, as often as the retry table allows.
 #[derive(Debug)]
@@ -144,7 +147,7 @@ impl Proxy {
                     .recorder
                     .failing_over(last.region, last.error, region);
             }
-            let charge = (!course.attempts.is_empty()).then(|| self.charged(region));
+            let charge = is_charged(&course.attempts).then(|| self.charged(region));
             let answered = self
                 .race(outgoing, &mut course, region, fresh, left)
                 .await?;
@@ -173,17 +176,21 @@ impl Proxy {
         let Some(endpoint) = self.endpoint(outgoing, region, wish) else {
             return Ok(no_endpoint(course, region));
         };
-        // Held back only where another region could still give it whole.
         let safe = outgoing.class == RequestClass::Read;
-        let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
-        let holds = safe && others;
+        // What is said after an upgrade or within a gRPC call may be half of a conversation.
+        let holds = !matches!(outgoing.class, RequestClass::Upgrade | RequestClass::Grpc);
         let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
         let alone = outgoing.decision.ranked.serving().len() < 2
             && !self.has_another_endpoint(outgoing, region, endpoint.id);
         if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
             return self.settle(outgoing, course, first.await);
         }
-        let patience = self.late_after(outgoing, region);
+        // What has to prove itself gets no more time than what is known of it allows.
+        let patience = if endpoint.standing.is_on_trial() {
+            self.late_after(outgoing, region).min(TRIAL_HEDGE)
+        } else {
+            self.late_after(outgoing, region)
+        };
         let (other, other_endpoint) = loop {
             if let Ok(tried) = timeout(patience, &mut first).await {
                 return self.settle(outgoing, course, tried);
@@ -443,10 +450,9 @@ impl Proxy {
             && let Some(room) = self.holds.room_for(&answer.response)
         {
             let limit = timeouts.body_progress.min(left);
-            match timeout(limit, hold(answer.response.body_mut(), room)).await {
-                Ok(Ok(held)) => answer.held = Some(held),
-                Ok(Err(error)) => outcome = Err(error),
-                Err(_) => outcome = Err(AttemptError::BodyBroken("it stood still".to_owned())),
+            match hold(answer.response.body_mut(), room, limit).await {
+                Ok(held) => answer.held = Some(held),
+                Err(error) => outcome = Err(error),
             }
         }
         Tried {

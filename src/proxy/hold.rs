@@ -1,13 +1,16 @@
 //! Small bodies are held back until they are whole: one that breaks off or stalls before can
-//! still be had from another region, and the viewer never learns of it.
+//! still be had from another region, and the viewer never learns of it. Where the request must not
+//! be repeated, the viewer gets a clear error instead of half an answer.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 
 use crate::proxy::attempt::AttemptError;
 
@@ -81,16 +84,17 @@ impl Drop for Room {
     }
 }
 
-/// Reads `body` to its end into `room`.
+/// Reads `body` to its end into `room`; it may stand still for `limit`.
 ///
 /// # Errors
-/// [`AttemptError::BodyBroken`] when it breaks off.
-pub async fn hold(body: &mut Incoming, room: Room) -> Result<Held, AttemptError> {
+/// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
+pub async fn hold(body: &mut Incoming, room: Room, limit: Duration) -> Result<Held, AttemptError> {
     let mut held = Held {
         room: Some(room),
         ..Held::default()
     };
-    while let Some(frame) = body.frame().await {
+    let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
+    while let Some(frame) = timeout(limit, body.frame()).await.map_err(stalled)? {
         let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;
         match frame.into_data() {
             // One frame, as a rule: nothing is copied.

@@ -48,8 +48,10 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A first byte took this long.
+    /// A first byte took this long. One that is late counts as just late, so that what is usual
+    /// follows a lasting change in steps and forgets a short one soon.
     pub fn observe(&mut self, took: Duration) {
+        let took = self.late.map_or(took, |late| took.min(late.max(EARLIEST)));
         self.counts[bucket(took)] += 1;
         self.seen += 1;
         self.since_look += 1;

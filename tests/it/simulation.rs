@@ -604,7 +604,10 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back
     let endpoint = world.snapshot.regions[0].endpoints[0].id;
     let tried = |good| Event::Tried { endpoint, good };
     world.tell(tried(false));
-    assert!(world.snapshot.trial.is_empty(), "its probes have to pass again");
+    assert!(
+        world.snapshot.trial.is_empty(),
+        "its probes have to pass again"
+    );
     world.pass(seconds(10));
     for _ in 0..TRIAL_ANSWERS {
         assert!(!world.serves(0));

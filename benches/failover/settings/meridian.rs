@@ -21,7 +21,9 @@ pub(super) fn text(site: &Site) -> String {
 address = "{address}"
 [admin]
 address = "off"
-{regions}{more}[failback]
+{regions}{more}[timeouts]
+body_progress = "3s"
+[failback]
 hold = "2s"
 ramp = "2s"
 [[route]]
