@@ -56,6 +56,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub type Source<T> = Box<dyn Fn() -> T + Send + Sync>;
 /// What a reload answers: what changed, or what is wrong.
 pub type ReloadFuture = Pin<Box<dyn Future<Output = Result<Value, Value>> + Send>>;
+/// What a confirmation answers: where the region is now, or why nothing was done.
+pub type ConfirmFuture = Pin<Box<dyn Future<Output = Result<Value, NotConfirmed>> + Send>>;
+
+/// Why a region's return was not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotConfirmed {
+    /// No region has this name.
+    UnknownRegion {
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// It waits for nothing; what it does instead, for people.
+    NotWaiting(String),
+}
 
 /// A request as `explain` takes it, as written in the query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,6 +103,8 @@ pub struct AdminSources {
     pub explain: Box<dyn Fn(ExplainQuery) -> Result<Value, String> + Send + Sync>,
     /// Reads the configuration again.
     pub reload: Source<ReloadFuture>,
+    /// Agrees that the region of this name returns.
+    pub confirm: Box<dyn Fn(String) -> ConfirmFuture + Send + Sync>,
     /// Adds gauges and counters of the edge, the log and the databases to a scrape.
     pub metrics: Box<dyn Fn(&mut Page) + Send + Sync>,
 }

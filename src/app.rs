@@ -1,6 +1,7 @@
 //! Builds every part once, wires them, and drains them on stop.
 
 mod admin;
+mod confirm;
 mod scrape;
 
 use std::fmt;

@@ -6,6 +6,7 @@ mod reload;
 mod removal;
 mod returning;
 mod summary;
+mod told;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -98,8 +99,8 @@ pub enum Event {
     /// The operator agrees that traffic returns to a region that waits for it, or wants the rest
     /// of its hold to be left out.
     Confirm {
-        /// Which region.
-        region: RegionId,
+        /// The region's name, so that a reload in between cannot make it mean another.
+        region: Arc<str>,
     },
     /// Time passed: latencies grow old and holds end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
@@ -254,10 +255,11 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
         Event::Operator { region, state } => {
             evidence::operator(&mut new, region, state, &mut transitions)
         }
-        Event::Confirm { region } => returning::confirm(&mut new, region, now),
+        Event::Confirm { region } => returning::confirm(&mut new, &region, now, &mut transitions),
         Event::Tick => None,
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
+    told::remember(old, &mut new, &transitions, now);
     if cause.is_some() || summary_changed {
         new.revision += 1;
     }

@@ -15,6 +15,7 @@ use crate::apply::{Event, Transition, apply};
 use crate::clock::Clock;
 use crate::decide::snapshot::{AdminState, Snapshot};
 use crate::fittings::Fittings;
+use crate::health::failback::Stage;
 use crate::health::state::Health;
 
 /// Events that wait for the board's task; a full queue drops and counts. Thousands of probes may
@@ -68,6 +69,11 @@ pub struct Board {
 enum Command {
     /// Something happened.
     Tell(Event),
+    /// Something happened, and somebody waits to hear what followed.
+    Ask {
+        event: Event,
+        done: oneshot::Sender<Vec<Transition>>,
+    },
     /// A new table and what was built for it; answers when they serve.
     Install {
         fittings: Arc<Fittings>,
@@ -130,6 +136,22 @@ impl Board {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         room
+    }
+
+    /// Queues `event`, waits until what follows from it is published, and gives what changed. For
+    /// what an operator wants: it waits for room instead of being dropped.
+    pub async fn ask(&self, event: Event) -> Vec<Transition> {
+        let (done, applied) = oneshot::channel();
+        if self
+            .commands
+            .send(Command::Ask { event, done })
+            .await
+            .is_err()
+        {
+            // The runtime is shutting down: nothing changes any more.
+            return Vec::new();
+        }
+        applied.await.unwrap_or_default()
     }
 
     /// Events dropped so far because the queue was full.
@@ -223,9 +245,15 @@ impl Writer {
         let mut snapshot = std::mem::take(&mut self.beliefs);
         let mut transitions = Vec::new();
         let mut waiting = Vec::new();
+        let mut answers = Vec::new();
         for command in commands {
+            let mut asked = None;
             let event = match command {
                 Command::Tell(event) => event,
+                Command::Ask { event, done } => {
+                    asked = Some(done);
+                    event
+                }
                 Command::Install {
                     fittings: new,
                     done,
@@ -241,17 +269,22 @@ impl Writer {
             };
             let (after, changes) = apply(&snapshot, event, now);
             snapshot = after;
+            answers.extend(asked.map(|done| (done, changes.clone())));
             transitions.extend(changes);
         }
         let untouched = snapshot.revision == before.snapshot.revision;
         if untouched && waiting.is_empty() && transitions.is_empty() {
             self.beliefs = snapshot;
-            return;
+        } else {
+            // One publish is one revision, however many events it carries.
+            snapshot.revision = before.snapshot.revision + 1;
+            self.beliefs = snapshot.clone();
+            self.publish(Live { snapshot, fittings }, transitions, waiting);
         }
-        // One publish is one revision, however many events it carries.
-        snapshot.revision = before.snapshot.revision + 1;
-        self.beliefs = snapshot.clone();
-        self.publish(Live { snapshot, fittings }, transitions, waiting);
+        for (done, changes) in answers {
+            // Whoever asked may have gone; what was asked is done all the same.
+            let _ = done.send(changes);
+        }
     }
 
     fn publish(
@@ -316,6 +349,13 @@ fn log(transition: &Transition) {
             cause,
         } => {
             tracing::info!(%region, %before, cause, "another region is the fastest");
+        }
+        Transition::Failback {
+            region,
+            stage: Stage::Down,
+            cause,
+        } => {
+            tracing::warn!(%region, cause, "region loses its traffic after all");
         }
         Transition::Failback {
             region,

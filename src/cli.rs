@@ -4,6 +4,7 @@
 mod ask;
 mod completions;
 mod config_file;
+mod confirm;
 mod demo;
 mod explain;
 mod failure;
@@ -33,14 +34,14 @@ use crate::load;
 /// Where a running proxy's admin endpoint is, when neither a flag nor a configuration says so.
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:9901";
 
-/// The top level's help: one screen, with the commands first.
+/// The top level's help: one screen of 24 lines, with the commands first. No blank line before the
+/// options: there is none to spare.
 const TEMPLATE: &str = "\
 {about}
 {usage-heading} {usage}
 
 Commands:
 {subcommands}
-
 Options (all of them: --help):
 {options}{after-help}";
 
@@ -213,6 +214,8 @@ enum Command {
     Status(status::Status),
     /// Load the configuration again
     Reload(reload::Reload),
+    /// Agree that a region gets its traffic back
+    Confirm(confirm::Confirm),
     /// Write a commented configuration
     Init(init::Init),
     /// Ask the proxy whether it is ready: exit 0 or 1
@@ -263,6 +266,7 @@ fn dispatch(command: Command, globals: &Globals, terminal: &Terminal) -> Result<
         Command::Explain(explain) => explain.run(globals, terminal),
         Command::Status(status) => status.run(globals, terminal),
         Command::Reload(reload) => reload.run(globals, terminal),
+        Command::Confirm(confirm) => confirm.run(globals, terminal),
         Command::Init(init) => init.run(globals, terminal),
         Command::Healthcheck(healthcheck) => healthcheck.run(globals, terminal),
         Command::Schema => schema::run(terminal),

@@ -8,12 +8,13 @@ use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde_json::json;
 
 use crate::admin::health::{self, Check};
 use crate::admin::query::Query;
 use crate::admin::reply::{self, Reply};
 use crate::admin::view::{RegionView, RouteView, StatusView};
-use crate::admin::{AdminState, ExplainQuery, scrape};
+use crate::admin::{AdminState, ExplainQuery, NotConfirmed, scrape};
 use crate::telemetry::metrics::exposition::Format;
 use crate::telemetry::metrics::registry::Scrape;
 
@@ -41,6 +42,7 @@ pub(crate) enum Endpoint {
     Explain,
     Events,
     Reload,
+    Confirm,
 }
 
 impl Endpoint {
@@ -60,7 +62,7 @@ impl Endpoint {
             "/api/v1/explain" => Self::Explain,
             "/api/v1/events" => Self::Events,
             "/api/v1/config:reload" => Self::Reload,
-            _ => return None,
+            other => return confirmed_region(other).map(|_| Self::Confirm),
         })
     }
 
@@ -70,7 +72,7 @@ impl Endpoint {
     }
 
     fn changes_something(self) -> bool {
-        self == Self::Reload
+        matches!(self, Self::Reload | Self::Confirm)
     }
 
     /// The methods it takes, for `Allow`.
@@ -89,6 +91,14 @@ impl Endpoint {
             method == Method::GET || method == Method::HEAD
         }
     }
+}
+
+/// The region that a path wants to be confirmed. Names have no character that a URL escapes.
+fn confirmed_region(path: &str) -> Option<&str> {
+    let name = path
+        .strip_prefix("/api/v1/regions/")?
+        .strip_suffix(":confirm")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
 /// Answers a request that was let in.
@@ -127,6 +137,7 @@ pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) 
         Endpoint::Explain => explain(state, &query),
         Endpoint::Events => events(state),
         Endpoint::Reload => reload(state, request).await,
+        Endpoint::Confirm => confirm(state, request).await,
     }
 }
 
@@ -151,6 +162,7 @@ fn status(state: &AdminState) -> StatusView {
         uptime_seconds: now.since_start().as_secs_f64(),
         draining: state.flags.draining.load(Ordering::Acquire),
         ready: health::all_passed(&health::ready(&state.flags, &snapshot)),
+        shared_fate: snapshot.shared_fate,
         routes: snapshot.table.routes.len(),
         regions: RegionView::all(&snapshot, now),
         last_reload: (state.sources.last_reload)(),
@@ -182,13 +194,10 @@ fn events(state: &AdminState) -> Reply {
     }
 }
 
-/// Blocks until the new configuration serves or is refused. The body says nothing; it is read
-/// so that the connection can go on, within its bound.
+/// Blocks until the new configuration serves or is refused.
 async fn reload(state: &AdminState, request: Request<Incoming>) -> Reply {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
-    if !matches!(tokio::time::timeout(BODY_TIMEOUT, body).await, Ok(Ok(_))) {
-        let detail = "the body is broken, over 1 MiB, or took over 5 s";
-        return reply::problem(StatusCode::BAD_REQUEST, detail);
+    if let Err(refusal) = read_to_its_end(request).await {
+        return refusal;
     }
     match (state.sources.reload)().await {
         Ok(result) => reply::json(&result),
@@ -198,4 +207,35 @@ async fn reload(state: &AdminState, request: Request<Incoming>) -> Reply {
             Some(errors),
         ),
     }
+}
+
+/// Blocks until the region's return is published or refused.
+async fn confirm(state: &AdminState, request: Request<Incoming>) -> Reply {
+    let name = confirmed_region(request.uri().path()).unwrap_or_default();
+    let name = name.to_owned();
+    if let Err(refusal) = read_to_its_end(request).await {
+        return refusal;
+    }
+    match (state.sources.confirm)(name.clone()).await {
+        Ok(result) => reply::json(&result),
+        Err(NotConfirmed::UnknownRegion { known }) => {
+            let detail = format!(
+                "no region is called `{name}`; there is {}",
+                known.join(", ")
+            );
+            let errors = json!({ "regions": known });
+            reply::problem_with(StatusCode::NOT_FOUND, &detail, Some(errors))
+        }
+        Err(NotConfirmed::NotWaiting(why)) => reply::problem(StatusCode::CONFLICT, &why),
+    }
+}
+
+/// A body that says nothing; it is read so that the connection can go on, within its bound.
+async fn read_to_its_end(request: Request<Incoming>) -> Result<(), Reply> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    if matches!(tokio::time::timeout(BODY_TIMEOUT, body).await, Ok(Ok(_))) {
+        return Ok(());
+    }
+    let detail = "the body is broken, over 1 MiB, or took over 5 s";
+    Err(reply::problem(StatusCode::BAD_REQUEST, detail))
 }

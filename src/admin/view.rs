@@ -1,18 +1,21 @@
 //! The JSON that the admin server answers and the command line reads: one shape for both.
 
+mod event;
+
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apply::Transition;
 use crate::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
 use crate::health::failback::{Failback, Stage};
-use crate::health::state::Health;
-use crate::model::id::RegionId;
+use crate::health::state::Condemner;
+use crate::model::id::{RegionId, RouteId};
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
+use crate::table::RoutingTable;
 use crate::table::route::{HostPattern, Route};
+
+pub use crate::admin::view::event::EventView;
 
 /// What a running proxy believes, in short.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,8 @@ pub struct StatusView {
     pub draining: bool,
     /// Whether it takes traffic.
     pub ready: bool,
+    /// Whether all regions fell together, so that none is out.
+    pub shared_fate: bool,
     /// How many routes there are.
     pub routes: usize,
     /// All regions, by name.
@@ -48,18 +53,37 @@ pub struct RegionView {
     pub admin: String,
     /// Whether requests go there.
     pub serving: bool,
-    /// How far it is on its way back: `full`, `down`, `held`, `ramping` or `awaiting_confirm`.
+    /// How far it is on its way back: `full`, `down`, `on_trial`, `held`, `ramping` or
+    /// `awaiting_confirm`.
     pub stage: String,
     /// Percent of the viewers it may get, as far as coming back is concerned.
     pub share_percent: u8,
     /// How long the hold still lasts; absent when there is none.
     pub hold_left_seconds: Option<f64>,
+    /// How long ago its health, its stage or the operator's word last changed; absent when none
+    /// has since the start.
+    pub changed_seconds_ago: Option<f64>,
+    /// Why that changed, for people.
+    pub cause: Option<String>,
+    /// Routes with a `failback` of their own on which it is at another stage.
+    pub routes: Vec<RouteStageView>,
     /// The estimate that ranks it; absent while unknown.
     pub latency_seconds: Option<f64>,
     /// The service as written.
     pub origins: Vec<String>,
     /// Every address known.
     pub endpoints: Vec<EndpointView>,
+}
+
+/// How far a region is on its way back on one route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteStageView {
+    /// The route.
+    pub route: String,
+    /// The stage, as in [`RegionView::stage`].
+    pub stage: String,
+    /// Percent of the route's viewers that it may get.
+    pub share_percent: u8,
 }
 
 /// One address of a region.
@@ -71,6 +95,12 @@ pub struct EndpointView {
     pub origin: String,
     /// `healthy`, `unproven` or `unhealthy`.
     pub health: String,
+    /// Whose evidence made it unhealthy, `probe` or `traffic`; absent while it is not.
+    pub condemned_by: Option<String>,
+    /// Whether a few real requests try it, to find out whether it serves them again.
+    pub on_trial: bool,
+    /// How long ago a request last failed there in a way worth a probe at once.
+    pub suspected_seconds_ago: Option<f64>,
     /// Median first-byte time; absent while unknown.
     pub latency_seconds: Option<f64>,
     /// How far samples stray from it.
@@ -111,65 +141,86 @@ pub struct ReloadView {
     pub message: String,
 }
 
-/// A change of belief.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EventView {
-    /// When, in seconds since 1970.
-    pub at_unix_seconds: f64,
-    /// `endpoint`, `region`, `kept`, `shared_fate`, `leader`, `failback`, `addresses` or
-    /// `operator`.
-    pub kind: String,
-    /// Whose.
-    pub region: String,
-    /// The endpoint, where it concerns one.
-    pub address: Option<SocketAddr>,
-    /// Before.
-    pub from: Option<String>,
-    /// After.
-    pub to: Option<String>,
-    /// Why, or what else there is to say.
-    pub cause: Option<String>,
-}
-
 impl RegionView {
     /// All regions of a snapshot, by name.
     #[must_use]
     pub fn all(snapshot: &Snapshot, now: Timestamp) -> Vec<Self> {
-        let regions = snapshot
-            .table
-            .regions
-            .iter()
-            .zip(&snapshot.regions)
-            .enumerate();
-        regions
-            .map(|(index, (region, state))| {
-                let urls: Vec<String> = region.origins.iter().map(|o| o.url()).collect();
-                Self {
-                    name: region.name.to_string(),
-                    health: state.health.label().to_owned(),
-                    admin: admin_label(state.admin).to_owned(),
-                    serving: snapshot.serving.contains(RegionId::at(index)),
-                    stage: stage(state).label().to_owned(),
-                    share_percent: stage(state).share(),
-                    hold_left_seconds: match stage(state) {
-                        Stage::Held { until } => Some(until.since(now).as_secs_f64()),
-                        _ => None,
-                    },
-                    latency_seconds: latency_seconds(state, now),
-                    endpoints: state
-                        .endpoints
-                        .iter()
-                        .map(|e| endpoint(e, &urls, now))
-                        .collect(),
-                    origins: urls,
-                }
-            })
+        let ids = (0..snapshot.regions.len()).map(RegionId::at);
+        ids.zip(&snapshot.regions)
+            .map(|(id, state)| Self::of(snapshot, id, state, now))
             .collect()
+    }
+
+    fn of(snapshot: &Snapshot, id: RegionId, state: &RegionState, now: Timestamp) -> Self {
+        let region = snapshot.table.region(id);
+        let urls: Vec<String> = region.origins.iter().map(|o| o.url()).collect();
+        let told = state.told.as_ref();
+        Self {
+            name: region.name.to_string(),
+            health: state.health.label().to_owned(),
+            admin: admin_label(state.admin).to_owned(),
+            serving: snapshot.serving.contains(id),
+            stage: stage_label(snapshot, id, stage(state)).to_owned(),
+            share_percent: stage(state).share(),
+            hold_left_seconds: match stage(state) {
+                Stage::Held { until } => Some(until.since(now).as_secs_f64()),
+                _ => None,
+            },
+            changed_seconds_ago: told.map(|told| now.since(told.at).as_secs_f64()),
+            cause: told.map(|told| told.cause.to_string()),
+            routes: own_stages(snapshot, id, state),
+            latency_seconds: latency_seconds(state, now),
+            endpoints: state
+                .endpoints
+                .iter()
+                .map(|e| endpoint(e, &urls, now))
+                .collect(),
+            origins: urls,
+        }
     }
 }
 
+/// The stages of a region, each with its label: those of its way back, and that it is on trial.
+pub const STAGES: [&str; 6] = [
+    "full",
+    "down",
+    "on_trial",
+    "held",
+    "ramping",
+    "awaiting_confirm",
+];
+
+/// The label of a region's stage: one that is down may be on trial.
+#[must_use]
+pub fn stage_label(snapshot: &Snapshot, id: RegionId, stage: Stage) -> &'static str {
+    if stage == Stage::Down && snapshot.trial.contains(id) {
+        "on_trial"
+    } else {
+        stage.label()
+    }
+}
+
+/// The routes on which a region is at another stage than on the table's own way back.
+fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<RouteStageView> {
+    let table: &RoutingTable = &snapshot.table;
+    let routes = table.routes.iter().enumerate();
+    let own = routes.filter_map(|(index, route)| {
+        let lane = table.lane(RouteId(u32::try_from(index).ok()?));
+        let stage = state.failback.get(lane)?.stage();
+        let same = stage.label() == self::stage(state).label()
+            && stage.share() == self::stage(state).share();
+        (!same && route.regions.contains(id)).then(|| RouteStageView {
+            route: route.name.to_string(),
+            stage: stage_label(snapshot, id, stage).to_owned(),
+            share_percent: stage.share(),
+        })
+    });
+    own.collect()
+}
+
 /// The region's stage on the table's own way back.
-fn stage(state: &RegionState) -> Stage {
+#[must_use]
+pub fn stage(state: &RegionState) -> Stage {
     state
         .failback
         .first()
@@ -195,6 +246,15 @@ fn endpoint(state: &EndpointState, urls: &[String], now: Timestamp) -> EndpointV
             .cloned()
             .unwrap_or_default(),
         health: state.health.label().to_owned(),
+        condemned_by: state
+            .standing
+            .condemned_by()
+            .map(|by: Condemner| by.label().to_owned()),
+        on_trial: state.standing.is_on_trial(),
+        suspected_seconds_ago: state
+            .standing
+            .suspected()
+            .map(|at| now.since(at).as_secs_f64()),
         latency_seconds: estimate.map(|estimate| estimate.median.as_secs_f64()),
         spread_seconds: estimate.map(|estimate| estimate.spread.as_secs_f64()),
         last_probe: probed.map(|(_, outcome)| match outcome {
@@ -245,107 +305,6 @@ impl RouteView {
             regions: route.order.iter().map(name).collect(),
             serving: serving.map(name).collect(),
             written: snapshot.table.place(route.written),
-        }
-    }
-}
-
-/// What it means that all regions fell together, or no longer do.
-fn shared_fate(began: bool) -> &'static str {
-    if began {
-        "all regions fell together, so the fault is most likely on this side; none is out"
-    } else {
-        "a region is well again"
-    }
-}
-
-impl EventView {
-    /// A transition, `at` since 1970-01-01 UTC.
-    #[must_use]
-    pub fn of(transition: &Transition, at: Duration) -> Self {
-        let event = |kind: &str, region: &str| Self {
-            at_unix_seconds: at.as_secs_f64(),
-            kind: kind.to_owned(),
-            region: region.to_owned(),
-            address: None,
-            from: None,
-            to: None,
-            cause: None,
-        };
-        let health = |health: &Health| Some(health.label().to_owned());
-        match transition {
-            Transition::Endpoint {
-                region,
-                address,
-                from,
-                to,
-                cause,
-            } => Self {
-                address: Some(*address),
-                from: health(from),
-                to: health(to),
-                cause: Some(cause.clone()),
-                ..event("endpoint", region)
-            },
-            Transition::Region {
-                region,
-                from,
-                to,
-                cause,
-            } => Self {
-                from: health(from),
-                to: health(to),
-                cause: Some(cause.clone()),
-                ..event("region", region)
-            },
-            Transition::Leader {
-                region,
-                before,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                from: Some(before.to_string()),
-                to: Some(region.to_string()),
-                ..event("leader", region)
-            },
-            Transition::Failback {
-                region,
-                stage,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                to: Some(match stage {
-                    Stage::Ramping { share, .. } => format!("ramping at {share} %"),
-                    stage => stage.label().to_owned(),
-                }),
-                ..event("failback", region)
-            },
-            Transition::Kept { region, cause } => Self {
-                cause: Some(cause.clone()),
-                ..event("kept", region)
-            },
-            Transition::SharedFate { began } => Self {
-                to: Some(if *began { "began" } else { "ended" }.to_owned()),
-                cause: Some(shared_fate(*began).to_owned()),
-                ..event("shared_fate", "")
-            },
-            Transition::Addresses {
-                region,
-                added,
-                removed,
-                cause,
-            } => Self {
-                cause: Some(format!("{added} added, {removed} removed: {cause}")),
-                ..event("addresses", region)
-            },
-            Transition::Operator {
-                region,
-                state,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                to: Some(admin_label(*state).to_owned()),
-                ..event("operator", region)
-            },
         }
     }
 }

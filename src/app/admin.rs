@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::view::ReloadView;
 use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
-use crate::app::{Parts, scrape};
+use crate::app::{Parts, confirm, scrape};
 use crate::board::Live;
 use crate::clock::Clock;
 use crate::decide::RequestFacts;
@@ -34,8 +34,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         log,
         counters,
     } = parts;
-    let boards = [board.clone(), board.clone(), board.clone(), board.clone()];
-    let [snapshot, certs, config, explained] = boards;
+    let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
     let probes = prober.clone();
     let sources = AdminSources {
@@ -46,6 +45,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         config: Box::new(move || config_view(&config.live())),
         explain: Box::new(move |query| explanation(&explained.live(), &query, clock)),
         reload: Box::new(move || reload(Arc::clone(&again))),
+        confirm: Box::new(move |name| Box::pin(confirm::confirm(confirmed.clone(), name))),
         metrics: Box::new(move |page| {
             let sources = scrape::Sources {
                 live: &board.live(),

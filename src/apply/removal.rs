@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::apply::Transition;
 use crate::decide::snapshot::{RegionState, Snapshot};
+use crate::health::failback::Stage;
 use crate::health::state::{Condemner, Health};
 use crate::model::time::Timestamp;
 
@@ -22,7 +23,8 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
     for index in 0..snapshot.regions.len() {
         let verdict = verdict(snapshot, index, now);
         let region = &mut snapshot.regions[index];
-        let kept = verdict == Verdict::Keep && region.fell.is_none();
+        let fell_before = region.fell.is_some();
+        let kept = verdict == Verdict::Keep && !fell_before;
         region.fell = match region.health {
             Health::Unhealthy => region.fell.or(Some(now)),
             Health::Healthy | Health::Unproven => None,
@@ -37,6 +39,16 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
                 cause: "no other region is sure to be well, or probes took one out within the \
                         last minute"
                     .to_owned(),
+            });
+        }
+        if let (Verdict::Remove, true, Some(definition)) =
+            (verdict, fell_before, table.regions.get(index))
+        {
+            // It was kept until now, so nothing that is told of its health says that it goes.
+            transitions.push(Transition::Failback {
+                region: Arc::clone(&definition.name),
+                stage: Stage::Down,
+                cause: "its probes still fail, and nothing keeps it any more".to_owned(),
             });
         }
     }

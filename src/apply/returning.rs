@@ -36,11 +36,14 @@ pub(super) fn advance(
             let cause = failback.advance(is, config, now);
             let stage = failback.stage();
             changed |= before.stage() != stage;
-            // What fell is told as the region's health; routes' own ways follow the table's.
-            if lane == 0
-                && let Some(cause) = cause
-                && stage != Stage::Down
-            {
+            // What fell is told as the region's health; routes' own ways follow the table's, but
+            // for one that a person has to do something about.
+            let is_told = if lane == 0 {
+                stage != Stage::Down
+            } else {
+                stage == Stage::AwaitingConfirm
+            };
+            if let (true, Some(cause)) = (is_told, cause) {
                 transitions.push(Transition::Failback {
                     region: Arc::clone(&region.name),
                     stage,
@@ -58,14 +61,29 @@ pub(super) fn advance(
     changed
 }
 
-/// Takes in that the operator agrees to a region's return.
-pub(super) fn confirm(snapshot: &mut Snapshot, region: RegionId, now: Timestamp) -> Option<String> {
+/// Takes in that the operator agrees to a region's return, on all its ways back that wait.
+pub(super) fn confirm(
+    snapshot: &mut Snapshot,
+    name: &str,
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) -> Option<String> {
     let table = Arc::clone(&snapshot.table);
+    let region = table.region_named(name)?;
     let state = snapshot.regions.get_mut(region.index())?;
+    let mut stage = None;
     for (failback, config) in state.failback.iter_mut().zip(table.failbacks()) {
-        failback.confirm(config, now);
+        if failback.confirm(config, now) {
+            stage = stage.or_else(|| Some(failback.stage()));
+        }
     }
-    Some("the operator agrees that it returns".to_owned())
+    let cause = "the operator agrees that it returns";
+    transitions.push(Transition::Failback {
+        region: Arc::clone(&table.region(region).name),
+        stage: stage?,
+        cause: cause.to_owned(),
+    });
+    Some(cause.to_owned())
 }
 
 /// Brings the ways back into the order of a new table: each goes on from the old one that was

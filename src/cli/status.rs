@@ -12,7 +12,8 @@ use crate::cli::failure::Failure;
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
 
-/// One line per region: health, the operator's word, latency, endpoints.
+/// One line per region: health, the operator's word, how far it is on its way back and since when,
+/// latency, endpoints. Below, why those are so that are not as usual.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  meridian status\n  meridian status -o json --admin http://127.0.0.1:9901"
@@ -40,9 +41,11 @@ enum StatusFormat {
     Json,
 }
 
-/// The regions of the status, as the admin endpoint writes them.
+/// What a table shows of the status that the admin endpoint writes.
 #[derive(Debug, Deserialize)]
-struct RegionRows {
+struct Shown {
+    #[serde(default)]
+    shared_fate: bool,
     regions: Vec<RegionRow>,
 }
 
@@ -51,9 +54,30 @@ struct RegionRow {
     name: String,
     health: String,
     admin: String,
+    #[serde(flatten)]
+    stage: StageCell,
+    changed_seconds_ago: Option<f64>,
+    cause: Option<String>,
+    #[serde(default)]
+    routes: Vec<RouteRow>,
     latency_seconds: Option<f64>,
     #[serde(default)]
     endpoints: Vec<EndpointRow>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RouteRow {
+    route: String,
+    #[serde(flatten)]
+    stage: StageCell,
+}
+
+#[derive(Debug, Deserialize)]
+struct StageCell {
+    stage: String,
+    #[serde(default)]
+    share_percent: u8,
+    hold_left_seconds: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -81,15 +105,30 @@ impl Status {
         if self.output == StatusFormat::Json {
             return terminal.json(&value);
         }
-        let rows: RegionRows = serde_json::from_value(value).map_err(|_| foreign())?;
-        terminal.data(&table(&rows.regions, self.output == StatusFormat::Wide))
+        let shown: Shown = serde_json::from_value(value).map_err(|_| foreign())?;
+        terminal.data(&page(&shown, self.output == StatusFormat::Wide))
     }
 }
 
+/// The table, and below it what deserves a word.
+fn page(shown: &Shown, wide: bool) -> String {
+    let remarks = remarks(shown);
+    let gap = if remarks.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{remarks}", table(&shown.regions, wide))
+}
+
 fn table(regions: &[RegionRow], wide: bool) -> String {
-    let mut heading: Vec<String> = ["REGION", "HEALTH", "ADMIN", "LATENCY", "ENDPOINTS"]
-        .map(str::to_owned)
-        .into();
+    let mut heading: Vec<String> = [
+        "REGION",
+        "HEALTH",
+        "ADMIN",
+        "STAGE",
+        "SINCE",
+        "LATENCY",
+        "ENDPOINTS",
+    ]
+    .map(str::to_owned)
+    .into();
     if wide {
         heading.push("ADDRESSES".to_owned());
     }
@@ -97,15 +136,15 @@ fn table(regions: &[RegionRow], wide: bool) -> String {
     for region in regions {
         let healthy = |endpoint: &&EndpointRow| endpoint.health == "healthy";
         let serving = region.endpoints.iter().filter(healthy).count();
+        let absent = || "-".to_owned();
         let latency = region.latency_seconds;
         let mut row = vec![
             region.name.clone(),
             region.health.clone(),
             region.admin.clone(),
-            latency.map_or_else(
-                || "-".to_owned(),
-                |seconds| format!("{:.1} ms", seconds * 1e3),
-            ),
+            region.stage.text(),
+            region.changed_seconds_ago.map_or_else(absent, span),
+            latency.map_or_else(absent, |seconds| format!("{:.1} ms", seconds * 1e3)),
             format!("{serving}/{}", region.endpoints.len()),
         ];
         if wide {
@@ -121,23 +160,147 @@ fn table(regions: &[RegionRow], wide: bool) -> String {
     columns(&rows)
 }
 
+/// A line for each thing that is not as usual, with its reason.
+fn remarks(shown: &Shown) -> String {
+    let mut lines = Vec::new();
+    if shown.shared_fate {
+        lines.push(SHARED_FATE.to_owned());
+    }
+    for region in &shown.regions {
+        let name = &region.name;
+        let usual =
+            region.health == "healthy" && region.admin == "auto" && region.stage.stage == "full";
+        if let (false, Some(cause)) = (usual, &region.cause) {
+            lines.push(format!("{name}: {cause}"));
+        }
+        for own in &region.routes {
+            lines.push(format!(
+                "{name} on route {}: {}",
+                own.route,
+                own.stage.text()
+            ));
+        }
+    }
+    lines.iter().map(|line| shortened(line) + "\n").collect()
+}
+
+/// What it means that all regions fell together.
+const SHARED_FATE: &str =
+    "all regions fell together: most likely the fault is on this side, so none is out";
+
+/// Columns of a line.
+const WIDTH: usize = 100;
+
+/// A line that fits; what is cut off, `-o json` has.
+fn shortened(line: &str) -> String {
+    if line.chars().count() <= WIDTH {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(WIDTH - 2).collect();
+    format!("{kept}..")
+}
+
+impl StageCell {
+    fn text(&self) -> String {
+        match self.stage.as_str() {
+            "held" => match self.hold_left_seconds {
+                Some(left) => format!("held {left:.0} s"),
+                None => "held".to_owned(),
+            },
+            "ramping" => format!("ramping {} %", self.share_percent),
+            other => other.replace('_', " "),
+        }
+    }
+}
+
+/// How long ago, in the two largest units.
+fn span(seconds: f64) -> String {
+    let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e9)).as_secs();
+    let (minutes, hours, days) = (whole / 60, whole / 3_600, whole / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{whole}s"),
+        (0, 0, _) => format!("{minutes}m {}s", whole % 60),
+        (0, ..) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn shown(json: &str) -> String {
+        page(&serde_json::from_str(json).unwrap(), true)
+    }
+
     #[test]
     fn a_region_shows_its_latency_and_how_many_endpoints_are_healthy() {
-        let json = r#"{"regions":[{"name":"eu","health":"healthy","admin":"auto",
-            "latency_seconds":0.0405,"endpoints":[
+        let json = r#"{"regions":[{"name":"eu","health":"healthy","admin":"auto","stage":"full",
+            "changed_seconds_ago":3725.0,"latency_seconds":0.0405,"endpoints":[
             {"address":"10.0.0.1:443","health":"healthy"},
             {"address":"10.0.0.2:443","health":"unhealthy"}]},
-            {"name":"us","health":"unproven","admin":"drained","latency_seconds":null}]}"#;
-        let rows: RegionRows = serde_json::from_str(json).unwrap();
+            {"name":"us","health":"unproven","admin":"drained","stage":"full",
+            "latency_seconds":null}]}"#;
         assert_eq!(
-            table(&rows.regions, true),
-            "REGION  HEALTH    ADMIN    LATENCY  ENDPOINTS  ADDRESSES\n\
-             eu      healthy   auto     40.5 ms  1/2        10.0.0.1:443 10.0.0.2:443\n\
-             us      unproven  drained  -        0/0\n"
+            shown(json),
+            "REGION  HEALTH    ADMIN    STAGE  SINCE  LATENCY  ENDPOINTS  ADDRESSES\n\
+             eu      healthy   auto     full   1h 2m  40.5 ms  1/2        10.0.0.1:443 10.0.0.2:443\n\
+             us      unproven  drained  full   -      -        0/0\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_as_usual_gets_a_line_with_its_reason() {
+        let json = r#"{"shared_fate":true,"regions":[
+            {"name":"a","health":"healthy","admin":"auto","stage":"held","hold_left_seconds":41.7,
+             "changed_seconds_ago":18.0,"cause":"it is well again"},
+            {"name":"b","health":"healthy","admin":"auto","stage":"full","cause":"old",
+             "routes":[{"route":"orders","stage":"awaiting_confirm","share_percent":0}]},
+            {"name":"c","health":"healthy","admin":"auto","stage":"ramping","share_percent":25}]}"#;
+        let text = shown(json);
+        let (table, remarks) = text.split_once("\n\n").unwrap();
+        let stages: Vec<_> = table.lines().map(|line| &line[21..32]).collect();
+        assert_eq!(stages[1..], ["held 42 s  ", "full       ", "ramping 25 "]);
+        assert_eq!(
+            remarks,
+            "all regions fell together: most likely the fault is on this side, so none is out\n\
+             a: it is well again\n\
+             b on route orders: awaiting confirm\n"
+        );
+    }
+
+    #[test]
+    fn the_widest_row_of_a_cloud_region_and_every_reason_fit_100_columns() {
+        let row = RegionRow {
+            name: "northamerica-northeast1-montreal"
+                .chars()
+                .take(31)
+                .collect(),
+            health: "unhealthy".to_owned(),
+            admin: "drained".to_owned(),
+            stage: StageCell {
+                stage: "awaiting_confirm".to_owned(),
+                share_percent: 0,
+                hold_left_seconds: None,
+            },
+            changed_seconds_ago: Some(100_000_000.0),
+            cause: Some("why ".repeat(100)),
+            routes: Vec::new(),
+            latency_seconds: Some(12.3456),
+            endpoints: Vec::new(),
+        };
+        let shown = Shown {
+            shared_fate: true,
+            regions: vec![row],
+        };
+        let text = page(&shown, false);
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(WIDTH), "{text}");
+    }
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        let spans = [0.4, 59.0, 61.0, 7_322.0, 90_000.0].map(span);
+        assert_eq!(spans, ["0s", "59s", "1m 1s", "2h 2m", "1d 1h"]);
     }
 }

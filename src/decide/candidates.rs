@@ -137,8 +137,9 @@ fn last_resort_tier(snapshot: &Snapshot, region: RegionId) -> Option<Health> {
     (!state.endpoints.is_empty()).then_some(state.health)
 }
 
-/// The permitted regions that serve but do not take this viewer yet. While no other region serves,
-/// those on their way back take all.
+/// The permitted regions that serve but do not take this viewer yet. While all that serve are on
+/// their way back, the one that has been well the longest takes who is left over: it has the
+/// traffic already, and moving that to another one would be a return that nobody waited for.
 pub(super) fn on_their_way_back(
     snapshot: &Snapshot,
     route: RouteId,
@@ -157,10 +158,18 @@ pub(super) fn on_their_way_back(
         score::percentile(&snapshot.table, region, viewer.address) < share
     };
     let away: RegionSet = limited.iter().filter(|region| !takes(*region)).collect();
-    if serving.without(away).is_empty() {
-        return RegionSet::EMPTY;
+    if !serving.without(away).is_empty() {
+        return away;
     }
-    away
+    let well_since = |region: &RegionId| {
+        let failback = snapshot.regions[region.index()].failback.get(lane);
+        failback.map(Failback::well_since)
+    };
+    let mut others = away;
+    if let Some(longest) = away.iter().min_by_key(well_since) {
+        others.remove(longest);
+    }
+    others
 }
 
 /// The region that this request is to try, if it may: one that does not serve and has an endpoint

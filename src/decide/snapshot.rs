@@ -86,6 +86,17 @@ pub struct RegionState {
     pub fell: Option<Timestamp>,
     /// Whether it gets no traffic because of its health.
     pub out: bool,
+    /// The last change that was told of it.
+    pub told: Option<Told>,
+}
+
+/// When and why a region's health, its stage or the operator's word on it last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When.
+    pub at: Timestamp,
+    /// Why, for people.
+    pub cause: Arc<str>,
 }
 
 impl RegionState {

@@ -80,6 +80,8 @@ pub struct Failback {
     calm_since: Timestamp,
     /// Until when it may return at once, because all fell with it.
     excused_until: Timestamp,
+    /// Since when it has been well, after it was down.
+    well_since: Timestamp,
 }
 
 /// What is known of a region when its way back is looked at.
@@ -110,11 +112,21 @@ impl Failback {
         self.proven
     }
 
-    /// An operator agrees that it returns: what is left is the ramp.
-    pub fn confirm(&mut self, config: &FailbackConfig, now: Timestamp) {
-        if matches!(self.stage, Stage::AwaitingConfirm | Stage::Held { .. }) {
+    /// Since when it has been well, after it was down: of regions that are all on their way back
+    /// the earliest has the traffic.
+    #[must_use]
+    pub fn well_since(&self) -> Timestamp {
+        self.well_since
+    }
+
+    /// An operator agrees that it returns: what is left is the ramp. Says whether it waited for
+    /// anything that this cuts short.
+    pub fn confirm(&mut self, config: &FailbackConfig, now: Timestamp) -> bool {
+        let waits = matches!(self.stage, Stage::AwaitingConfirm | Stage::Held { .. });
+        if waits {
             self.begin_ramp(config, now);
         }
+        waits
     }
 
     /// Takes in how the region is at `now`. Gives the reason if the stage changed.
@@ -158,6 +170,7 @@ impl Failback {
                 }
             }
             Stage::Down => {
+                self.well_since = now;
                 if config.mode != FailbackMode::Manual {
                     self.hold(config, now);
                 }
@@ -384,7 +397,66 @@ mod tests {
             failback.advance(WELL, &config, at(second));
         }
         assert_eq!(failback.stage(), Stage::AwaitingConfirm);
-        failback.confirm(&config, at(2000));
+        assert!(failback.confirm(&config, at(2000)));
         assert_eq!(failback.stage().share(), 5);
+    }
+
+    #[test]
+    fn by_hand_nothing_returns_by_itself_and_no_hold_is_needed() {
+        let config = FailbackConfig {
+            mode: FailbackMode::Manual,
+            ..FailbackConfig::default()
+        };
+        let mut failback = fallen_at(10);
+        for second in 20..100_000 {
+            failback.advance(WELL, &config, at(second));
+            assert_eq!(failback.stage(), Stage::AwaitingConfirm);
+        }
+        assert!(failback.confirm(&config, at(100_000)));
+        failback.advance(WELL, &config, at(100_001));
+        assert_eq!(failback.stage().share(), 5);
+    }
+
+    #[test]
+    fn falling_again_takes_an_agreement_back() {
+        let config = FailbackConfig {
+            mode: FailbackMode::Manual,
+            ..FailbackConfig::default()
+        };
+        let mut failback = fallen_at(10);
+        failback.advance(WELL, &config, at(20));
+        assert!(failback.confirm(&config, at(21)));
+        failback.advance(DOWN, &config, at(22));
+        assert!(!failback.confirm(&config, at(23)), "it is down");
+        for second in 24..2000 {
+            failback.advance(WELL, &config, at(second));
+            assert_eq!(failback.stage(), Stage::AwaitingConfirm);
+        }
+    }
+
+    #[test]
+    fn an_agreement_cuts_the_hold_short_and_means_nothing_to_what_does_not_wait() {
+        let config = FailbackConfig::default();
+        let mut failback = fallen_at(10);
+        assert!(!failback.confirm(&config, at(15)), "it is down");
+        shares(&mut failback, WELL, 20, 25);
+        assert!(failback.confirm(&config, at(26)));
+        assert_eq!(failback.stage().share(), 5);
+        assert!(!failback.confirm(&config, at(27)), "it is on its way");
+        assert_eq!(shares(&mut failback, WELL, 27, 102), [(101, 10)]);
+        assert!(!Failback::default().confirm(&config, at(1)), "it is full");
+    }
+
+    #[test]
+    fn without_a_ramp_an_agreement_brings_everyone_back() {
+        let config = FailbackConfig {
+            mode: FailbackMode::Manual,
+            ramp: Duration::ZERO,
+            ..FailbackConfig::default()
+        };
+        let mut failback = fallen_at(10);
+        failback.advance(WELL, &config, at(20));
+        assert!(failback.confirm(&config, at(21)));
+        assert_eq!(failback.stage(), Stage::Full);
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use meridian::admin::health::Flags;
 use meridian::admin::view::{RouteView, StatusView};
-use meridian::admin::{AdminError, AdminServer, AdminSources, AdminState, ExplainQuery};
+use meridian::admin::{
+    AdminError, AdminServer, AdminSources, AdminState, ExplainQuery, NotConfirmed,
+};
 use meridian::clock::Clock;
 use meridian::config::{AdminConfig, Secret};
 use meridian::decide::snapshot::{RegionState, Snapshot};
@@ -26,6 +28,7 @@ struct Admin {
     snapshot: Arc<Mutex<Snapshot>>,
     reload_works: Arc<AtomicBool>,
     reloads: Arc<AtomicUsize>,
+    confirmed: Arc<AtomicUsize>,
     asked: Arc<Mutex<ExplainQuery>>,
     state: Arc<AdminState>,
     _serving: tokio::task::JoinHandle<()>,
@@ -64,6 +67,7 @@ async fn start(token: Option<&str>) -> Admin {
         Arc::new(AtomicUsize::new(0)),
     );
     let asked = Arc::new(Mutex::new(ExplainQuery::default()));
+    let confirmed = Arc::new(AtomicUsize::new(0));
     let sources = AdminSources {
         snapshot: Box::new({
             let shared = Arc::clone(&shared);
@@ -95,6 +99,15 @@ async fn start(token: Option<&str>) -> Admin {
                 Box::pin(std::future::ready(result))
             }
         }),
+        confirm: Box::new({
+            let confirmed = Arc::clone(&confirmed);
+            move |name| {
+                confirmed.fetch_add(1, Ordering::SeqCst);
+                let why = format!("{name} waits for nothing");
+                let result = Err(NotConfirmed::NotWaiting(why));
+                Box::pin(std::future::ready(result))
+            }
+        }),
         metrics: Box::new(|page| page.number(&metrics::LOG_DROPS, &[], 5.0)),
     };
     let registry = Arc::new(MetricsRegistry::default());
@@ -110,6 +123,7 @@ async fn start(token: Option<&str>) -> Admin {
         snapshot: shared,
         reload_works,
         reloads,
+        confirmed,
         asked,
         state,
         _serving: serving,
@@ -189,6 +203,32 @@ async fn a_change_is_taken_by_post_only_and_not_from_another_site() {
         .raw("POST /api/v1/status HTTP/1.1\r\nHost: localhost")
         .await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_confirmation_is_guarded_like_every_change() {
+    let admin = start(None).await;
+    let post = "POST /api/v1/regions/eu-west-1:confirm HTTP/1.1\r\nContent-Length: 0";
+    let answer = admin.raw(&format!("{post}\r\nHost: evil.example")).await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+    let answer = admin
+        .raw(&format!(
+            "{post}\r\nHost: localhost\r\nOrigin: https://evil.example"
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let admin_with_token = start(Some("secret")).await;
+    let path = "/api/v1/regions/eu-west-1:confirm";
+    assert_eq!(admin_with_token.ask("POST", path, None).await.status, 401);
+    assert_eq!(admin.ask("GET", path, None).await.status, 405);
+    for path in ["/api/v1/regions/:confirm", "/api/v1/regions/a/b:confirm"] {
+        assert_eq!(admin.ask("POST", path, None).await.status, 404, "{path}");
+    }
+    assert_eq!(admin.confirmed.load(Ordering::SeqCst), 0);
+    let answer = admin.ask("POST", path, None).await;
+    assert_eq!(answer.status, 409);
+    assert_eq!(value(&answer)["detail"], "eu-west-1 waits for nothing");
+    assert_eq!(admin.confirmed.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

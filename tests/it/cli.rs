@@ -145,7 +145,14 @@ fn a_command_that_finds_no_proxy_names_the_address_it_tried() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
-    for command in ["status", "reload", "healthcheck", "explain --live"] {
+    let commands = [
+        "status",
+        "reload",
+        "confirm eu-west-1",
+        "healthcheck",
+        "explain --live",
+    ];
+    for command in commands {
         let refused = run(&format!("{command} --admin http://{address}"));
         assert_eq!(refused.code, 1, "{command}");
         let named = format!("http://{address}");
@@ -220,6 +227,7 @@ fn commands_ask_the_admin_endpoint_that_the_configuration_names() {
         "status",
         "status -c other.toml",
         "reload -c other.toml",
+        "confirm one",
         "healthcheck",
     ];
     let asked = std::thread::spawn(move || {

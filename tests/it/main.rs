@@ -30,6 +30,7 @@ mod cli;
 mod demo;
 mod drain;
 mod edge;
+mod failback;
 mod failover;
 mod framing;
 mod reload_live;

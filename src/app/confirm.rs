@@ -1,0 +1,72 @@
+//! An operator's agreement that a region gets its traffic back.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::admin::NotConfirmed;
+use crate::apply::{Event, Transition};
+use crate::board::Board;
+use crate::decide::snapshot::Snapshot;
+use crate::health::failback::{Failback, Stage};
+
+/// Has the region called `name` return, and says where on its way back it is then.
+pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConfirmed> {
+    let region: Arc<str> = name.into();
+    let changes = board
+        .ask(Event::Confirm {
+            region: Arc::clone(&region),
+        })
+        .await;
+    let stage = changes.iter().find_map(|change| match change {
+        Transition::Failback {
+            region: of, stage, ..
+        } if *of == region => Some(*stage),
+        _ => None,
+    });
+    match stage {
+        Some(stage) => Ok(json!({
+            "region": &*region,
+            "stage": stage.label(),
+            "share_percent": stage.share(),
+            "message": message(&region, stage),
+        })),
+        None => Err(refusal(&board.live().snapshot, &region)),
+    }
+}
+
+fn message(region: &str, stage: Stage) -> String {
+    match stage {
+        Stage::Ramping { share, .. } => {
+            format!("{region} takes {share} % of its viewers now, and more step by step")
+        }
+        _ => format!("{region} takes all of its viewers again"),
+    }
+}
+
+/// Why nothing was done.
+fn refusal(snapshot: &Snapshot, region: &str) -> NotConfirmed {
+    let table = &snapshot.table;
+    let state = table
+        .region_named(region)
+        .and_then(|id| snapshot.regions.get(id.index()));
+    let Some(state) = state else {
+        let names = table.regions.iter().map(|region| region.name.to_string());
+        return NotConfirmed::UnknownRegion {
+            known: names.collect(),
+        };
+    };
+    // The way back that is furthest behind says why there is nothing to agree to.
+    let stages = state.failback.iter().map(Failback::stage);
+    let stage = stages.min_by_key(|stage| stage.share()).unwrap_or_default();
+    NotConfirmed::NotWaiting(match stage {
+        Stage::Down => {
+            format!("{region} is down: confirm it when `meridian status` shows that it waits")
+        }
+        Stage::Ramping { share, .. } => format!(
+            "{region} waits for nothing: it takes {share} % of its viewers already, and more step \
+             by step"
+        ),
+        _ => format!("{region} waits for nothing"),
+    })
+}
