@@ -172,13 +172,30 @@ fn a_drained_region_is_never_tried_and_a_forced_one_is() {
 fn when_all_are_unhealthy_the_least_bad_permitted_one_is_tried() {
     let mut world = world(Policy::Latency);
     world.residency(&[("@eu", &["eu-west-1", "eu-central-1"])]);
+    world.condemned("eu-west-1");
+    world.condemned("eu-central-1");
+    assert_snapshot!(explained(&world, Some("DE")), @r#"
+    api.example.com/v1/x  viewer 203.0.113.7 from DE (header)
+    route "api"  /v1  meridian.toml:10
+    permitted  eu-central-1, eu-west-1  (residency "@eu", meridian.toml:18)
+      1  eu-central-1    unhealthy              unmeasured  chosen: fail-open: no permitted region can serve, this is the least bad
+      2  eu-west-1       unhealthy              unmeasured  last resort: unhealthy
+      -  ap-southeast-1  healthy    180.0 ms ±0.0, 3 s ago  out: not in the route's regions (meridian.toml:10)
+      -  us-east-1       healthy      5.0 ms ±0.0, 3 s ago  out: residency "@eu" (meridian.toml:18)
+    "#);
+}
+
+#[test]
+fn of_two_regions_whose_probes_fail_at_once_the_second_is_kept() {
+    let mut world = world(Policy::Latency);
+    world.residency(&[("@eu", &["eu-west-1", "eu-central-1"])]);
     world.down("eu-west-1");
     world.down("eu-central-1");
     assert_snapshot!(explained(&world, Some("DE")), @r#"
     api.example.com/v1/x  viewer 203.0.113.7 from DE (header)
     route "api"  /v1  meridian.toml:10
     permitted  eu-central-1, eu-west-1  (residency "@eu", meridian.toml:18)
-      1  eu-central-1    unhealthy              unmeasured  chosen: fail-open: no permitted region can serve, this is the least bad
+      1  eu-central-1    unhealthy              unmeasured  chosen: its probes fail, but it keeps its traffic: no other region is sure to be well, or probes took one out within the last minute (meridian.toml:14)
       2  eu-west-1       unhealthy              unmeasured  last resort: unhealthy
       -  ap-southeast-1  healthy    180.0 ms ±0.0, 3 s ago  out: not in the route's regions (meridian.toml:10)
       -  us-east-1       healthy      5.0 ms ±0.0, 3 s ago  out: residency "@eu" (meridian.toml:18)

@@ -14,7 +14,7 @@ use meridian::decide::RequestFacts;
 use meridian::decide::snapshot::{AdminState, Snapshot};
 use meridian::model::country::{Country, CountryGroup};
 use meridian::model::id::RegionId;
-use meridian::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
+use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian::model::place::known_region;
 use meridian::model::time::Timestamp;
 use meridian::model::viewer::{UnknownViewer, Viewer, ViewerSource};
@@ -97,6 +97,7 @@ pub(crate) struct World {
 enum Learned {
     Latency(Duration),
     Down,
+    Condemned,
     Admin(AdminState),
     NoAddress,
 }
@@ -189,6 +190,11 @@ impl World {
         self.learned.push((self.id(name), Learned::Down));
     }
 
+    /// Requests to `name` fail, whatever its probes say.
+    pub(crate) fn condemned(&mut self, name: &str) {
+        self.learned.push((self.id(name), Learned::Condemned));
+    }
+
     /// The operator's word on `name`.
     pub(crate) fn admin(&mut self, name: &str, state: AdminState) {
         self.learned.push((self.id(name), Learned::Admin(state)));
@@ -252,8 +258,19 @@ impl World {
 
 impl Learned {
     fn event(self, snapshot: &Snapshot, region: RegionId) -> Option<Event> {
+        let endpoint = |snapshot: &Snapshot| {
+            let endpoints = &snapshot.regions[region.index()].endpoints;
+            endpoints.first().map(|endpoint| endpoint.id)
+        };
         let outcome = match self {
             Self::NoAddress => return None,
+            Self::Condemned => {
+                return Some(Event::TrafficFailed {
+                    endpoint: endpoint(snapshot)?,
+                    kind: ErrorKind::GatewayStatus,
+                    in_a_row: 5,
+                });
+            }
             Self::Admin(state) => return Some(Event::Operator { region, state }),
             Self::Down => ProbeOutcome::Failed(ProbeFailure::Refused),
             Self::Latency(latency) => ProbeOutcome::Passed {
@@ -264,7 +281,7 @@ impl Learned {
                 warm: true,
             },
         };
-        let endpoint = snapshot.regions[region.index()].endpoints.first()?.id;
+        let endpoint = endpoint(snapshot)?;
         Some(Event::Probed { endpoint, outcome })
     }
 }
