@@ -149,11 +149,21 @@ impl AdminState {
         }
     }
 
-    /// Counts a change of belief and tells it to whoever reads events.
-    pub fn announce(&self, transition: &Transition) {
+    /// Counts a change of belief, which this kind of evidence led to, and tells it to whoever reads
+    /// events.
+    pub fn announce(&self, transition: &Transition, evidence: &str) {
         let event = EventView::of(transition, self.clock.unix());
-        self.registry
-            .count(&metrics::TRANSITIONS, &[&event.kind], 1);
+        let registry = &self.registry;
+        registry.count(&metrics::TRANSITIONS, &[&event.kind, evidence], 1);
+        match transition {
+            Transition::Kept { region, .. } => {
+                registry.count(&metrics::REMOVALS_HELD_BACK, &[region], 1);
+            }
+            Transition::SharedFate { began: true } => {
+                registry.count(&metrics::SHARED_FATES, &[], 1)
+            }
+            _ => {}
+        }
         // An error says that nobody listens, which is fine.
         let _ = self.events.send(event);
     }

@@ -407,7 +407,7 @@ async fn announce(board: Board, state: Arc<AdminState>) {
     let mut transitions = board.transitions();
     loop {
         match transitions.recv().await {
-            Ok(timed) => state.announce(&timed.transition),
+            Ok(timed) => state.announce(&timed.transition, timed.evidence),
             // It fell behind: what was missed is in the board's history.
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,

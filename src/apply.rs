@@ -107,6 +107,25 @@ pub enum Event {
     Tick,
 }
 
+impl Event {
+    /// What kind of evidence it is, as a metric label and log value.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Table { .. } => "reload",
+            Self::Resolved { .. } => "dns",
+            Self::Probed { .. } => "probe",
+            Self::TrafficFailed { .. } => "requests_failed",
+            Self::TrafficLate { .. } => "requests_late",
+            Self::TrafficWindow { .. } => "requests_compared",
+            Self::Suspected { .. } => "suspicion",
+            Self::Tried { .. } => "trial",
+            Self::Operator { .. } | Self::Confirm { .. } => "operator",
+            Self::Tick => "time",
+        }
+    }
+}
+
 /// Requests of one route in one region, as one worker saw them for about a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowCount {

@@ -50,6 +50,8 @@ pub struct TimedTransition {
     pub at: SystemTime,
     /// The revision that first shows it.
     pub revision: u64,
+    /// What kind of evidence led to it: the event's label.
+    pub evidence: &'static str,
     /// What.
     pub transition: Transition,
 }
@@ -267,10 +269,11 @@ impl Writer {
                     event
                 }
             };
+            let evidence = event.label();
             let (after, changes) = apply(&snapshot, event, now);
             snapshot = after;
             answers.extend(asked.map(|done| (done, changes.clone())));
-            transitions.extend(changes);
+            transitions.extend(changes.into_iter().map(|change| (evidence, change)));
         }
         let untouched = snapshot.revision == before.snapshot.revision;
         if untouched && waiting.is_empty() && transitions.is_empty() {
@@ -290,18 +293,19 @@ impl Writer {
     fn publish(
         &self,
         live: Live,
-        transitions: Vec<Transition>,
+        transitions: Vec<(&'static str, Transition)>,
         waiting: Vec<oneshot::Sender<u64>>,
     ) {
         let revision = live.snapshot.revision;
         let generation = live.snapshot.generation;
         self.live.store(Arc::new(live));
         let at = self.clock.wall();
-        for transition in transitions {
+        for (evidence, transition) in transitions {
             log(&transition);
             self.journal.keep(TimedTransition {
                 at,
                 revision,
+                evidence,
                 transition,
             });
         }

@@ -179,6 +179,8 @@ impl Proxy {
         self.stalls.sweep(tokio::time::Instant::now());
         self.log.borrow_mut().flush_due();
         let live = self.live();
+        let metrics = live.fittings.metrics.shard(self.worker);
+        metrics.evidence_crowded_out(self.evidence.take_crowded_out());
         let window = self
             .evidence
             .drain(live.snapshot.generation, self.clock.now());

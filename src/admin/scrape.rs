@@ -1,7 +1,7 @@
 //! Metrics that are read from state when someone asks, instead of being counted.
 
 use crate::admin::AdminState;
-use crate::admin::view::latency_seconds;
+use crate::admin::view::{STAGES, latency_seconds, stage, stage_label};
 use crate::decide::snapshot::AdminState as Word;
 use crate::health::state::Health;
 use crate::model::id::RegionId;
@@ -22,16 +22,29 @@ pub(crate) fn page(state: &AdminState) -> Page {
         let flag = f64::from(u8::from(reload.successful));
         page.number(&metrics::RELOAD_SUCCESSFUL, &[], flag);
     }
+    // Shown from the start, at zero: an alert needs the series before the first event.
+    state.registry.count(&metrics::SHARED_FATES, &[], 0);
+    let shared = f64::from(u8::from(snapshot.shared_fate));
+    page.number(&metrics::SHARED_FATE, &[], shared);
     let regions = snapshot.table.regions.iter().zip(&snapshot.regions);
     for (index, (region, beliefs)) in regions.enumerate() {
         let name = region.name.as_ref();
         let flag = |family: &Family, page: &mut Page, holds: bool| {
             page.number(family, &[name], f64::from(u8::from(holds)));
         };
-        let up = snapshot.serving.contains(RegionId::at(index));
+        let id = RegionId::at(index);
+        let up = snapshot.serving.contains(id);
         flag(&metrics::REGION_UP, &mut page, up);
         let share = f64::from(beliefs.share(0)) / 100.0;
         page.number(&metrics::REGION_SHARE, &[name], share);
+        let now_at = stage_label(&snapshot, id, stage(beliefs));
+        for stage in STAGES {
+            let is = f64::from(u8::from(stage == now_at));
+            page.number(&metrics::REGION_STAGE, &[name, stage], is);
+        }
+        state
+            .registry
+            .count(&metrics::REMOVALS_HELD_BACK, &[name], 0);
         flag(
             &metrics::REGION_DRAINED,
             &mut page,

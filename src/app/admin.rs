@@ -49,6 +49,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         metrics: Box::new(move |page| {
             let sources = scrape::Sources {
                 live: &board.live(),
+                events_dropped: board.dropped(),
                 resolver: &resolver,
                 prober: &prober,
             };

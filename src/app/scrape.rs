@@ -16,6 +16,7 @@ use crate::upstream::resolve::{DnsResult, Resolver};
 /// What speaks of the origins.
 pub(super) struct Sources<'a> {
     pub(super) live: &'a Live,
+    pub(super) events_dropped: u64,
     pub(super) resolver: &'a Resolver,
     pub(super) prober: &'a Prober,
 }
@@ -51,6 +52,7 @@ pub(super) fn add(
             report.failed as f64,
         );
     }
+    page.number(&metrics::EVENTS_DROPPED, &[], sources.events_dropped as f64);
     let counts = reloader.counts();
     page.number(&metrics::RELOADS, &["installed"], counts.installed as f64);
     page.number(&metrics::RELOADS, &["unchanged"], counts.unchanged as f64);

@@ -49,7 +49,7 @@ struct Inner {
     streaks: Vec<Streaks>,
     pairs: HashMap<PairId, Pair, foldhash::fast::RandomState>,
     drained: Timestamp,
-    /// Pairs that there was no room for.
+    /// Requests whose pair there was no room for.
     crowded_out: u64,
 }
 
@@ -185,10 +185,10 @@ impl Evidence {
         known.unwrap_or_else(|| Pace::late_after_probes(probed))
     }
 
-    /// Pairs of a route and a region that could not be counted.
+    /// Requests since the last time whose pair of a route and a region there was no room for.
     #[must_use]
-    pub fn crowded_out(&self) -> u64 {
-        self.inner.borrow().crowded_out
+    pub fn take_crowded_out(&self) -> u64 {
+        std::mem::take(&mut self.inner.borrow_mut().crowded_out)
     }
 
     /// What was counted since the last time, about once a second; to be called more often. Under
@@ -413,6 +413,17 @@ mod tests {
         let count = window(fails(&evidence, Verdict::AskedToWait));
         assert_eq!((count.requests, count.waits), (10, 10));
         assert_eq!(count.viewers.count_ones(), 1);
+    }
+
+    #[test]
+    fn pairs_beyond_the_bound_are_not_counted_and_that_is() {
+        let evidence = Evidence::default();
+        for route in 0..u32::try_from(PAIRS + 3).unwrap() {
+            let pair = (RouteId(route), RegionId(1));
+            let _ = evidence.answered(pair, ENDPOINT, VIEWER, FINE, true);
+        }
+        assert_eq!(evidence.take_crowded_out(), 3);
+        assert_eq!(evidence.take_crowded_out(), 0);
     }
 
     #[test]

@@ -25,10 +25,11 @@ use crate::model::time::Timestamp;
 use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
 use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
-use crate::proxy::recorder::Recorder;
+use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::respond::ProxyError;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
+use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::body::{Progress, ReplaySource};
 
 /// What a viewer waits at most for an endpoint on trial before another region is asked.
@@ -107,6 +108,8 @@ struct Blame {
 struct Tried<'a> {
     region: RegionId,
     endpoint: &'a EndpointState,
+    /// Whether it was sent because another one was late.
+    hedge: bool,
     outcome: Result<Answer, AttemptError>,
 }
 
@@ -202,25 +205,37 @@ impl Proxy {
         };
         let charge = self.charged(other);
         let mut second = pin!(self.attempt(outgoing, other, other_endpoint, false, left, holds));
-        let (tried, first_ended) = tokio::select! {
+        let (mut tried, first_ended) = tokio::select! {
             biased;
             tried = &mut first => (tried, true),
             tried = &mut second => (tried, false),
         };
+        tried.hedge = !first_ended;
         if let Some(answered) = self.settle(outgoing, course, tried)? {
             course.recorder.hedged(other, !first_ended);
-            if !first_ended {
-                course.recorder.overtaken(region, endpoint.address);
+            if first_ended {
+                course.recorder.overtaken(Place {
+                    region: other,
+                    address: Some(other_endpoint.address),
+                    hedge: true,
+                });
+            } else {
+                course.recorder.overtaken(Place {
+                    region,
+                    address: Some(endpoint.address),
+                    hedge: false,
+                });
                 self.tell(self.evidence.late(endpoint.id, false));
                 self.tried(endpoint, false);
             }
             return Ok(Some(answered));
         }
-        let tried = if first_ended {
+        let mut tried = if first_ended {
             second.await
         } else {
             first.await
         };
+        tried.hedge = first_ended;
         drop(charge);
         let answered = self.settle(outgoing, course, tried)?;
         course
@@ -239,11 +254,17 @@ impl Proxy {
         let Tried {
             region,
             endpoint,
+            hedge,
             outcome,
         } = tried;
+        let at = Place {
+            region,
+            address: Some(endpoint.address),
+            hedge,
+        };
         match outcome {
             Ok(answer) => {
-                course.recorder.answered(region, endpoint.address, &answer);
+                course.recorder.answered(at, &answer);
                 let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
                     self.well(outgoing, region, endpoint, &answer);
                     for blame in course.blamed.drain(..) {
@@ -279,7 +300,7 @@ impl Proxy {
             }
             Err(error) => {
                 let kind = error.kind();
-                course.recorder.failed(region, Some(endpoint.address), kind);
+                course.recorder.failed(at, kind);
                 course.avoid = Some(endpoint.id);
                 if error.blames_the_origin() {
                     self.tried(endpoint, false);
@@ -324,6 +345,7 @@ impl Proxy {
     fn tried(&self, endpoint: &EndpointState, good: bool) {
         if endpoint.standing.is_on_trial() {
             let endpoint = endpoint.id;
+            self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
             self.board.tell(Event::Tried { endpoint, good });
         }
     }
@@ -458,6 +480,7 @@ impl Proxy {
         Tried {
             region,
             endpoint,
+            hedge: false,
             outcome,
         }
     }
@@ -494,7 +517,18 @@ impl Proxy {
 
     fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {
+            if let Event::Suspected { endpoint } = event {
+                self.count_at(endpoint, |metrics, region| metrics.suspected(region));
+            }
             self.board.tell(event);
+        }
+    }
+
+    /// Counts something at the region of `endpoint`, while that is known.
+    fn count_at(&self, endpoint: EndpointId, count: impl Fn(WorkerMetrics<'_>, RegionId)) {
+        let live = self.live();
+        if let Some((region, _)) = live.snapshot.endpoint(endpoint) {
+            count(live.fittings.metrics.shard(self.worker), region);
         }
     }
 }
@@ -514,7 +548,12 @@ fn facts(outgoing: &Outgoing, deadline_left: Duration, other_endpoint: bool) -> 
 
 fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
     let error = ErrorKind::NoEndpoint;
-    course.recorder.failed(region, None, error);
+    let at = Place {
+        region,
+        address: None,
+        hedge: false,
+    };
+    course.recorder.failed(at, error);
     course.attempts.push(Attempt {
         region,
         error,

@@ -17,6 +17,17 @@ use crate::telemetry::metrics::{CodeClass, WorkerMetrics};
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
 use crate::upstream::body::{BodyError, ReplaySource};
 
+/// Where an attempt went.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The region.
+    pub region: RegionId,
+    /// The address dialled; `None` where there was none to dial.
+    pub address: Option<std::net::SocketAddr>,
+    /// Whether it was sent because another attempt was late.
+    pub hedge: bool,
+}
+
 /// One request's record, and where it is written to.
 #[derive(Debug)]
 pub struct Recorder {
@@ -97,7 +108,8 @@ impl Recorder {
     }
 
     /// An attempt brought a response head.
-    pub fn answered(&mut self, region: RegionId, address: std::net::SocketAddr, answer: &Answer) {
+    pub fn answered(&mut self, at: Place, answer: &Answer) {
+        let region = at.region;
         let metrics = self.metrics();
         match (answer.reused, answer.phases.connect) {
             (false, Some(connect)) => {
@@ -109,23 +121,13 @@ impl Recorder {
             metrics.first_byte(route, region, first_byte);
         }
         let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
-        self.attempted(region, Some(address), outcome, answer.phases);
+        self.attempted(at, outcome, answer.phases);
     }
 
     /// An attempt failed.
-    pub fn failed(
-        &mut self,
-        region: RegionId,
-        address: Option<std::net::SocketAddr>,
-        kind: ErrorKind,
-    ) {
-        self.metrics().attempt_failed(region, kind);
-        self.attempted(
-            region,
-            address,
-            AttemptOutcome::Failed(kind),
-            Phases::default(),
-        );
+    pub fn failed(&mut self, at: Place, kind: ErrorKind) {
+        self.metrics().attempt_failed(at.region, kind);
+        self.attempted(at, AttemptOutcome::Failed(kind), Phases::default());
     }
 
     /// An answer of `region` was a gateway's failure.
@@ -139,29 +141,22 @@ impl Recorder {
         self.metrics().hedged(region, won);
     }
 
-    /// The attempt at `region` was given up: another one answered first.
-    pub fn overtaken(&mut self, region: RegionId, address: std::net::SocketAddr) {
-        let outcome = AttemptOutcome::Overtaken;
-        self.attempted(region, Some(address), outcome, Phases::default());
+    /// The attempt was given up: another one answered first.
+    pub fn overtaken(&mut self, at: Place) {
+        self.attempted(at, AttemptOutcome::Overtaken, Phases::default());
     }
 
-    fn attempted(
-        &mut self,
-        region: RegionId,
-        endpoint: Option<std::net::SocketAddr>,
-        outcome: AttemptOutcome,
-        phases: Phases,
-    ) {
+    fn attempted(&mut self, at: Place, outcome: AttemptOutcome, phases: Phases) {
         let connect = phases
             .connect
             .map(|tcp| tcp + phases.tls.unwrap_or_default());
-        let first_byte = phases.first_byte;
         self.record.attempted(AttemptRecord {
-            region,
-            endpoint,
+            region: at.region,
+            endpoint: at.address,
+            hedge: at.hedge,
             outcome,
             connect,
-            first_byte,
+            first_byte: phases.first_byte,
         });
     }
 

@@ -245,9 +245,15 @@ pub const CERTIFICATE_EXPIRY: Family = gauge(
 );
 /// Part of the viewers that a region may get: less than 1 while it is down or on its way back.
 pub const REGION_SHARE: Family = gauge(
-    "meridian_region_traffic_share",
+    "meridian_region_share_ratio",
     &["region"],
     "Part of the viewers that a region may get, 0 to 1: less than 1 while it is down or on its way back.",
+);
+/// 1 for the stage that a region is at on its way back, 0 for the others.
+pub const REGION_STAGE: Family = gauge(
+    "meridian_region_stage",
+    &["region", "stage"],
+    "1 for the stage that a region is at on its way back (full, down, on_trial, held, ramping, awaiting_confirm), 0 for the others.",
 );
 /// 1 while the region can serve, 0 while it cannot.
 pub const REGION_UP: Family = gauge(
@@ -285,11 +291,53 @@ pub const PROBE_DURATION: Family = histogram(
     &["region", "phase"],
     "What probes took, by phase.",
 );
-/// Changes of belief: health, order by latency, addresses.
+/// Changes of belief, by what changed and what kind of evidence led to it.
 pub const TRANSITIONS: Family = counter(
     "meridian_transitions_total",
-    &["kind"],
-    "Changes of belief: health, order by latency, addresses.",
+    &["kind", "cause"],
+    "Changes of belief, by what changed (endpoint, region, kept, shared_fate, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload).",
+);
+/// Regions that failed their probes and kept their traffic because of the limit on removals.
+pub const REMOVALS_HELD_BACK: Family = counter(
+    "meridian_removals_held_back_total",
+    &["region"],
+    "Times a region failed its probes and kept its traffic all the same, because of the limit on removals.",
+);
+/// Times all regions fell together.
+pub const SHARED_FATES: Family = counter(
+    "meridian_shared_fates_total",
+    &[],
+    "Times all regions fell together, most likely for a fault on this side, so that none was out.",
+);
+/// 1 while all regions are down together, so that none is out; else 0.
+pub const SHARED_FATE: Family = gauge(
+    "meridian_shared_fate",
+    &[],
+    "1 while all regions are down together, so that none is out; else 0.",
+);
+/// Requests that tried an endpoint which has to prove itself, by how they were answered.
+pub const TRIALS: Family = counter(
+    "meridian_trial_requests_total",
+    &["region", "result"],
+    "Requests that tried an endpoint which has to prove itself, by how they were answered (good, bad).",
+);
+/// Requests that failed in a way that calls for a probe at once.
+pub const SUSPICIONS: Family = counter(
+    "meridian_suspicions_total",
+    &["region"],
+    "Requests that failed in a way that calls for a probe at once.",
+);
+/// Requests that nothing was learned from for want of room.
+pub const EVIDENCE_CROWDED_OUT: Family = counter(
+    "meridian_evidence_crowded_out_total",
+    &[],
+    "Requests whose route and region there was no room to learn from: a worker compares 4,096 pairs.",
+);
+/// What workers and probes told while the control side had no room for it.
+pub const EVENTS_DROPPED: Family = counter(
+    "meridian_events_dropped_total",
+    &[],
+    "What workers and probes told while the control side had no room to hear it.",
 );
 /// Look-ups of origins' names, by result.
 pub const DNS_ANSWERS: Family = counter(
@@ -381,12 +429,20 @@ pub const FAMILIES: &[Family] = &[
     CERTIFICATE_EXPIRY,
     REGION_UP,
     REGION_SHARE,
+    REGION_STAGE,
     REGION_LATENCY,
     REGION_ENDPOINTS,
     REGION_DRAINED,
     PROBE_RESULTS,
     PROBE_DURATION,
     TRANSITIONS,
+    REMOVALS_HELD_BACK,
+    SHARED_FATES,
+    SHARED_FATE,
+    TRIALS,
+    SUSPICIONS,
+    EVIDENCE_CROWDED_OUT,
+    EVENTS_DROPPED,
     DNS_ANSWERS,
     GEO_DATABASE_BUILT,
     RELOADS,

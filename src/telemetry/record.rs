@@ -41,6 +41,8 @@ pub struct AttemptRecord {
     pub region: RegionId,
     /// The address dialled; `None` where there was none to dial.
     pub endpoint: Option<SocketAddr>,
+    /// Whether it was sent because another attempt was late.
+    pub hedge: bool,
     /// How it ended.
     pub outcome: AttemptOutcome,
     /// TCP and TLS together; `None` on a reused connection.
@@ -280,6 +282,7 @@ impl Serialize for Attempts<'_> {
                     .get(attempt.region.index())
                     .map(|r| r.name.as_ref()),
                 endpoint: attempt.endpoint,
+                hedge: attempt.hedge,
                 outcome,
                 status,
                 connect_ms: attempt.connect.map(millis),
@@ -293,6 +296,8 @@ impl Serialize for Attempts<'_> {
 struct AttemptLine<'a> {
     region: Option<&'a str>,
     endpoint: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hedge: bool,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
@@ -368,6 +373,7 @@ mod tests {
         record.attempted(AttemptRecord {
             region: RegionId(0),
             endpoint: Some("127.0.0.1:80".parse().unwrap()),
+            hedge: false,
             outcome: AttemptOutcome::Failed(ErrorKind::ConnectRefused),
             connect: None,
             first_byte: None,

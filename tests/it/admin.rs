@@ -316,7 +316,7 @@ async fn an_event_reaches_a_reader() {
         state: meridian::decide::snapshot::AdminState::Drained,
         cause: "drill".to_owned(),
     };
-    admin.state.announce(&transition);
+    admin.state.announce(&transition, "operator");
     seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
     assert!(seen.contains("\"to\":\"drained\""), "{seen}");

@@ -1,28 +1,38 @@
 //! Traffic returns to a region when, and only when, `[failback]` and the operator say so.
 
-use meridian::apply::Event;
+use std::time::Duration;
+
+use meridian::apply::{Event, Transition, apply};
+use meridian::health::failback::Stage;
 use meridian::health::state::Health;
-use meridian::model::outcome::{ErrorKind, Phases, ProbeOutcome};
+use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+use meridian::table::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::support::client::{Reply, get};
 use crate::support::edge::Edge;
 use crate::support::origin::FakeOrigin;
+use crate::support::world::{MEASURED, World};
 
 /// Regions `a` before `b`, and what is told of them without a word from probes of their own.
-struct Two {
-    edge: Edge,
-    _origins: [FakeOrigin; 2],
+pub(crate) struct Two {
+    pub(crate) edge: Edge,
+    pub(crate) origins: [FakeOrigin; 2],
+    folder: tempfile::TempDir,
 }
 
 impl Two {
-    async fn start(more: &str) -> Self {
+    pub(crate) async fn start(more: &str) -> Self {
         let origins = [FakeOrigin::start("a").await, FakeOrigin::start("b").await];
+        let folder = tempfile::tempdir().unwrap();
         let regions = [("a", &*origins[0].url()), ("b", &*origins[1].url())];
-        let edge = Edge::in_front_of(&regions, more).await;
+        let log = format!("[access_log]\npath = {:?}\n", folder.path().join("log"));
+        let text = Edge::text(&regions, more).replace("[access_log]\nenabled = false\n", &log);
+        let edge = Edge::start(&text).await;
         let two = Self {
             edge,
-            _origins: origins,
+            origins,
+            folder,
         };
         let board = two.edge.app.board();
         let mut revisions = board.revisions();
@@ -32,16 +42,37 @@ impl Two {
         two
     }
 
+    /// The access log, once `enough` of it is there.
+    pub(crate) async fn log(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let path = self.folder.path().join("log");
+        let reading = async {
+            loop {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                // The last line may be on its way.
+                let whole = text
+                    .split_inclusive('\n')
+                    .filter(|line| line.ends_with('\n'));
+                let lines: Vec<Value> = whole.map(|l| serde_json::from_str(l).unwrap()).collect();
+                if enough(&lines) {
+                    return lines;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(10);
+        tokio::time::timeout(limit, reading).await.unwrap()
+    }
+
     fn health(&self, region: usize) -> Health {
         self.edge.app.board().live().snapshot.regions[region].health
     }
 
-    async fn tell(&self, event: Event) {
+    pub(crate) async fn tell(&self, event: Event) {
         self.edge.app.board().ask(event).await;
     }
 
     /// Requests fail there.
-    async fn fall(&self, region: usize) {
+    pub(crate) async fn fall(&self, region: usize) {
         let endpoint = self.endpoint(region);
         let kind = ErrorKind::GatewayStatus;
         self.tell(Event::TrafficFailed {
@@ -53,23 +84,30 @@ impl Two {
         assert_eq!(self.health(region), Health::Unhealthy);
     }
 
-    /// Probes pass, and the requests that try it are answered well.
-    async fn recover(&self, region: usize) {
+    /// A probe ends, so many times in a row.
+    pub(crate) async fn probe(&self, region: usize, passes: bool, times: usize) {
         let endpoint = self.endpoint(region);
-        for _ in 0..2 {
-            let outcome = ProbeOutcome::Passed {
-                phases: Phases::default(),
-                warm: true,
+        for _ in 0..times {
+            let outcome = if passes {
+                ProbeOutcome::Passed {
+                    phases: Phases::default(),
+                    warm: true,
+                }
+            } else {
+                ProbeOutcome::Failed(ProbeFailure::Refused)
             };
             self.tell(Event::Probed { endpoint, outcome }).await;
         }
+    }
+
+    /// Probes pass, and the requests that try it are answered well.
+    async fn recover(&self, region: usize) {
+        let endpoint = self.endpoint(region);
+        self.probe(region, true, 2).await;
         assert_eq!(self.stage(region).await["stage"], "on_trial");
         while self.health(region) != Health::Healthy {
-            self.tell(Event::Tried {
-                endpoint,
-                good: true,
-            })
-            .await;
+            let good = true;
+            self.tell(Event::Tried { endpoint, good }).await;
         }
     }
 
@@ -237,4 +275,123 @@ async fn the_command_confirms_and_its_exit_code_says_whether() {
     let (code, said, _) = run("confirm a -o json").await;
     let said: Value = serde_json::from_str(&said).unwrap();
     assert_eq!((code, &said["stage"]), (0, &json!("ramping")));
+}
+
+#[tokio::test]
+async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
+    let two = Two::start("[failback]\nhold = \"1h\"\nramp = \"1h\"\n").await;
+    two.fall(0).await;
+    let region = two.stage(0).await;
+    assert_eq!(
+        (&region["stage"], &region["serving"]),
+        (&json!("down"), &json!(false))
+    );
+    let cause = "5 in a row: a request failed: gateway_status";
+    assert_eq!(region["cause"], cause);
+    assert!(region["changed_seconds_ago"].as_f64().unwrap() < 60.0);
+    assert_eq!(region["endpoints"][0]["condemned_by"], "traffic");
+    two.edge
+        .counted(
+            "meridian_transitions_total{kind=\"region\",cause=\"requests_failed\"}",
+            1.0,
+        )
+        .await;
+    two.probe(0, true, 2).await;
+    let region = two.stage(0).await;
+    assert_eq!(region["stage"], "on_trial");
+    assert_eq!(region["endpoints"][0]["on_trial"], true);
+    let endpoint = two.endpoint(0);
+    two.tell(Event::Tried {
+        endpoint,
+        good: false,
+    })
+    .await;
+    let region = two.stage(0).await;
+    assert_eq!(region["stage"], "down");
+    assert_eq!(
+        region["cause"],
+        "a request that tried it was not answered well"
+    );
+    two.recover(0).await;
+    let region = two.stage(0).await;
+    assert_eq!(region["stage"], "held");
+    assert!(region["hold_left_seconds"].as_f64().unwrap() > 3500.0);
+    assert!(
+        region["cause"]
+            .as_str()
+            .unwrap()
+            .contains("; it is well again")
+    );
+    let held = two
+        .edge
+        .metric("meridian_region_stage{region=\"a\",stage=\"held\"}")
+        .await;
+    let full = two
+        .edge
+        .metric("meridian_region_stage{region=\"a\",stage=\"full\"}")
+        .await;
+    assert!(held > full, "{held} {full}");
+    two.confirm("a").await;
+    let share = two
+        .edge
+        .metric("meridian_region_share_ratio{region=\"a\"}")
+        .await;
+    assert!((share - 0.05).abs() < 1e-9, "{share}");
+    two.tell(Event::Suspected { endpoint }).await;
+    let suspected = &two.stage(0).await["endpoints"][0]["suspected_seconds_ago"];
+    assert!(suspected.as_f64().unwrap() < 60.0);
+}
+
+#[tokio::test]
+async fn what_probes_alone_would_take_out_too_fast_is_kept_and_counted() {
+    let two = Two::start("").await;
+    two.probe(1, false, 3).await;
+    assert_eq!(two.stage(1).await["serving"], false);
+    two.probe(0, false, 3).await;
+    let region = two.stage(0).await;
+    assert_eq!(region["serving"], true);
+    assert!(
+        region["cause"]
+            .as_str()
+            .unwrap()
+            .contains("no other region is sure to be well")
+    );
+    two.edge
+        .counted("meridian_removals_held_back_total{region=\"a\"}", 1.0)
+        .await;
+}
+
+#[test]
+fn a_region_that_was_kept_and_then_goes_says_so() {
+    let mut world = World::new(&["a", "b", "c"]);
+    for name in ["a", "b", "c"] {
+        world.measured(name, 5.0);
+    }
+    world.route("all", "/", &["a", "b", "c"], Policy::Latency);
+    let mut snapshot = world.snapshot();
+    let mut told = Vec::new();
+    for (second, region) in [(1, 0), (2, 1)] {
+        for _ in 0..3 {
+            let endpoint = snapshot.regions[region].endpoints[0].id;
+            let outcome = ProbeOutcome::Failed(ProbeFailure::Refused);
+            let event = Event::Probed { endpoint, outcome };
+            let now = MEASURED + Duration::from_secs(second);
+            let (after, transitions) = apply(&snapshot, event, now);
+            snapshot = after;
+            told.extend(transitions);
+        }
+    }
+    let kept =
+        |told: &Transition| matches!(told, Transition::Kept { region, .. } if **region == *"b");
+    assert!(told.iter().any(kept));
+    assert!(!snapshot.regions[1].out);
+    let (after, told) = apply(&snapshot, Event::Tick, MEASURED + Duration::from_secs(70));
+    assert!(after.regions[1].out);
+    let went = |told: &Transition| matches!(told, Transition::Failback { region, stage: Stage::Down, .. } if **region == *"b");
+    assert!(told.iter().any(went), "{told:?}");
+    let cause = &after.regions[1].told.as_ref().unwrap().cause;
+    assert_eq!(
+        &**cause,
+        "its probes still fail, and nothing keeps it any more"
+    );
 }

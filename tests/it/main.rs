@@ -33,6 +33,7 @@ mod edge;
 mod failback;
 mod failover;
 mod framing;
+mod record;
 mod reload_live;
 mod request;
 mod upstream_tls;

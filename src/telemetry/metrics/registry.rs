@@ -302,6 +302,12 @@ fn add_region(page: &mut Page, region: &str, cells: &[Arc<RegionCells>]) {
     page.number(&metrics::HEDGES, &[region, "lost"], lost);
     let exhausted = total(|cells| &cells.budget_exhausted);
     page.number(&metrics::RETRY_BUDGET_EXHAUSTED, &labels, exhausted);
+    let good = total(|cells| &cells.trials_good);
+    page.number(&metrics::TRIALS, &[region, "good"], good);
+    let bad = total(|cells| &cells.trials_bad);
+    page.number(&metrics::TRIALS, &[region, "bad"], bad);
+    let suspicions = total(|cells| &cells.suspicions);
+    page.number(&metrics::SUSPICIONS, &labels, suspicions);
     let opened = total(|cells| &cells.connections_opened);
     page.number(&metrics::UPSTREAM_CONNECTIONS_OPENED, &labels, opened);
     let reused = total(|cells| &cells.connections_reused);
@@ -324,6 +330,9 @@ fn add_workers(page: &mut Page, cells: &[Arc<WorkerCells>]) {
     total(&metrics::REQUESTS_IN_FLIGHT, |cells| &cells.in_flight);
     total(&metrics::STRIPPED_HEADERS, |cells| &cells.stripped_headers);
     total(&metrics::REPLAY_OVERFLOWS, |cells| &cells.replay_overflows);
+    total(&metrics::EVIDENCE_CROWDED_OUT, |cells| {
+        &cells.evidence_crowded_out
+    });
     total(&metrics::BYTES_IN, |cells| &cells.bytes_in);
     total(&metrics::BYTES_OUT, |cells| &cells.bytes_out);
 }

@@ -109,6 +109,9 @@ pub(crate) struct RegionCells {
     pub(crate) hedges_won: Cell,
     pub(crate) hedges_lost: Cell,
     pub(crate) budget_exhausted: Cell,
+    pub(crate) trials_good: Cell,
+    pub(crate) trials_bad: Cell,
+    pub(crate) suspicions: Cell,
     pub(crate) connections_opened: Cell,
     pub(crate) connections_reused: Cell,
     pub(crate) connect: Histogram,
@@ -122,6 +125,7 @@ pub(crate) struct WorkerCells {
     pub(crate) viewer_sources: [Cell; ViewerSource::ALL.len()],
     pub(crate) stripped_headers: Cell,
     pub(crate) replay_overflows: Cell,
+    pub(crate) evidence_crowded_out: Cell,
     pub(crate) bytes_in: Cell,
     pub(crate) bytes_out: Cell,
 }
@@ -252,6 +256,27 @@ impl WorkerMetrics<'_> {
             &region.hedges_lost
         };
         cell.add(1);
+    }
+
+    /// A request that tried an endpoint of `region` on trial was answered, well or not.
+    pub fn tried(&self, region: RegionId, good: bool) {
+        let region = self.region(region);
+        let cell = if good {
+            &region.trials_good
+        } else {
+            &region.trials_bad
+        };
+        cell.add(1);
+    }
+
+    /// A request failed in `region` in a way that calls for a probe at once.
+    pub fn suspected(&self, region: RegionId) {
+        self.region(region).suspicions.add(1);
+    }
+
+    /// So many requests found no room for what is learned from them.
+    pub fn evidence_crowded_out(&self, requests: u64) {
+        self.shard.worker.evidence_crowded_out.add(requests);
     }
 
     /// A retry to `region` was not made: its budget is spent.

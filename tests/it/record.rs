@@ -1,0 +1,154 @@
+//! What the access log tells of a request's way to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::failback::Two;
+use crate::support::client::get;
+use crate::support::edge::Edge;
+use crate::support::origin::{Behaviour, FakeOrigin};
+
+/// Region, outcome and whether it was a hedge, of each attempt.
+fn attempts(line: &Value) -> Vec<(&str, &str, bool)> {
+    let attempts = line["attempts"].as_array().unwrap().iter();
+    attempts
+        .map(|attempt| {
+            (
+                attempt["region"].as_str().unwrap(),
+                attempt["outcome"].as_str().unwrap(),
+                attempt["hedge"].as_bool().unwrap_or(false),
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_hedge_that_wins_is_told_with_the_attempt_it_overtook() {
+    let two = Two::start("").await;
+    two.origins[0].behave(Behaviour::Hang);
+    assert_eq!(get(two.edge.address, "/", &[]).await.text(), "b");
+    let lines = two.log(|lines| !lines.is_empty()).await;
+    assert_eq!(
+        attempts(&lines[0]),
+        [("b", "answered", true), ("a", "overtaken", false)]
+    );
+    assert_eq!(lines[0]["region"], "b");
+    assert_eq!(lines[0]["reason"], "failover");
+}
+
+#[tokio::test]
+async fn a_hedge_that_loses_is_told_too() {
+    let b = Arc::new(FakeOrigin::start("b").await);
+    b.behave(Behaviour::Hang);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let other = Arc::clone(&b);
+    // Answers once the other region was asked as well.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let other = Arc::clone(&other);
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                let count = stream.read(&mut head).await.unwrap_or_default();
+                if !head[..count].starts_with(b"GET /health") {
+                    other.saw(1).await;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na";
+                let _ = stream.write_all(answer).await;
+            });
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let text = Edge::text(&[("a", &url), ("b", &b.url())], "").replace(
+        "[access_log]\nenabled = false\n",
+        &format!("[access_log]\npath = {log:?}\n"),
+    );
+    let edge = Edge::start(&text).await;
+    edge.resolved().await;
+    assert_eq!(get(edge.address, "/", &[]).await.text(), "a");
+    edge.counted("meridian_hedges_total{region=\"b\",result=\"lost\"}", 1.0)
+        .await;
+    let reading = async {
+        loop {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            if text.ends_with('\n') {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    let line: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    assert_eq!(
+        attempts(&line),
+        [("a", "answered", false), ("b", "overtaken", true)]
+    );
+    assert_eq!(line["region"], "a");
+}
+
+#[tokio::test]
+async fn a_request_that_tries_a_region_says_so() {
+    let two = Two::start("").await;
+    two.fall(0).await;
+    two.probe(0, true, 2).await;
+    let by_trial = |line: &Value| line["reason"] == "trial";
+    let limit = tokio::time::Instant::now() + Duration::from_secs(20);
+    let good = "meridian_trial_requests_total{region=\"a\",result=\"good\"}";
+    while two.edge.metric(good).await < 1.0 {
+        get(two.edge.address, "/", &[]).await;
+        assert!(tokio::time::Instant::now() < limit, "no request tried it");
+    }
+    let lines = two.log(|lines| lines.iter().any(by_trial)).await;
+    let line = lines.iter().find(|line| by_trial(line)).unwrap();
+    assert_eq!(
+        (&line["region"], &line["status"]),
+        (&json!("a"), &json!(200))
+    );
+    let others = lines.iter().filter(|line| !by_trial(line));
+    others.for_each(|line| assert_eq!(line["region"], "b"));
+}
+
+#[tokio::test]
+async fn while_all_regions_share_a_fate_the_log_the_status_and_the_metrics_say_so() {
+    let two = Two::start("").await;
+    two.fall(0).await;
+    two.fall(1).await;
+    assert_eq!(get(two.edge.address, "/", &[]).await.text(), "a");
+    let lines = two.log(|lines| !lines.is_empty()).await;
+    assert_eq!(lines[0]["reason"], "shared_fate");
+    let status = two.edge.admin("GET", "/api/v1/status").await;
+    let status: Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!(status["shared_fate"], true);
+    two.edge.counted("meridian_shared_fates_total", 1.0).await;
+    two.edge.counted("meridian_shared_fate", 1.0).await;
+}
+
+#[tokio::test]
+async fn when_no_permitted_region_can_serve_the_rule_is_fail_open() {
+    let two = Two::start("[route.residency]\nDE = [\"a\"]\n").await;
+    two.fall(0).await;
+    let german = [("cloudfront-viewer-country", "DE")];
+    assert_eq!(get(two.edge.address, "/", &german).await.text(), "a");
+    let lines = two.log(|lines| !lines.is_empty()).await;
+    assert_eq!(lines[0]["reason"], "fail_open");
+    let series =
+        "meridian_routing_decisions_total{route=\"all\",region=\"a\",reason=\"fail_open\"}";
+    two.edge.counted(series, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_failure_that_calls_for_a_probe_is_counted() {
+    let two = Two::start("").await;
+    two.origins[0].behave(Behaviour::Reset);
+    for _ in 0..2 {
+        assert_eq!(get(two.edge.address, "/", &[]).await.text(), "b");
+    }
+    two.edge
+        .counted("meridian_suspicions_total{region=\"a\"}", 1.0)
+        .await;
+}
