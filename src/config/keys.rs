@@ -174,7 +174,7 @@ pub(super) static ROOT: Section = Section {
             "failback",
             Kind::Table(&FAILBACK),
             "",
-            "How traffic returns to a region that is well again.",
+            "How traffic returns to a region that was down and is well again.",
         ),
         key(
             "state",
@@ -631,25 +631,25 @@ static ACCESS_LOG: Section = Section {
 };
 
 static FAILBACK: Section = Section {
-    doc: "How traffic returns to a region that is well again.",
+    doc: "How traffic returns to a region that was down and is well again.",
     keys: &[
         key(
             "mode",
             Kind::Word(&["auto", "confirm", "manual"]),
             "\"auto\"",
-            "By itself, after an operator agrees, or by an operator only.",
+            "`\"auto\"`: by itself, after the hold. `\"confirm\"`: after the hold it waits for `meridian confirm REGION`. `\"manual\"`: it waits for that, without a hold. The command leaves out what is left of a hold, and the ramp follows.",
         ),
         key(
             "hold",
             ANY_DURATION,
             "\"60s\"",
-            "How long a region must be well first.",
+            "How long a region that was down must stay well before it gets viewers again. Doubled, up to 16 times as long, each time it falls again after that; ten calm minutes take a doubling back.",
         ),
         key(
             "ramp",
             ANY_DURATION,
             "\"5m\"",
-            "How long its share then takes to grow to all.",
+            "How long its share of the viewers then takes to grow: 5, 10, 25 and 50 % for a quarter of this each, then all. Stands still while the region does worse than others. `\"0s\"`: all at once.",
         ),
     ],
 };
@@ -725,7 +725,7 @@ static ROUTE: Section = Section {
             "failback",
             Kind::Table(&FAILBACK),
             "",
-            "Keys of `[failback]` that differ here.",
+            "Keys of `[failback]` that differ on this route.",
         ),
     ],
 };

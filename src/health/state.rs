@@ -102,7 +102,8 @@ pub const TRIAL_ANSWERS: u32 = 10;
 /// gets only writes would never return otherwise.
 pub const TRIAL_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Doublings of a trial at most: 80 good answers.
+/// Relapses that count: the first takes the usual trial, each further one twice as many answers as
+/// the one before, so 40 at most.
 const MOST_RELAPSES: u8 = 3;
 
 /// Probes that must pass on a healthy endpoint until its relapses are forgotten: five minutes
