@@ -21,9 +21,11 @@ pub(super) fn refresh(
 ) -> bool {
     for region in &mut new.regions {
         region.health = best_health(region);
-        region.latency = latency(region, now);
     }
     removal::settle(new, now, transitions);
+    for region in &mut new.regions {
+        region.latency = latency(region, now);
+    }
     new.serving = members(new, serves);
     new.trial = members(new, has_trial);
     new.drained = members(new, |region| region.admin == AdminState::Drained);
@@ -59,10 +61,12 @@ fn latency(region: &RegionState, now: Timestamp) -> Option<RegionLatency> {
         median: estimate.median,
         measured: now - estimate.age,
     });
-    let may_serve = !region.endpoints.is_empty() && region.health != Health::Unhealthy;
+    let unhealthy = region.health == Health::Unhealthy;
+    let may_serve = !region.endpoints.is_empty() && !(unhealthy && region.out);
+    // One that keeps its traffic though its probes fail keeps its place, too.
     let held = region
         .latency
-        .filter(|held| may_serve && now.since(held.measured) <= MAX_AGE);
+        .filter(|held| may_serve && (unhealthy || now.since(held.measured) <= MAX_AGE));
     measured.or(held)
 }
 

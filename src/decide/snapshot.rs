@@ -44,6 +44,8 @@ pub struct Snapshot {
     /// Whether all regions fell together: more likely than that all of them broke is that we, or
     /// our network, did, so none is out.
     pub shared_fate: bool,
+    /// When all regions last fell together, or still were down because of that.
+    pub fell_together: Option<Timestamp>,
     /// When a region was last taken out because of its probes alone.
     pub last_removal: Option<Timestamp>,
     /// All regions, lowest latency first, as the switch margin lets it change.
@@ -86,6 +88,8 @@ pub struct RegionState {
     pub fell: Option<Timestamp>,
     /// Whether it gets no traffic because of its health.
     pub out: bool,
+    /// Whether it was told that its probes fail and it keeps its traffic all the same.
+    pub kept: bool,
 }
 
 impl RegionState {

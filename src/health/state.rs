@@ -83,6 +83,8 @@ pub struct HealthState {
     calm: u8,
     /// When a request last failed there in a way worth a probe at once.
     suspected: Option<Timestamp>,
+    /// When the newest results in a row that contradicted the state began.
+    doubted: Timestamp,
 }
 
 /// How far a trial by real requests has come.
@@ -143,6 +145,12 @@ impl HealthState {
         self.suspected
     }
 
+    /// When the newest results in a row that contradicted the state began.
+    #[must_use]
+    pub fn doubted(&self) -> Timestamp {
+        self.doubted
+    }
+
     /// Whether the next results may flip it: time to probe faster.
     #[must_use]
     pub fn is_changing(&self) -> bool {
@@ -165,6 +173,9 @@ impl HealthState {
         if agrees {
             self.agree(passed);
             return None;
+        }
+        if self.streak == 0 {
+            self.doubted = now;
         }
         self.streak = self.streak.saturating_add(1);
         if passed {

@@ -59,6 +59,8 @@ struct Streaks {
     generation: u32,
     failures: u32,
     lates: u32,
+    /// Failures that could not be compared.
+    doubts: u32,
     /// Among the failures or lates was a body: a head that comes in time clears nothing then.
     bodies_doubted: bool,
 }
@@ -161,9 +163,15 @@ impl Evidence {
         }
         match verdict {
             Verdict::Compared => inner.failed(endpoint, kind),
-            Verdict::Alone => Some(Event::Suspected { endpoint }),
+            Verdict::Alone => inner.doubted(endpoint),
             Verdict::AskedToWait => None,
         }
+    }
+
+    /// A request failed there, and everywhere else: nothing is proved, and a probe should look.
+    #[must_use]
+    pub fn doubted(&self, endpoint: EndpointId) -> Option<Event> {
+        self.inner.borrow_mut().doubted(endpoint)
     }
 
     /// A hedge had to be sent because of this endpoint, and won; the body was already on its way if
@@ -256,6 +264,14 @@ impl Inner {
             FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
             _ => None,
         }
+    }
+
+    /// Told less and less often while nothing good comes from there.
+    fn doubted(&mut self, endpoint: EndpointId) -> Option<Event> {
+        let streaks = self.streaks(endpoint);
+        streaks.doubts = streaks.doubts.saturating_add(1);
+        let tells = streaks.doubts.is_power_of_two();
+        tells.then_some(Event::Suspected { endpoint })
     }
 
     fn late(&mut self, endpoint: EndpointId, body: bool) -> Option<Event> {
@@ -398,10 +414,13 @@ mod tests {
     #[test]
     fn what_could_not_be_compared_only_raises_suspicion() {
         let evidence = Evidence::default();
-        for _ in 0..9 {
-            let told = fails(&evidence, Verdict::Alone);
-            assert!(matches!(told, Some(Event::Suspected { .. })));
-        }
+        let told = (0..9).filter_map(|_| fails(&evidence, Verdict::Alone));
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 4, "the first, second, fourth and eighth");
+        assert!(
+            told.iter()
+                .all(|told| matches!(told, Event::Suspected { .. }))
+        );
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Proxy {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
-                    self.count_alone(outgoing, &course, reason);
+                    self.count_uncompared(outgoing, &course, reason);
                     let Course {
                         attempts,
                         kept,
@@ -177,8 +177,15 @@ impl Proxy {
             return Ok(no_endpoint(course, region));
         };
         let safe = outgoing.class == RequestClass::Read;
-        // What is said after an upgrade or within a gRPC call may be half of a conversation.
-        let holds = !matches!(outgoing.class, RequestClass::Upgrade | RequestClass::Grpc);
+        // Held back where another region could still give it whole, and where half an answer would
+        // leave it open whether a write was done.
+        let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
+        let holds = match outgoing.class {
+            RequestClass::Read => others,
+            RequestClass::Idempotent | RequestClass::Write | RequestClass::KeyedWrite => true,
+            // What is said there may be half of a conversation.
+            RequestClass::Upgrade | RequestClass::Grpc => false,
+        };
         let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
         let alone = outgoing.decision.ranked.serving().len() < 2
             && !self.has_another_endpoint(outgoing, region, endpoint.id);
@@ -252,6 +259,8 @@ impl Proxy {
                     return Ok(Some(Answered { region, answer }));
                 };
                 let error = ErrorKind::GatewayStatus;
+                // That this one was asked was our own wish, so it is ours to ask another.
+                let asked_to_wait = asked_to_wait && !endpoint.standing.is_on_trial();
                 course.recorder.gateway_failed(region);
                 let blame = Blame {
                     region,
@@ -473,11 +482,18 @@ impl Proxy {
         self.tell(told);
     }
 
-    /// Counts a failure that nothing else was tried after, because the request must not be repeated.
-    fn count_alone(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
-        if let ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) = (&course.blamed[..], reason)
-        {
-            self.blame(outgoing, *blame, Verdict::Alone);
+    /// Counts failures that no better answer followed: the request must not be repeated, or failed
+    /// wherever it went.
+    fn count_uncompared(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
+        match (&course.blamed[..], reason) {
+            ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
+                self.blame(outgoing, *blame, Verdict::Alone);
+            }
+            (blamed, _) => {
+                for blame in blamed {
+                    self.tell(self.evidence.doubted(blame.endpoint));
+                }
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use meridian::decide::RequestFacts;
 use meridian::decide::snapshot::{AdminState, Snapshot};
 use meridian::model::country::{Country, CountryGroup};
 use meridian::model::id::RegionId;
-use meridian::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
+use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian::model::place::known_region;
 use meridian::model::time::Timestamp;
 use meridian::model::viewer::{UnknownViewer, Viewer, ViewerSource};
@@ -97,6 +97,7 @@ pub(crate) struct World {
 enum Learned {
     Latency(Duration),
     Down,
+    Condemned,
     Admin(AdminState),
     NoAddress,
 }
@@ -189,6 +190,11 @@ impl World {
         self.learned.push((self.id(name), Learned::Down));
     }
 
+    /// Requests to `name` fail.
+    pub(crate) fn condemned(&mut self, name: &str) {
+        self.learned.push((self.id(name), Learned::Condemned));
+    }
+
     /// The operator's word on `name`.
     pub(crate) fn admin(&mut self, name: &str, state: AdminState) {
         self.learned.push((self.id(name), Learned::Admin(state)));
@@ -255,6 +261,13 @@ impl Learned {
         let outcome = match self {
             Self::NoAddress => return None,
             Self::Admin(state) => return Some(Event::Operator { region, state }),
+            Self::Condemned => {
+                return Some(Event::TrafficFailed {
+                    endpoint: snapshot.regions[region.index()].endpoints[0].id,
+                    kind: ErrorKind::GatewayStatus,
+                    in_a_row: 5,
+                });
+            }
             Self::Down => ProbeOutcome::Failed(ProbeFailure::Refused),
             Self::Latency(latency) => ProbeOutcome::Passed {
                 phases: Phases {
