@@ -68,6 +68,8 @@ pub enum Event {
         endpoint: EndpointId,
         /// How many in a row.
         in_a_row: u32,
+        /// Whether nothing else was asked, so that nothing was compared.
+        alone: bool,
     },
     /// What one worker saw in about a second, by route and region.
     TrafficWindow {
@@ -239,10 +241,12 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             endpoint,
             kind,
             in_a_row,
-        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut transitions),
-        Event::TrafficLate { endpoint, in_a_row } => {
-            traffic::late(&mut new, endpoint, in_a_row, now, &mut transitions)
-        }
+        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, now, &mut transitions),
+        Event::TrafficLate {
+            endpoint,
+            in_a_row,
+            alone,
+        } => traffic::late(&mut new, endpoint, (in_a_row, alone), now, &mut transitions),
         Event::TrafficWindow { generation, counts } if generation == old.generation => {
             traffic::window(&mut new, &counts, now, &mut transitions)
         }
@@ -255,7 +259,10 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             evidence::operator(&mut new, region, state, &mut transitions)
         }
         Event::Confirm { region } => returning::confirm(&mut new, region, now),
-        Event::Tick => None,
+        Event::Tick => {
+            traffic::grow_old(&mut new, now);
+            None
+        }
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
     if cause.is_some() || summary_changed {

@@ -37,6 +37,7 @@ use crate::decide::budget::Budget;
 use crate::decide::failover::{RequestClass, asks_for_upgrade};
 use crate::decide::snapshot::Snapshot;
 use crate::decide::{RequestFacts, decide};
+use crate::model::id::RegionSet;
 use crate::model::time::Timestamp;
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Head;
@@ -163,6 +164,8 @@ impl Proxy {
         let (cache, held) = &mut *self.live.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, &held.0) {
+            self.evidence
+                .forget(returning(&held.snapshot, &newest.snapshot));
             *held = LiveRef(Rc::new(Arc::clone(newest)));
         }
         held.clone()
@@ -397,6 +400,16 @@ impl Proxy {
                 None => ViewerBody::origin(body, recorder),
             }
         })
+    }
+}
+
+/// Regions that get requests again, be it a few that try them.
+fn returning(before: &Snapshot, now: &Snapshot) -> RegionSet {
+    let asked = |snapshot: &Snapshot| snapshot.serving.or(snapshot.trial);
+    if before.generation == now.generation {
+        asked(now).without(asked(before))
+    } else {
+        RegionSet::EMPTY
     }
 }
 

@@ -88,7 +88,7 @@ fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
 }
 
 /// Whether one of its endpoints passed a probe after `since`, and nothing speaks against it.
-fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
+pub(super) fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
     let mut endpoints = region.endpoints.iter();
     endpoints.any(|one| {
         let probed = one.probed.as_ref();
@@ -100,7 +100,7 @@ fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
 }
 
 /// Has those that seem to be well probed at once: whether a region may go depends on them.
-fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
+pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
     for region in &mut snapshot.regions {
         if region.health == Health::Healthy {
             let mut endpoints = region.endpoints.to_vec();

@@ -23,8 +23,9 @@ pub(super) fn refresh(
         region.health = best_health(region);
     }
     removal::settle(new, now, transitions);
-    for region in &mut new.regions {
-        region.latency = latency(region, now);
+    for (index, region) in new.regions.iter_mut().enumerate() {
+        let excess = new.excess.get(index).copied().unwrap_or_default();
+        region.latency = latency(region, excess, now);
     }
     new.serving = members(new, serves);
     new.trial = members(new, has_trial);
@@ -56,9 +57,9 @@ fn best_health(region: &RegionState) -> Health {
 /// When DNS replaces all addresses at once none of the new ones is measured yet. The region did
 /// not move, so its figure stands until it is too old; else every such answer would send the
 /// traffic to another region and back.
-fn latency(region: &RegionState, now: Timestamp) -> Option<RegionLatency> {
+fn latency(region: &RegionState, excess: Duration, now: Timestamp) -> Option<RegionLatency> {
     let measured = region.estimate(now).map(|estimate| RegionLatency {
-        median: estimate.median,
+        median: estimate.median + excess,
         measured: now - estimate.age,
     });
     let unhealthy = region.health == Health::Unhealthy;

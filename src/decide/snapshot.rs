@@ -53,14 +53,28 @@ pub struct Snapshot {
     /// What `by_latency` follows: the order, and who has been better than whom since when.
     pub order: LatencyOrder,
     /// What live requests saw in the last seconds.
-    pub traffic: Traffic,
+    pub traffic: Arc<Traffic>,
+    /// By region: how much later it answers live requests than its probes promise, compared with
+    /// its siblings.
+    pub excess: Vec<Duration>,
     /// Regions that live requests find clearly worse than their siblings: a ramp stands still.
     pub worse: RegionSet,
     /// Numbers for new endpoints.
     pub slots: Slots,
 }
 
+/// For so long after all regions fell together requests prove nothing: connections come back one by
+/// one, and whose comes first says nothing of the others.
+const FATE_LINGERS: Duration = Duration::from_secs(5);
+
 impl Snapshot {
+    /// Whether all regions are down together, or were a moment ago.
+    #[must_use]
+    pub fn shared_fate_lately(&self, now: Timestamp) -> bool {
+        self.fell_together
+            .is_some_and(|last| now.since(last) < FATE_LINGERS)
+    }
+
     /// The endpoint with this number and its region, while it is known.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<(RegionId, &EndpointState)> {
@@ -114,7 +128,8 @@ impl RegionState {
 /// A region's latency, and when it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionLatency {
-    /// The lowest median among its endpoints that are not unhealthy.
+    /// The lowest median among its endpoints that are not unhealthy, and the excess of live
+    /// requests.
     pub median: Duration,
     /// When its newest sample came.
     pub measured: Timestamp,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::header;
@@ -190,7 +190,8 @@ impl Proxy {
         let alone = outgoing.decision.ranked.serving().len() < 2
             && !self.has_another_endpoint(outgoing, region, endpoint.id);
         if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
-            return self.settle(outgoing, course, first.await);
+            let tried = self.unaccompanied(outgoing, region, endpoint, first).await;
+            return self.settle(outgoing, course, tried);
         }
         // What has to prove itself gets no more time than what is known of it allows.
         let patience = if endpoint.standing.is_on_trial() {
@@ -234,6 +235,36 @@ impl Proxy {
             .recorder
             .hedged(other, first_ended && answered.is_some());
         Ok(answered)
+    }
+
+    /// An attempt that no other runs beside. A write that is late is told of while it still waits: a
+    /// region that takes writes and never answers them would else be known only by their time-outs.
+    async fn unaccompanied<'a>(
+        &self,
+        outgoing: &Outgoing,
+        region: RegionId,
+        endpoint: &EndpointState,
+        mut attempt: Pin<&mut impl Future<Output = Tried<'a>>>,
+    ) -> Tried<'a> {
+        let pair = (outgoing.decision.route, region);
+        let patience = outgoing.class.is_write();
+        let patience = patience.then(|| self.evidence.write_patience(pair));
+        if let Some(patience) = patience.flatten() {
+            let mut left = patience;
+            while !left.is_zero() {
+                if let Ok(tried) = timeout(left, &mut attempt).await {
+                    return tried;
+                }
+                // The time that the viewer takes to upload is its own.
+                left = match outgoing.source.as_ref().map(ReplaySource::progress) {
+                    Some(Progress::AwaitingViewer) => patience,
+                    Some(Progress::TakenAt(when)) => patience.saturating_sub(when.elapsed()),
+                    None => Duration::ZERO,
+                };
+            }
+            self.tell(self.evidence.late_write(endpoint.id));
+        }
+        attempt.await
     }
 
     /// Takes in how an attempt ended; gives its answer if the viewer may have it.
@@ -326,6 +357,9 @@ impl Proxy {
             .evidence
             .answered(pair, endpoint.id, viewer, took, whole);
         self.tell(told);
+        if outgoing.class.is_write() {
+            self.evidence.written(pair, endpoint.id, took);
+        }
         self.tried(endpoint, in_time);
     }
 

@@ -631,6 +631,7 @@ fn the_last_region_is_not_left_for_being_late() {
         world.tell(Event::TrafficLate {
             endpoint,
             in_a_row: 5,
+            alone: false,
         });
     }
     assert!(!world.serves(0) && world.serves(2));
