@@ -2,6 +2,8 @@
 //!
 //! A failure prints its seed; the same seed replays the same hours.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
