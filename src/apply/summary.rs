@@ -63,7 +63,7 @@ fn latency(region: &RegionState, excess: Duration, now: Timestamp) -> Option<Reg
         measured: now - estimate.age,
     });
     let unhealthy = region.health == Health::Unhealthy;
-    let may_serve = !region.endpoints.is_empty() && !(unhealthy && region.out);
+    let may_serve = !region.endpoints.is_empty() && (!unhealthy || !region.out);
     // One that keeps its traffic though its probes fail keeps its place, too.
     let held = region
         .latency
