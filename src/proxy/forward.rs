@@ -88,8 +88,8 @@ pub(super) struct Answered {
     pub(super) answer: Answer,
     /// The attempts that failed before it.
     pub(super) attempts: Attempts,
-    /// How many attempts were overtaken: they count, but say nothing against their regions.
-    pub(super) overtaken: u8,
+    /// Where another attempt went that it overtook. It counts, but did not fail.
+    pub(super) overtaken: Option<RegionId>,
     /// What is needed to go on with its body from elsewhere, where that is possible.
     pub(super) rest: Option<Box<Rest>>,
 }
@@ -130,7 +130,7 @@ impl Course<'_> {
             region,
             answer,
             attempts: self.attempts,
-            overtaken: 0,
+            overtaken: None,
             rest: None,
         }
     }
@@ -257,7 +257,7 @@ impl Proxy {
             tried = &mut second => (tried, false),
         };
         if let Some(mut answered) = self.settle(outgoing, course, tried)? {
-            answered.overtaken = 1;
+            answered.overtaken = Some(if first_ended { other } else { region });
             course.recorder.hedged(other, !first_ended);
             if !first_ended {
                 course.recorder.overtaken(region, endpoint.address);

@@ -40,7 +40,7 @@ pub(super) struct Rest {
     /// Shared with the attempt that is under way.
     outgoing: Rc<Outgoing>,
     promise: Promise,
-    /// The route's word, less what was spent on attempts that were overtaken.
+    /// The route's word, less an attempt that was overtaken.
     retry: RetryPolicy,
     /// Attempts that failed, or that the body had to be taken from.
     attempts: Attempts,
@@ -48,12 +48,19 @@ pub(super) struct Rest {
 
 impl Rest {
     /// What is needed to go on with the body of `answered`, if that can be done at all.
-    pub(super) fn of(proxy: &Proxy, outgoing: Outgoing, answered: &Answered) -> Option<Box<Self>> {
+    pub(super) fn of(
+        proxy: &Proxy,
+        mut outgoing: Outgoing,
+        answered: &Answered,
+    ) -> Option<Box<Self>> {
         let answer = &answered.answer;
         let read = outgoing.class == RequestClass::Read && outgoing.head.method == Method::GET;
         let streams = answer.held.is_none() && !answer.response.body().is_end_stream();
         let mut retry = outgoing.route().retry;
-        retry.attempts = retry.attempts.saturating_sub(answered.overtaken);
+        if let Some(late) = answered.overtaken {
+            retry.attempts = retry.attempts.saturating_sub(1);
+            outgoing.decision.ranked.put_last(late);
+        }
         if !read || !streams || outgoing.source.is_some() || retry.attempts < 2 {
             return None;
         }
@@ -272,7 +279,10 @@ impl Resumable {
                 }
             }
             match self.ask(recorder) {
-                Ok(asked) => self.asked = asked,
+                Ok(asked) => {
+                    self.asked = asked;
+                    self.unpaid = None;
+                }
                 Err(GiveUp::BudgetSpent) => {
                     self.wait_for_budget(cx, recorder);
                     return Poll::Pending;

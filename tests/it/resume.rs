@@ -12,6 +12,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
+use meridian::decide::decide;
+use meridian::decide::snapshot::AdminState;
+use meridian::table::policy::Policy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -19,6 +22,7 @@ use tokio::sync::Notify;
 use crate::support::client::{Reply, get, request, send, send_http2};
 use crate::support::edge::Edge;
 use crate::support::origin::{Behaviour, FakeOrigin, Seen, TestBody};
+use crate::support::world::{World, facts, viewer};
 
 const LENGTH: usize = 8 << 20;
 const HALF: usize = LENGTH / 2;
@@ -489,16 +493,62 @@ async fn a_body_that_stands_still_and_that_nobody_else_has_gets_its_own_time() {
 #[tokio::test]
 async fn a_region_whose_bodies_break_where_anothers_do_not_is_taken_out() {
     let film = film();
-    let (a, b, edge) = two("").await;
-    a.behave(plays(&film, End::Cut(HALF)));
-    b.behave(plays(&film, End::Whole));
-    let mut revisions = edge.app.board().revisions();
-    for _ in 0..5 {
-        assert!(ask(&edge, &[]).await.unwrap().body == film, "other bytes");
+    for end in [End::Cut(HALF), stall(HALF)] {
+        let (a, b, edge) = two("").await;
+        a.behave(plays(&film, end));
+        b.behave(plays(&film, End::Whole));
+        let mut revisions = edge.app.board().revisions();
+        let address = edge.address;
+        let viewers: Vec<_> = (0..5)
+            .map(|_| tokio::spawn(async move { get(address, "/film", &[]).await }))
+            .collect();
+        for viewer in viewers {
+            assert!(viewer.await.unwrap().body == film, "other bytes");
+        }
+        while edge.app.board().live().snapshot.serving.len() == 2 {
+            revisions.changed().await.unwrap();
+        }
     }
-    while edge.app.board().live().snapshot.serving.len() == 2 {
-        revisions.changed().await.unwrap();
-    }
+}
+
+#[tokio::test]
+async fn the_region_that_was_late_is_the_last_to_be_asked_for_the_rest() {
+    let film = film();
+    let a = FakeOrigin::start("a").await;
+    let b = FakeOrigin::start("b").await;
+    let c = FakeOrigin::start("c").await;
+    let origins = [("a", a.url()), ("b", b.url()), ("c", c.url())];
+    let origins = origins.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let edge = Edge::in_front_of(&origins, "").await;
+    a.behave(Behaviour::Hang);
+    b.behave(plays(&film, End::Cut(HALF)));
+    c.behave(plays(&film, End::Whole));
+    assert!(ask(&edge, &[]).await.unwrap().body == film, "other bytes");
+    let seen = (a.seen().len(), b.seen().len(), c.seen().len());
+    assert_eq!(seen, (1, 1, 1));
+    c.behave(plays(&film, End::Cut(HALF / 2)));
+    // Three attempts are all that the route allows.
+    assert!(ask(&edge, &[]).await.is_err());
+}
+
+#[test]
+fn a_decision_is_renewed_by_what_is_believed_later() {
+    let mut world = World::new(&["a", "b", "c", "d"]);
+    world.route("all", "/", &["a", "b", "c", "d"], Policy::Failover);
+    let then = world.snapshot();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| world.id(name));
+    let viewer = viewer(None);
+    let decision = decide(&then, &facts("/", &viewer)).unwrap();
+    assert_eq!(decision.ranked.all(), [a, b, c, d]);
+    world.down("a");
+    world.admin("c", AdminState::Drained);
+    let renewed = decision.renewed(&world.snapshot());
+    assert_eq!(renewed.ranked.all(), [b, d, a]);
+    assert_eq!(renewed.ranked.serving(), [b, d]);
+    assert_eq!(renewed.permitted, decision.permitted);
+    let mut ranked = renewed.ranked;
+    ranked.put_last(b);
+    assert_eq!((ranked.all(), ranked.serving()), (&[d, a, b][..], &[d][..]));
 }
 
 #[tokio::test]

@@ -342,6 +342,9 @@ mod tests {
         for (place, class) in CodeClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, place);
         }
+        for (place, result) in ResumeResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, place);
+        }
         for rule in [
             Rule::Preference(3),
             Rule::Latency,
