@@ -26,7 +26,7 @@ use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
-use crate::proxy::resume::Rest;
+use crate::proxy::rest::Rest;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::upstream::body::{Progress, ReplaySource};

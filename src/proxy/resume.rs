@@ -1,30 +1,23 @@
 //! A large body that breaks off or stands still goes on from another region, where both have the
 //! same bytes: what went to the viewer is counted, and the rest is asked for by number and version.
 
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
-use crate::decide::endpoint::Wish;
-use crate::decide::failover::{Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, next};
-use crate::decide::snapshot::EndpointState;
+use crate::decide::failover::{GiveUp, RequestClass};
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
-use crate::model::time::Timestamp;
 use crate::proxy::Proxy;
-use crate::proxy::attempt::{Answer, AttemptError, send};
+use crate::proxy::attempt::{Answer, AttemptError};
 use crate::proxy::body::OriginBody;
 use crate::proxy::evidence::Verdict;
-use crate::proxy::forward::{Answered, Blame, Charge, Outgoing, facts, gateway_failure};
+use crate::proxy::forward::{Blame, gateway_failure};
 use crate::proxy::recorder::Recorder;
-use crate::proxy::splice::Promise;
-use crate::table::policy::RetryPolicy;
+use crate::proxy::rest::{Asked, Rest, known};
 use crate::telemetry::metrics::ResumeResult;
 use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
@@ -33,73 +26,6 @@ use crate::upstream::stall::StallWatch;
 /// in a row cost TCP less (its time-out begins at 200 ms and doubles), and a player's buffer holds
 /// more.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What is kept of a request while its body is on its way, to ask for the rest of it.
-#[derive(Debug)]
-pub(super) struct Rest {
-    /// Shared with the attempt that is under way.
-    outgoing: Rc<Outgoing>,
-    promise: Promise,
-    /// The route's word, less an attempt that was overtaken.
-    retry: RetryPolicy,
-    /// Attempts that failed, or that the body had to be taken from.
-    attempts: Attempts,
-}
-
-impl Rest {
-    /// What is needed to go on with the body of `answered`, if that can be done at all.
-    pub(super) fn of(
-        proxy: &Proxy,
-        mut outgoing: Outgoing,
-        answered: &Answered,
-    ) -> Option<Box<Self>> {
-        let answer = &answered.answer;
-        let read = outgoing.class == RequestClass::Read && outgoing.head.method == Method::GET;
-        let streams = answer.held.is_none() && !answer.response.body().is_end_stream();
-        let mut retry = outgoing.route().retry;
-        if let Some(late) = answered.overtaken {
-            retry.attempts = retry.attempts.saturating_sub(1);
-            outgoing.decision.ranked.put_last(late);
-        }
-        if !read || !streams || outgoing.source.is_some() || retry.attempts < 2 {
-            return None;
-        }
-        let alone = outgoing.decision.ranked.all().len() < 2
-            && !proxy.has_another_endpoint(&outgoing, answered.region, answer.endpoint);
-        if alone {
-            return None;
-        }
-        let promise = Promise::of(&answer.response)?;
-        Some(Box::new(Self {
-            outgoing: Rc::new(outgoing),
-            promise,
-            retry,
-            attempts: answered.attempts,
-        }))
-    }
-
-    fn gave_way(&mut self, region: RegionId, error: ErrorKind, asked_to_wait: bool) {
-        self.attempts.push(Attempt {
-            region,
-            error,
-            asked_to_wait,
-        });
-    }
-}
-
-/// A region that was asked for the rest.
-struct Asked {
-    region: RegionId,
-    endpoint: EndpointId,
-    address: SocketAddr,
-    answer: Pin<Box<dyn Future<Output = Result<Answer, AttemptError>>>>,
-}
-
-impl std::fmt::Debug for Asked {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Asked").field(&self.region).finish()
-    }
-}
 
 /// A body that streams from one origin after another.
 #[derive(Debug)]
@@ -119,12 +45,8 @@ pub(super) struct Resumable {
     /// Runs while it stands still; absent once nobody else can be asked.
     patience: Option<StallWatch>,
     asked: Option<Asked>,
-    /// Since when somebody has been asked; to the first byte that comes.
-    since: Option<Timestamp>,
     /// Wakes us while the budget is spent: it has room again once other attempts end.
     unpaid: Option<StallWatch>,
-    /// The endpoint that failed last.
-    avoid: Option<EndpointId>,
     /// Endpoints whose failure counts against them once another one does better.
     blamed: Vec<Blame>,
     /// How the body broke off.
@@ -149,9 +71,7 @@ impl Resumable {
             is_part: false,
             is_noted: false,
             asked: None,
-            since: None,
             unpaid: None,
-            avoid: None,
             blamed: Vec::new(),
             error: None,
         }
@@ -229,7 +149,7 @@ impl Resumable {
         if let Some(patience) = &mut self.patience {
             patience.progressed();
         }
-        if self.since.is_some() && bytes > 0 {
+        if bytes > 0 && self.rest.is_due() {
             self.goes_on(recorder);
         }
         Some(frame)
@@ -237,7 +157,7 @@ impl Resumable {
 
     /// Bytes came after the body had broken off or stood still.
     fn goes_on(&mut self, recorder: &mut Recorder) {
-        self.since = None;
+        self.rest.goes_on();
         self.unpaid = None;
         self.patience = Some(self.proxy.stalls.watch(PATIENCE));
         for blame in self.blamed.drain(..) {
@@ -247,8 +167,8 @@ impl Resumable {
         if let Some(asked) = self.asked.take() {
             recorder.overtaken(asked.region, asked.address);
             recorder.resumed(asked.region, ResumeResult::Overtaken);
-            self.rest
-                .gave_way(asked.region, ErrorKind::BodyBroken, false);
+            let place = (asked.region, asked.endpoint);
+            self.rest.failed(place, ErrorKind::BodyBroken, false);
         }
     }
 
@@ -278,7 +198,11 @@ impl Resumable {
                     return Poll::Ready(true);
                 }
             }
-            match self.ask(recorder) {
+            if !self.is_noted {
+                self.is_noted = true;
+                self.rest.failed(self.place, ErrorKind::BodyBroken, false);
+            }
+            match self.rest.ask(&self.proxy, self.sent, recorder) {
                 Ok(asked) => {
                     self.asked = asked;
                     self.unpaid = None;
@@ -298,96 +222,6 @@ impl Resumable {
             self.proxy.stalls.watch(Duration::ZERO)
         });
         unpaid.pending(cx);
-    }
-
-    /// Asks the next region that may be asked, if it has an endpoint.
-    fn ask(&mut self, recorder: &mut Recorder) -> Result<Option<Asked>, GiveUp> {
-        if self.left() == 0 {
-            return Err(GiveUp::NotRetryable);
-        }
-        let left = self.time_left();
-        let (region, endpoint) = self.place;
-        if !self.is_noted {
-            self.is_noted = true;
-            self.avoid = Some(endpoint);
-            self.rest.gave_way(region, ErrorKind::BodyBroken, false);
-        }
-        let last = self.rest.attempts.last().copied();
-        let (region, fresh) = match self.next(left) {
-            Next::Try(region) => (region, false),
-            Next::Again(region) => (region, true),
-            Next::GiveUp(reason) => return Err(reason),
-        };
-        let charge = Charge {
-            proxy: Rc::clone(&self.proxy),
-            region,
-        };
-        if let Some(last) = last {
-            recorder.failing_over(last.region, last.error, region);
-        }
-        let wish = Wish {
-            avoid: self.avoid,
-            ..Wish::default()
-        };
-        let outgoing = Rc::clone(&self.rest.outgoing);
-        let Some(endpoint) = self.proxy.endpoint(&outgoing, region, wish) else {
-            recorder.failed(region, None, ErrorKind::NoEndpoint);
-            recorder.resumed(region, ResumeResult::Failed);
-            self.rest.gave_way(region, ErrorKind::NoEndpoint, false);
-            return Ok(None);
-        };
-        let (id, address) = (endpoint.id, endpoint.address);
-        let head = self.rest.promise.rest(&outgoing.head, self.sent);
-        let answer = {
-            let outgoing = Rc::clone(&outgoing);
-            async move {
-                let endpoint = known(&outgoing, id).ok_or(AttemptError::NoEndpoint)?;
-                let to = outgoing.to(region, endpoint, fresh, left);
-                send(&charge.proxy.pools, &head, None, to).await
-            }
-        };
-        Ok(Some(Asked {
-            region,
-            endpoint: id,
-            address,
-            answer: Box::pin(answer),
-        }))
-    }
-
-    /// Until the viewer has seen nothing new for as long as a body may stand still. When it begins,
-    /// what is believed now takes the place of what was believed when the body began.
-    fn time_left(&mut self) -> Duration {
-        let now = self.proxy.clock.now();
-        if self.since.is_none() {
-            self.since = Some(now);
-            let live = self.proxy.live();
-            if let Some(outgoing) = Rc::get_mut(&mut self.rest.outgoing)
-                // Under another table regions have other numbers.
-                && outgoing.live.snapshot.generation == live.snapshot.generation
-            {
-                outgoing.decision = outgoing.decision.renewed(&live.snapshot);
-                outgoing.live = live;
-            }
-        }
-        let limit = self.rest.outgoing.route().timeouts.body_progress;
-        let since = self.since.unwrap_or(now);
-        limit.saturating_sub(now.since(since))
-    }
-
-    fn next(&self, left: Duration) -> Next {
-        let outgoing = &self.rest.outgoing;
-        let last = self.rest.attempts.last().zip(self.avoid);
-        let spare = last.is_some_and(|(last, endpoint)| {
-            self.proxy
-                .has_another_endpoint(outgoing, last.region, endpoint)
-        });
-        let facts = RetryFacts {
-            retry: &self.rest.retry,
-            ..facts(outgoing, left, spare)
-        };
-        let budget = &mut *self.proxy.budget.borrow_mut();
-        let now = self.proxy.clock.now();
-        next(&outgoing.decision, &self.rest.attempts, &facts, budget, now)
     }
 
     /// Takes in what a region answered; whether the body goes on with it.
@@ -436,8 +270,8 @@ impl Resumable {
                 (kind, false)
             }
         };
-        self.avoid = Some(asked.endpoint);
-        self.rest.gave_way(region, error, asked_to_wait);
+        self.rest
+            .failed((region, asked.endpoint), error, asked_to_wait);
         false
     }
 
@@ -463,9 +297,4 @@ impl Resumable {
         let limit = outgoing.route().timeouts.body_progress;
         self.body = Some(self.proxy.origin_body(answer, limit).into_body());
     }
-}
-
-fn known(outgoing: &Outgoing, endpoint: EndpointId) -> Option<&EndpointState> {
-    let (_, endpoint) = outgoing.live.snapshot.endpoint(endpoint)?;
-    Some(endpoint)
 }

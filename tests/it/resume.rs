@@ -1,17 +1,12 @@
 //! A large body that breaks off or stands still goes on from another region, byte for byte, or is
 //! seen to be broken: never does a part of it look whole.
 
-use std::collections::VecDeque;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame};
+use http::{Response, StatusCode, header};
+use http_body_util::Full;
 use meridian::decide::decide;
 use meridian::decide::snapshot::AdminState;
 use meridian::table::policy::Policy;
@@ -21,138 +16,9 @@ use tokio::sync::Notify;
 
 use crate::support::client::{Reply, get, request, send, send_http2};
 use crate::support::edge::Edge;
+use crate::support::film::{ETAG, End, HALF, LENGTH, film, plays, plays_but, set, stall};
 use crate::support::origin::{Behaviour, FakeOrigin, Seen, TestBody};
 use crate::support::world::{World, facts, viewer};
-
-const LENGTH: usize = 8 << 20;
-const HALF: usize = LENGTH / 2;
-const ETAG: &str = "\"v1\"";
-
-/// How an origin's body ends, of what it was asked for.
-#[derive(Clone)]
-enum End {
-    /// As it should.
-    Whole,
-    /// The connection breaks after so many bytes.
-    Cut(usize),
-    /// After so many bytes nothing comes until it is told to go on.
-    Stall(usize, Arc<Notify>),
-}
-
-fn stall(after: usize) -> End {
-    End::Stall(after, Arc::default())
-}
-
-/// A body that ends like that.
-struct Reel {
-    frames: VecDeque<Bytes>,
-    ending: Option<Ending>,
-    rest: VecDeque<Bytes>,
-}
-
-enum Ending {
-    Break,
-    Wait(Pin<Box<dyn Future<Output = ()> + Send + Sync>>),
-}
-
-fn frames(bytes: &Bytes) -> VecDeque<Bytes> {
-    bytes
-        .chunks(64 << 10)
-        .map(|one| bytes.slice_ref(one))
-        .collect()
-}
-
-impl Reel {
-    fn new(mut bytes: Bytes, end: &End) -> Self {
-        let (after, ending) = match end.clone() {
-            End::Whole => (bytes.len(), None),
-            End::Cut(after) => (after, Some(Ending::Break)),
-            End::Stall(after, go) => {
-                let told = Box::pin(async move { go.notified().await });
-                (after, Some(Ending::Wait(told)))
-            }
-        };
-        let first = bytes.split_to(after.min(bytes.len()));
-        Self {
-            frames: frames(&first),
-            ending,
-            rest: frames(&bytes),
-        }
-    }
-}
-
-impl Body for Reel {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Some(bytes) = self.frames.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        match &mut self.ending {
-            Some(Ending::Break) => return Poll::Ready(Some(Err(io::Error::other("cut")))),
-            Some(Ending::Wait(told)) => ready!(told.as_mut().poll(cx)),
-            None => {}
-        }
-        self.ending = None;
-        let next = self.rest.pop_front();
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-fn film() -> Bytes {
-    let mut random = fastrand::Rng::with_seed(7);
-    (0..LENGTH).map(|_| random.u8(..)).collect()
-}
-
-/// Serves `film` and its ranges, as a file server does.
-fn screen(seen: &Seen, film: &Bytes, end: &End) -> Response<TestBody> {
-    let asked = seen.headers.get(header::RANGE).map(|range| {
-        let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-        let (first, last) = range.split_once('-').unwrap();
-        let first: usize = first.parse().unwrap();
-        (first, last.parse::<usize>().unwrap_or(film.len() - 1))
-    });
-    let (first, last) = asked.unwrap_or((0, film.len() - 1));
-    let mut response = Response::builder()
-        .header("etag", ETAG)
-        .header("accept-ranges", "bytes")
-        .header("content-length", last + 1 - first);
-    if asked.is_some() {
-        let range = format!("bytes {first}-{last}/{}", film.len());
-        response = response.status(206).header("content-range", range);
-    }
-    let reel = Reel::new(film.slice(first..=last), end);
-    response.body(reel.boxed()).unwrap()
-}
-
-fn plays(film: &Bytes, end: End) -> Behaviour {
-    plays_but(film, end, |_| {})
-}
-
-/// The same, with something wrong about its answers.
-fn plays_but(
-    film: &Bytes,
-    end: End,
-    change: impl Fn(&mut Response<TestBody>) + Send + Sync + 'static,
-) -> Behaviour {
-    let film = film.clone();
-    Behaviour::With(Arc::new(move |seen| {
-        let mut response = screen(&seen, &film, &end);
-        change(&mut response);
-        response
-    }))
-}
-
-fn set(name: &'static str, value: &'static str) -> impl Fn(&mut Response<TestBody>) + Send + Sync {
-    move |response| {
-        let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
-    }
-}
 
 async fn two(more: &str) -> (FakeOrigin, FakeOrigin, Edge) {
     let a = FakeOrigin::start("a").await;
