@@ -153,25 +153,6 @@ pub struct Ranked {
     serving: u8,
 }
 
-impl Decision {
-    /// The same decision, for an attempt long after it was made: what cannot serve by now comes
-    /// last, and what the operator drained since is left out. `snapshot` must be of the same table.
-    #[must_use]
-    pub fn renewed(&self, snapshot: &Snapshot) -> Self {
-        let mut ranked = Ranked::new();
-        let all = self.ranked.all().iter().copied();
-        let all = all.filter(|region| !snapshot.drained.contains(*region));
-        let serves = |region: &RegionId| snapshot.serving.contains(*region);
-        for region in all.clone().filter(serves) {
-            ranked.push(region);
-        }
-        for region in all.filter(|region| !serves(region)) {
-            ranked.push_last_resort(region);
-        }
-        Self { ranked, ..*self }
-    }
-}
-
 impl Ranked {
     /// An empty order.
     #[must_use]

@@ -352,7 +352,7 @@ impl Proxy {
             class,
             head,
             source,
-            viewer: viewer.address,
+            viewer,
             tries,
         };
         let outcome = self.forward(&outgoing, recorder).await;

@@ -21,6 +21,7 @@ use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
+use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
 use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
@@ -48,7 +49,7 @@ pub(super) struct Outgoing {
     /// Its body, if it has one.
     pub(super) source: Option<ReplaySource>,
     /// Who asks.
-    pub(super) viewer: IpAddr,
+    pub(super) viewer: Viewer,
     /// Whether it may try what has to prove itself.
     pub(super) tries: bool,
 }
@@ -396,7 +397,7 @@ impl Proxy {
         let pair = (outgoing.decision.route, region);
         let in_time = took <= self.late_after(outgoing, region);
         let whole = answer.held.is_some() || answer.response.body().is_end_stream();
-        let viewer = outgoing.viewer;
+        let viewer = outgoing.viewer.address;
         let told = self
             .evidence
             .answered(pair, endpoint.id, viewer, took, whole);
@@ -546,9 +547,13 @@ impl Proxy {
     /// can take a region out by asking for it.
     pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
         let pair = (outgoing.decision.route, blame.region);
-        let told = self
-            .evidence
-            .failed(pair, blame.endpoint, outgoing.viewer, blame.kind, verdict);
+        let told = self.evidence.failed(
+            pair,
+            blame.endpoint,
+            outgoing.viewer.address,
+            blame.kind,
+            verdict,
+        );
         self.tell(told);
     }
 

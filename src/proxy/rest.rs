@@ -13,6 +13,7 @@ use crate::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, is_charged, next,
 };
 use crate::decide::snapshot::EndpointState;
+use crate::decide::{RequestFacts, decide};
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
@@ -21,6 +22,7 @@ use crate::proxy::attempt::{Answer, AttemptError, send};
 use crate::proxy::forward::{Answered, Charge, Outgoing, facts};
 use crate::proxy::recorder::Recorder;
 use crate::proxy::splice::Promise;
+use crate::table::path::matched_path;
 use crate::table::policy::RetryPolicy;
 use crate::telemetry::metrics::ResumeResult;
 
@@ -35,6 +37,8 @@ pub(super) struct Rest {
     retry: RetryPolicy,
     /// Attempts that failed, or that the body had to be taken from.
     attempts: Attempts,
+    /// Where an attempt was overtaken: the last to be asked.
+    late: Option<RegionId>,
     /// The endpoint that failed last.
     avoid: Option<EndpointId>,
     /// Since when somebody has been asked; to the first byte that comes.
@@ -43,19 +47,13 @@ pub(super) struct Rest {
 
 impl Rest {
     /// What is needed to go on with the body of `answered`, if that can be done at all.
-    pub(super) fn of(
-        proxy: &Proxy,
-        mut outgoing: Outgoing,
-        answered: &Answered,
-    ) -> Option<Box<Self>> {
+    pub(super) fn of(proxy: &Proxy, outgoing: Outgoing, answered: &Answered) -> Option<Box<Self>> {
         let answer = &answered.answer;
         let read = outgoing.class == RequestClass::Read && outgoing.head.method == Method::GET;
         let streams = answer.held.is_none() && !answer.response.body().is_end_stream();
         let mut retry = outgoing.route().retry;
-        if let Some(late) = answered.overtaken {
-            retry.attempts = retry.attempts.saturating_sub(1);
-            outgoing.decision.ranked.put_last(late);
-        }
+        let spent = u8::from(answered.overtaken.is_some());
+        retry.attempts = retry.attempts.saturating_sub(spent);
         if !read || !streams || outgoing.source.is_some() || retry.attempts < 2 {
             return None;
         }
@@ -70,6 +68,7 @@ impl Rest {
             promise,
             retry,
             attempts: answered.attempts,
+            late: answered.overtaken,
             avoid: None,
             since: None,
         }))
@@ -161,24 +160,55 @@ impl Rest {
         }))
     }
 
-    /// Until the viewer has seen nothing new for as long as a body may stand still. When it begins,
-    /// what is believed now takes the place of what was believed when the body began.
+    /// Until the viewer has seen nothing new for as long as a body may stand still.
     fn time_left(&mut self, proxy: &Proxy) -> Duration {
         let now = proxy.clock.now();
         if self.since.is_none() {
             self.since = Some(now);
-            let live = proxy.live();
-            if let Some(outgoing) = Rc::get_mut(&mut self.outgoing)
-                // Under another table regions have other numbers.
-                && outgoing.live.snapshot.generation == live.snapshot.generation
-            {
-                outgoing.decision = outgoing.decision.renewed(&live.snapshot);
-                outgoing.live = live;
-            }
+            self.decide_anew(proxy);
         }
         let limit = self.outgoing.route().timeouts.body_progress;
         let since = self.since.unwrap_or(now);
         limit.saturating_sub(now.since(since))
+    }
+
+    /// Decides by what is believed now, which may be long after the body began. Under another table
+    /// regions have other numbers: then it stays with the old one, but goes nowhere that the new one
+    /// does not lead to.
+    fn decide_anew(&mut self, proxy: &Proxy) {
+        let Some(outgoing) = Rc::get_mut(&mut self.outgoing) else {
+            return;
+        };
+        let live = proxy.live();
+        let host = outgoing.head.host.as_ref();
+        let facts = RequestFacts {
+            host: host.and_then(|host| host.to_str().ok()),
+            path: &matched_path(outgoing.head.path.path()),
+            viewer: &outgoing.viewer,
+            tries: false,
+        };
+        let decision = decide(&live.snapshot, &facts).ok();
+        match decision {
+            Some(decision) if outgoing.live.snapshot.generation == live.snapshot.generation => {
+                outgoing.decision = decision;
+                outgoing.live = live;
+            }
+            newer => {
+                let (old, new) = (&outgoing.live.snapshot.table, &live.snapshot.table);
+                let leads_to = |region: &RegionId| {
+                    let number = new.region_named(&old.region(*region).name);
+                    let all = newer.as_ref().map(|newer| newer.ranked.all());
+                    number
+                        .zip(all)
+                        .is_some_and(|(number, all)| all.contains(&number))
+                };
+                let permitted = outgoing.decision.permitted.iter();
+                outgoing.decision.permitted = permitted.filter(leads_to).collect();
+            }
+        }
+        if let Some(late) = self.late {
+            outgoing.decision.ranked.put_last(late);
+        }
     }
 
     fn next(&self, proxy: &Proxy, left: Duration) -> Next {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
-use meridian::decide::decide;
-use meridian::decide::snapshot::AdminState;
-use meridian::table::policy::Policy;
+use meridian::apply::Event;
+use meridian::model::outcome::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -18,7 +17,6 @@ use crate::support::client::{Reply, get, request, send, send_http2};
 use crate::support::edge::Edge;
 use crate::support::film::{ETAG, End, HALF, LENGTH, film, plays, plays_but, set, stall};
 use crate::support::origin::{Behaviour, FakeOrigin, Seen, TestBody};
-use crate::support::world::{World, facts, viewer};
 
 async fn two(more: &str) -> (FakeOrigin, FakeOrigin, Edge) {
     let a = FakeOrigin::start("a").await;
@@ -397,24 +395,79 @@ async fn the_region_that_was_late_is_the_last_to_be_asked_for_the_rest() {
     assert!(ask(&edge, &[]).await.is_err());
 }
 
-#[test]
-fn a_decision_is_renewed_by_what_is_believed_later() {
-    let mut world = World::new(&["a", "b", "c", "d"]);
-    world.route("all", "/", &["a", "b", "c", "d"], Policy::Failover);
-    let then = world.snapshot();
-    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| world.id(name));
-    let viewer = viewer(None);
-    let decision = decide(&then, &facts("/", &viewer)).unwrap();
-    assert_eq!(decision.ranked.all(), [a, b, c, d]);
-    world.down("a");
-    world.admin("c", AdminState::Drained);
-    let renewed = decision.renewed(&world.snapshot());
-    assert_eq!(renewed.ranked.all(), [b, d, a]);
-    assert_eq!(renewed.ranked.serving(), [b, d]);
-    assert_eq!(renewed.permitted, decision.permitted);
-    let mut ranked = renewed.ranked;
-    ranked.put_last(b);
-    assert_eq!((ranked.all(), ranked.serving()), (&[d, a, b][..], &[d][..]));
+/// A download of which only a part is under way: the viewer takes no more until it is told to, and
+/// then gives how it ended.
+async fn half_read(edge: &Edge, a: &FakeOrigin) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(edge.address).await.unwrap();
+    let head = b"GET /film HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    a.saw(1).await;
+    let mut answer = vec![0; HALF];
+    stream.read_exact(&mut answer).await.unwrap();
+    (stream, answer)
+}
+
+#[tokio::test]
+async fn after_a_reload_the_rest_comes_only_from_where_the_new_table_leads() {
+    let film: Bytes = film().repeat(4).into();
+    for (line, whole) in [("FR = [\"a\"]\n", true), ("DE = [\"a\"]\n", false)] {
+        let (a, b, edge) = two("").await;
+        a.behave(plays(&film, End::Whole));
+        b.behave(plays(&film, End::Whole));
+        let (mut stream, mut answer) = half_read(&edge, &a).await;
+        let more = format!("[route.residency]\n{line}[viewer]\nunknown = \"DE\"\n");
+        let origins = [("a", a.url()), ("b", b.url())];
+        let origins = origins.each_ref().map(|(name, url)| (*name, url.as_str()));
+        edge.reload_with(&Edge::text(&origins, &more)).await;
+        a.close_connections();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert_eq!(answer.ends_with(&film), whole);
+        assert_eq!(b.seen().len(), usize::from(whole));
+    }
+}
+
+#[tokio::test]
+async fn the_rest_is_asked_for_by_what_is_believed_then() {
+    let film: Bytes = film().repeat(4).into();
+    let a = FakeOrigin::start("a").await;
+    let mut b = FakeOrigin::start("b").await;
+    let c = FakeOrigin::start("c").await;
+    let origins = [("a", a.url()), ("b", b.url()), ("c", c.url())];
+    let origins = origins.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let more = "retry = { attempts = 2 }\n";
+    let edge = Edge::in_front_of(&origins, more).await;
+    for one in [&a, &c] {
+        one.behave(plays(&film, End::Whole));
+    }
+    let (mut stream, mut answer) = half_read(&edge, &a).await;
+    let b_id = edge
+        .app
+        .board()
+        .live()
+        .snapshot
+        .table
+        .region_named("b")
+        .unwrap();
+    b.kill().await;
+    for _ in 0..5 {
+        let event = {
+            let live = edge.app.board().live();
+            Event::TrafficFailed {
+                endpoint: live.snapshot.regions[b_id.index()].endpoints[0].id,
+                kind: ErrorKind::ConnectRefused,
+                in_a_row: 5,
+            }
+        };
+        edge.app.board().tell(event);
+    }
+    let mut revisions = edge.app.board().revisions();
+    while edge.app.board().live().snapshot.serving.contains(b_id) {
+        revisions.changed().await.unwrap();
+    }
+    a.close_connections();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.ends_with(&film), "other bytes");
+    edge.counted(&resumes("c", "resumed"), 1.0).await;
 }
 
 #[tokio::test]
@@ -422,13 +475,9 @@ async fn a_viewer_that_does_not_read_is_no_body_that_stands_still() {
     let film: Bytes = film().repeat(4).into();
     let (a, b, edge) = two("").await;
     a.behave(plays(&film, End::Whole));
-    let mut stream = TcpStream::connect(edge.address).await.unwrap();
-    let head = b"GET /film HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n\r\n";
-    stream.write_all(head).await.unwrap();
-    a.saw(1).await;
+    let (mut stream, mut answer) = half_read(&edge, &a).await;
     // Nothing tells that something did not happen; this is longer than our patience.
     tokio::time::sleep(Duration::from_millis(1600)).await;
-    let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.ends_with(&film), "other bytes");
     assert!(b.seen().is_empty());
