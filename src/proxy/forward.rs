@@ -1,6 +1,6 @@
 //! From a request to the head of a response: attempt, fail over, keep the best answer.
 
-use std::cell::RefCell;
+use std::borrow::Borrow;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use crate::apply::Event;
 use crate::decide::Decision;
-use crate::decide::budget::Budget;
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, is_charged, next,
@@ -22,11 +21,13 @@ use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
+use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
 use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
+use crate::proxy::rest::Rest;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::upstream::body::{Progress, ReplaySource};
@@ -48,14 +49,34 @@ pub(super) struct Outgoing {
     /// Its body, if it has one.
     pub(super) source: Option<ReplaySource>,
     /// Who asks.
-    pub(super) viewer: IpAddr,
+    pub(super) viewer: Viewer,
     /// Whether it may try what has to prove itself.
     pub(super) tries: bool,
 }
 
 impl Outgoing {
-    fn route(&self) -> &Route {
+    pub(super) fn route(&self) -> &Route {
         self.live.snapshot.table.route(self.decision.route)
+    }
+
+    /// An attempt at `endpoint`, which may take `left` at most; over a `fresh` connection if need be.
+    pub(super) fn to<'a>(
+        &'a self,
+        region: RegionId,
+        endpoint: &'a EndpointState,
+        fresh: bool,
+        left: Duration,
+    ) -> Try<'a> {
+        let timeouts = &self.route().timeouts;
+        Try {
+            region: self.live.snapshot.table.region(region),
+            endpoint,
+            tls: self.live.fittings.upstream_tls[region.index()].as_ref(),
+            pooled: !fresh,
+            connect: timeouts.connect.min(left),
+            first_byte: timeouts.first_byte.min(left),
+            idle: timeouts.idle,
+        }
     }
 }
 
@@ -66,17 +87,26 @@ pub(super) struct Answered {
     pub(super) region: RegionId,
     /// The head, and where the body comes from.
     pub(super) answer: Answer,
+    /// The attempts that failed before it.
+    pub(super) attempts: Attempts,
+    /// Where another attempt went that it overtook. It counts, but did not fail.
+    pub(super) overtaken: Option<RegionId>,
+    /// What is needed to go on with its body from elsewhere, where that is possible.
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 /// A retry that was charged to a region's budget, given back also when the viewer leaves.
-struct Charge<'a> {
-    budget: &'a RefCell<Budget>,
-    region: RegionId,
+pub(super) struct Charge<P: Borrow<Proxy>> {
+    /// Whose budget it is.
+    pub(super) proxy: P,
+    /// Where the retry goes.
+    pub(super) region: RegionId,
 }
 
-impl Drop for Charge<'_> {
+impl<P: Borrow<Proxy>> Drop for Charge<P> {
     fn drop(&mut self) {
-        self.budget.borrow_mut().release(self.region);
+        let proxy: &Proxy = self.proxy.borrow();
+        proxy.budget.borrow_mut().release(self.region);
     }
 }
 
@@ -95,12 +125,24 @@ struct Course<'a> {
     avoid: Option<EndpointId>,
 }
 
+impl Course<'_> {
+    fn answered(&self, region: RegionId, answer: Answer) -> Answered {
+        Answered {
+            region,
+            answer,
+            attempts: self.attempts,
+            overtaken: None,
+            rest: None,
+        }
+    }
+}
+
 /// A failure that may count against an endpoint.
-#[derive(Clone, Copy)]
-struct Blame {
-    region: RegionId,
-    endpoint: EndpointId,
-    kind: ErrorKind,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blame {
+    pub(super) region: RegionId,
+    pub(super) endpoint: EndpointId,
+    pub(super) kind: ErrorKind,
 }
 
 /// One attempt that ended.
@@ -215,7 +257,8 @@ impl Proxy {
             tried = &mut first => (tried, true),
             tried = &mut second => (tried, false),
         };
-        if let Some(answered) = self.settle(outgoing, course, tried)? {
+        if let Some(mut answered) = self.settle(outgoing, course, tried)? {
+            answered.overtaken = Some(if first_ended { other } else { region });
             course.recorder.hedged(other, !first_ended);
             if !first_ended {
                 course.recorder.overtaken(region, endpoint.address);
@@ -287,7 +330,7 @@ impl Proxy {
                     for blame in course.blamed.drain(..) {
                         self.blame(outgoing, blame, Verdict::Compared);
                     }
-                    return Ok(Some(Answered { region, answer }));
+                    return Ok(Some(course.answered(region, answer)));
                 };
                 let error = ErrorKind::GatewayStatus;
                 // That this one was asked was our own wish, so it is ours to ask another.
@@ -310,7 +353,9 @@ impl Proxy {
                     error,
                     asked_to_wait,
                 });
-                course.kept.get_or_insert(Answered { region, answer });
+                if course.kept.is_none() {
+                    course.kept = Some(course.answered(region, answer));
+                }
             }
             Err(AttemptError::Unsendable(_)) => {
                 return Err(ProxyError::BadRequest(
@@ -341,7 +386,7 @@ impl Proxy {
     }
 
     /// A good answer clears an endpoint of the failures before it.
-    fn well(
+    pub(super) fn well(
         &self,
         outgoing: &Outgoing,
         region: RegionId,
@@ -352,7 +397,7 @@ impl Proxy {
         let pair = (outgoing.decision.route, region);
         let in_time = took <= self.late_after(outgoing, region);
         let whole = answer.held.is_some() || answer.response.body().is_end_stream();
-        let viewer = outgoing.viewer;
+        let viewer = outgoing.viewer.address;
         let told = self
             .evidence
             .answered(pair, endpoint.id, viewer, took, whole);
@@ -364,7 +409,7 @@ impl Proxy {
     }
 
     /// What became of a request at an endpoint that has to prove itself.
-    fn tried(&self, endpoint: &EndpointState, good: bool) {
+    pub(super) fn tried(&self, endpoint: &EndpointState, good: bool) {
         if endpoint.standing.is_on_trial() {
             let endpoint = endpoint.id;
             self.board.tell(Event::Tried { endpoint, good });
@@ -409,14 +454,14 @@ impl Proxy {
         Some((region, endpoint?))
     }
 
-    fn charged(&self, region: RegionId) -> Charge<'_> {
+    fn charged(&self, region: RegionId) -> Charge<&Self> {
         Charge {
-            budget: &self.budget,
+            proxy: self,
             region,
         }
     }
 
-    fn endpoint<'a>(
+    pub(super) fn endpoint<'a>(
         &self,
         outgoing: &'a Outgoing,
         region: RegionId,
@@ -428,7 +473,7 @@ impl Proxy {
     }
 
     /// Whether `region` has an endpoint that is well, beside the one at hand.
-    fn has_another_endpoint(
+    pub(super) fn has_another_endpoint(
         &self,
         outgoing: &Outgoing,
         region: RegionId,
@@ -478,15 +523,7 @@ impl Proxy {
         holds: bool,
     ) -> Tried<'a> {
         let timeouts = &outgoing.route().timeouts;
-        let to = Try {
-            region: outgoing.live.snapshot.table.region(region),
-            endpoint,
-            tls: outgoing.live.fittings.upstream_tls[region.index()].as_ref(),
-            pooled: !fresh,
-            connect: timeouts.connect.min(left),
-            first_byte: timeouts.first_byte.min(left),
-            idle: timeouts.idle,
-        };
+        let to = outgoing.to(region, endpoint, fresh, left);
         let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
         if let Ok(answer) = &mut outcome
             && holds
@@ -508,11 +545,15 @@ impl Proxy {
     /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
-    fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
+    pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
         let pair = (outgoing.decision.route, blame.region);
-        let told = self
-            .evidence
-            .failed(pair, blame.endpoint, outgoing.viewer, blame.kind, verdict);
+        let told = self.evidence.failed(
+            pair,
+            blame.endpoint,
+            outgoing.viewer.address,
+            blame.kind,
+            verdict,
+        );
         self.tell(told);
     }
 
@@ -542,14 +583,18 @@ impl Proxy {
         self.tell(self.evidence.failed(pair, endpoint, viewer, kind, verdict));
     }
 
-    fn tell(&self, event: Option<Event>) {
+    pub(super) fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {
             self.board.tell(event);
         }
     }
 }
 
-fn facts(outgoing: &Outgoing, deadline_left: Duration, other_endpoint: bool) -> RetryFacts<'_> {
+pub(super) fn facts(
+    outgoing: &Outgoing,
+    deadline_left: Duration,
+    other_endpoint: bool,
+) -> RetryFacts<'_> {
     RetryFacts {
         class: outgoing.class,
         retry: &outgoing.route().retry,
@@ -576,7 +621,7 @@ fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
 
 /// Whether a response is a gateway's failure rather than the service's answer, and then whether
 /// it asks to wait instead of trying elsewhere.
-fn gateway_failure<B>(response: &Response<B>, class: RequestClass) -> Option<bool> {
+pub(super) fn gateway_failure<B>(response: &Response<B>, class: RequestClass) -> Option<bool> {
     let waits = response.headers().contains_key(header::RETRY_AFTER);
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => Some(true),

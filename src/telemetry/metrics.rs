@@ -13,7 +13,9 @@ pub mod registry;
 pub mod shard;
 
 pub use crate::telemetry::metrics::registry::{MetricsRegistry, Scrape};
-pub use crate::telemetry::metrics::shard::{CodeClass, RequestMetrics, WorkerMetrics};
+pub use crate::telemetry::metrics::shard::{
+    CodeClass, RequestMetrics, ResumeResult, WorkerMetrics,
+};
 
 /// How a family's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,12 @@ pub const HEDGES: Family = counter(
     "meridian_hedges_total",
     &["region", "result"],
     "Second attempts sent while the first was late, by the region they went to and whether they answered first (won, lost).",
+);
+/// Requests for the rest of a body that broke off or stood still, by the region they went to.
+pub const RESUMES: Family = counter(
+    "meridian_resumes_total",
+    &["region", "result"],
+    "Requests for the rest of a body that broke off or stood still elsewhere, by the region they went to and what came of them: its answer went on with the body (resumed), was not the same bytes (unfit), there was none (failed), or the body went on by itself first (overtaken).",
 );
 /// Retries not made because the region's budget was spent.
 pub const RETRY_BUDGET_EXHAUSTED: Family = counter(
@@ -363,6 +371,7 @@ pub const FAMILIES: &[Family] = &[
     ATTEMPT_FAILURES,
     RETRIES,
     HEDGES,
+    RESUMES,
     RETRY_BUDGET_EXHAUSTED,
     UPSTREAM_CONNECTIONS_OPENED,
     UPSTREAM_CONNECTIONS_REUSED,

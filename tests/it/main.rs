@@ -34,6 +34,7 @@ mod failover;
 mod framing;
 mod reload_live;
 mod request;
+mod resume;
 mod upstream_tls;
 
 #[path = "support/mmdb.rs"]
