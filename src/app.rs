@@ -29,6 +29,7 @@ use crate::fittings::{Fittings, Workshop};
 use crate::load;
 use crate::probe::Prober;
 use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
+use crate::state::{self, Keeper};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::upstream::resolve::{Names, Resolver};
@@ -70,6 +71,7 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     log: Arc<AccessLog>,
     admin: Option<SocketAddr>,
+    keeper: Arc<Keeper>,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -107,6 +109,7 @@ struct Parts {
     reloader: Arc<Reloader>,
     log: Arc<AccessLog>,
     counters: Vec<Arc<EdgeCounters>>,
+    keeper: Arc<Keeper>,
 }
 
 impl App {
@@ -138,6 +141,7 @@ impl App {
         let resolver = start_resolver(&board, clock);
         let prober = Prober::start(&board, clock);
         let reloader = reloader(&board, clock, &registry, source, workers);
+        let keeper = Arc::new(Keeper::new(board.clone(), clock));
         let flags = Arc::new(Flags::default());
         let counters: Vec<_> = (0..workers)
             .map(|_| Arc::new(EdgeCounters::default()))
@@ -163,6 +167,7 @@ impl App {
         flags.listening.store(true, Ordering::Release);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&reloader).watch());
+        tasks.spawn(Arc::clone(&keeper).keep());
         tasks.spawn(follow_reloads(
             Arc::clone(&reloader),
             board.clone(),
@@ -179,6 +184,7 @@ impl App {
             reloader: Arc::clone(&reloader),
             log: Arc::clone(&log),
             counters: counters.clone(),
+            keeper: Arc::clone(&keeper),
         };
         if let Some(server) = server {
             let state = Arc::new(admin::state(parts));
@@ -194,6 +200,7 @@ impl App {
             workers: threads,
             log,
             admin,
+            keeper,
             tasks,
         })
     }
@@ -289,6 +296,7 @@ impl App {
         });
         let _ = joined.await;
         self.tasks.shutdown().await;
+        Arc::clone(&self.keeper).finish().await;
         let log = Arc::clone(&self.log);
         let _ = tokio::task::spawn_blocking(move || log.finish(LOG_LIMIT)).await;
         DrainReport {
@@ -344,7 +352,11 @@ fn start_board(fittings: Arc<Fittings>, clock: Clock) -> Board {
         table: Arc::clone(&fittings.config.table),
         unknown: fittings.config.viewer.unknown,
     };
-    let (snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    let (mut snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    // Before there is a request: the first one knows already which region is down.
+    if let Some(recalled) = state::recall(&fittings, clock) {
+        (snapshot, _) = apply(&snapshot, recalled, clock.now());
+    }
     Board::start(Live { snapshot, fittings }, clock)
 }
 

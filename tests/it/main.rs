@@ -33,6 +33,7 @@ mod failover;
 mod framing;
 mod reload_live;
 mod request;
+mod state;
 mod upstream_tls;
 
 #[path = "support/mmdb.rs"]
