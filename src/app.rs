@@ -1,6 +1,7 @@
 //! Builds every part once, wires them, and drains them on stop.
 
 mod admin;
+mod names;
 mod scrape;
 
 use std::fmt;
@@ -32,7 +33,7 @@ use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
 use crate::state::{self, Keeper};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::upstream::resolve::{Names, Resolver};
+use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Phase, WorkerParts};
 
 /// How long the access log may take to write its last lines.
@@ -138,7 +139,7 @@ impl App {
             })?;
         let log = Arc::new(log);
         let board = start_board(fittings, clock);
-        let resolver = start_resolver(&board, clock);
+        let resolver = names::follow(&board, clock);
         let prober = Prober::start(&board, clock);
         let reloader = reloader(&board, clock, &registry, source, workers);
         let keeper = Arc::new(Keeper::new(board.clone(), clock));
@@ -147,23 +148,16 @@ impl App {
             .map(|_| Arc::new(EdgeCounters::default()))
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut threads = Vec::new();
-        for (number, (log, counters)) in worker_logs.into_iter().zip(&counters).enumerate() {
-            let (board, counters, phase) = (board.clone(), Arc::clone(counters), watched.clone());
-            let parts = WorkerParts {
-                number,
-                board,
-                clock,
-                log,
-                counters,
-                phase,
-            };
-            let thread = worker::start(parts).map_err(|cause| AppError::System {
-                what: "start a worker",
-                cause,
-            })?;
-            threads.push(thread);
-        }
+        let parts = worker_logs.into_iter().zip(&counters).enumerate();
+        let parts = parts.map(|(number, (log, counters))| WorkerParts {
+            number,
+            board: board.clone(),
+            clock,
+            log,
+            counters: Arc::clone(counters),
+            phase: watched.clone(),
+        });
+        let threads = start_workers(parts)?;
         flags.listening.store(true, Ordering::Release);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&reloader).watch());
@@ -329,6 +323,16 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
+fn start_workers(
+    parts: impl Iterator<Item = WorkerParts>,
+) -> Result<Vec<JoinHandle<()>>, AppError> {
+    let started = parts.map(worker::start).collect::<Result<_, _>>();
+    started.map_err(|cause| AppError::System {
+        what: "start a worker",
+        cause,
+    })
+}
+
 fn build(
     config: Config,
     registry: &MetricsRegistry,
@@ -358,24 +362,6 @@ fn start_board(fittings: Arc<Fittings>, clock: Clock) -> Board {
         (snapshot, _) = apply(&snapshot, recalled, clock.now());
     }
     Board::start(Live { snapshot, fittings }, clock)
-}
-
-fn start_resolver(board: &Board, clock: Clock) -> Resolver {
-    let (reader, writer) = (board.clone(), board.clone());
-    let names = move || {
-        let live = reader.live();
-        Names {
-            generation: live.snapshot.generation,
-            table: Arc::clone(&live.snapshot.table),
-            dns: live.fittings.config.dns.clone(),
-        }
-    };
-    Resolver::start(
-        board.revisions(),
-        names,
-        move |event| writer.tell(event),
-        clock,
-    )
 }
 
 fn reloader(
