@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::apply::addresses;
 use crate::apply::remembered::{KeptEndpoint, KeptRegion, Remembered};
-use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
+use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState, Snapshot};
 use crate::health::order::LatencyOrder;
 use crate::model::id::RegionId;
 use crate::model::time::Timestamp;
@@ -89,7 +89,7 @@ fn recall_endpoints(
     let mut any = false;
     for endpoint in &mut endpoints {
         if let Some(one) = known(endpoint) {
-            endpoint.standing = one.health.recall();
+            endpoint.standing = one.health.recall(away);
             endpoint.health = endpoint.standing.health();
             endpoint.latency = one.latency.recall(away, now);
             any = true;
@@ -112,6 +112,10 @@ fn recall_region(
     state.fell = kept
         .fell_ms
         .map(|before| now - Duration::from_millis(before).saturating_add(away));
+    state.latency = kept.latency.map(|figure| RegionLatency {
+        median: Duration::from_micros(figure.median_us),
+        measured: now - Duration::from_millis(figure.age_ms).saturating_add(away),
+    });
     let goes_on = |config| {
         let alike = kept.failback.iter().find(|way| way.followed(config));
         let way = alike.or_else(|| kept.failback.first());

@@ -46,10 +46,19 @@ pub(super) struct KeptRegion {
     /// For how long it has not been well.
     #[serde(default)]
     pub(super) fell_ms: Option<u64>,
+    /// The latency it is ordered by, which may be that of addresses it no longer has.
+    #[serde(default)]
+    pub(super) latency: Option<KeptFigure>,
     #[serde(default)]
     pub(super) failback: Vec<KeptFailback>,
     #[serde(default)]
     pub(super) endpoints: Vec<KeptEndpoint>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptFigure {
+    pub(super) median_us: u64,
+    pub(super) age_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +136,10 @@ impl KeptRegion {
             admin: state.admin,
             out: state.out,
             fell_ms: state.fell.map(|at| millis(now.since(at))),
+            latency: state.latency.map(|latency| KeptFigure {
+                median_us: u64::try_from(latency.median.as_micros()).unwrap_or(u64::MAX),
+                age_ms: millis(now.since(latency.measured)),
+            }),
             failback: ways.map(|(way, config)| way.keep(config, now)).collect(),
             endpoints: endpoints.collect(),
         }

@@ -12,6 +12,7 @@ mod docs;
 mod geo;
 mod golden;
 mod house;
+mod restart;
 mod retry_table;
 mod simulation;
 mod viewer;

@@ -22,8 +22,15 @@ pub struct KeptLatency {
 struct KeptWindow {
     /// The oldest first, in microseconds.
     samples_us: Vec<u32>,
-    /// Since the newest one.
+    /// Since the newest one, or since they began to stand in.
     age_ms: u64,
+    /// Whether they stood in for newer ones already, after a restart before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    stood_in: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl KeptWindow {
@@ -41,8 +48,8 @@ impl KeptLatency {
 
     /// The estimate that goes on at `now`, after nobody measured for as long as `away`.
     ///
-    /// What is too old to count by then stands in until the first sample comes, so that regions
-    /// are tried in the order they had rather than by name.
+    /// What counted when it was written down and is too old by then stands in until the first
+    /// sample comes, so that regions are tried in the order they had rather than by name.
     #[must_use]
     pub fn recall(&self, away: Duration, now: Timestamp) -> LatencyEstimate {
         LatencyEstimate {
@@ -72,14 +79,10 @@ impl Window {
         let len = usize::from(self.len);
         let oldest = (usize::from(self.next) + WINDOW - len) % WINDOW;
         let samples = (0..len).map(|at| self.samples[(oldest + at) % WINDOW]);
-        let mut age = now.since(self.updated);
-        if self.stands_in {
-            // Nothing newer came: another restart makes it no younger.
-            age = age.max(MAX_AGE + Duration::from_millis(1));
-        }
         KeptWindow {
             samples_us: samples.collect(),
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            age_ms: u64::try_from(now.since(self.updated).as_millis()).unwrap_or(u64::MAX),
+            stood_in: self.stands_in,
         }
     }
 }
@@ -87,6 +90,10 @@ impl Window {
 impl KeptWindow {
     fn recall(&self, away: Duration, now: Timestamp) -> Window {
         let mut window = Window::default();
+        if Duration::from_millis(self.age_ms) > MAX_AGE {
+            // It did not count any more when it was written down.
+            return window;
+        }
         let newest = self.samples_us.len().saturating_sub(WINDOW);
         let samples = self.samples_us.iter().skip(newest);
         for (place, sample) in window.samples.iter_mut().zip(samples) {
@@ -95,7 +102,7 @@ impl KeptWindow {
         }
         window.next = window.len % WINDOW as u8;
         let age = Duration::from_millis(self.age_ms).saturating_add(away);
-        window.stands_in = window.len > 0 && age > MAX_AGE;
+        window.stands_in = window.len > 0 && (self.stood_in || age > MAX_AGE);
         window.updated = if window.stands_in { now } else { now - age };
         window
     }
@@ -154,11 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn what_did_not_count_any_more_does_not_come_back() {
+        let kept = measured().keep(at(15 + MAX_AGE.as_secs()));
+        let recalled = kept.recall(Duration::ZERO, at(1));
+        assert_eq!(recalled.estimate(at(1)), None);
+    }
+
+    #[test]
     fn more_samples_than_a_window_holds_leave_the_newest() {
         let kept = KeptLatency {
             warm: KeptWindow {
                 samples_us: (0..100).collect(),
-                age_ms: u64::MAX,
+                age_ms: 1,
+                stood_in: false,
             },
             ..KeptLatency::default()
         };
