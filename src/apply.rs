@@ -2,7 +2,9 @@
 
 mod addresses;
 mod evidence;
+mod recall;
 mod reload;
+mod remembered;
 mod removal;
 mod returning;
 mod summary;
@@ -22,6 +24,8 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
+pub use crate::apply::recall::BELIEFS_LAST;
+pub use crate::apply::remembered::{FORMAT, Remembered};
 
 /// Something that changes what we believe.
 #[derive(Clone, Debug)]
@@ -102,6 +106,16 @@ pub enum Event {
     Confirm {
         /// Which region.
         region: RegionId,
+    },
+    /// What an earlier process believed is taken over: right after the first table, before there
+    /// is anything newer.
+    Recalled {
+        /// What it believed.
+        remembered: Arc<Remembered>,
+        /// How long ago.
+        away: Duration,
+        /// How old the last good answers of name servers may be.
+        keep_names: Duration,
     },
     /// Time passed: latencies grow old and holds end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
@@ -259,6 +273,11 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             evidence::operator(&mut new, region, state, &mut transitions)
         }
         Event::Confirm { region } => returning::confirm(&mut new, region, now),
+        Event::Recalled {
+            remembered,
+            away,
+            keep_names,
+        } => recall::recall(&mut new, &remembered, away, keep_names, now),
         Event::Tick => {
             traffic::grow_old(&mut new, now);
             None

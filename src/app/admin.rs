@@ -33,6 +33,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         reloader,
         log,
         counters,
+        keeper,
     } = parts;
     let boards = [board.clone(), board.clone(), board.clone(), board.clone()];
     let [snapshot, certs, config, explained] = boards;
@@ -51,6 +52,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
                 live: &board.live(),
                 resolver: &resolver,
                 prober: &prober,
+                keeper: &keeper,
             };
             scrape::add(page, &sources, &reloader, &log, &counters);
         }),

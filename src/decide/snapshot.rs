@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
 use crate::health::order::LatencyOrder;
@@ -136,7 +138,10 @@ pub struct RegionLatency {
 }
 
 /// The operator's word on a region, kept beside what probes say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum AdminState {
     /// As probes and traffic say.
     #[default]

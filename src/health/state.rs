@@ -1,11 +1,20 @@
 //! Rise and fall: results in a row flip the state, and trials by real requests where traffic did.
 
+mod kept;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
+pub use crate::health::state::kept::KeptHealth;
+
 /// What probes and traffic say of an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// It serves.
     Healthy,
@@ -38,7 +47,8 @@ pub struct Limits {
 }
 
 /// Whose evidence made an endpoint unhealthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condemner {
     /// Probes failed.
     Probe,

@@ -341,6 +341,18 @@ pub const LOG_DROPS: Family = counter(
     &[],
     "Access log lines dropped because the sink was slow.",
 );
+/// Times the state directory could not be written to.
+pub const STATE_WRITE_FAILURES: Family = counter(
+    "meridian_state_write_failures_total",
+    &[],
+    "Times the state directory could not be written to.",
+);
+/// When the state was last written, in seconds since 1970; absent without a state directory.
+pub const STATE_LAST_WRITE: Family = gauge(
+    "meridian_state_last_write_timestamp_seconds",
+    &[],
+    "When the state was last written, in seconds since 1970; absent without a state directory.",
+);
 /// Always 1; the label names the version.
 pub const BUILD_INFO: Family = gauge(
     "meridian_build_info",
@@ -403,6 +415,8 @@ pub const FAMILIES: &[Family] = &[
     RELOAD_SUCCESS_TIME,
     GENERATION,
     LOG_DROPS,
+    STATE_WRITE_FAILURES,
+    STATE_LAST_WRITE,
     BUILD_INFO,
     PROCESS_START,
     LABELS_OVER_BUDGET,

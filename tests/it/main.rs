@@ -12,6 +12,7 @@ mod docs;
 mod geo;
 mod golden;
 mod house;
+mod restart;
 mod retry_table;
 mod simulation;
 mod viewer;
@@ -35,6 +36,7 @@ mod framing;
 mod reload_live;
 mod request;
 mod resume;
+mod state;
 mod upstream_tls;
 
 #[path = "support/mmdb.rs"]
