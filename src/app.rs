@@ -2,6 +2,7 @@
 
 mod admin;
 mod confirm;
+mod names;
 mod scrape;
 
 use std::fmt;
@@ -30,9 +31,10 @@ use crate::fittings::{Fittings, Workshop};
 use crate::load;
 use crate::probe::Prober;
 use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
+use crate::state::{self, Keeper};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::upstream::resolve::{Names, Resolver};
+use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Phase, WorkerParts};
 
 /// How long the access log may take to write its last lines.
@@ -71,6 +73,7 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     log: Arc<AccessLog>,
     admin: Option<SocketAddr>,
+    keeper: Arc<Keeper>,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -108,6 +111,7 @@ struct Parts {
     reloader: Arc<Reloader>,
     log: Arc<AccessLog>,
     counters: Vec<Arc<EdgeCounters>>,
+    keeper: Arc<Keeper>,
 }
 
 impl App {
@@ -136,34 +140,29 @@ impl App {
             })?;
         let log = Arc::new(log);
         let board = start_board(fittings, clock);
-        let resolver = start_resolver(&board, clock);
+        let resolver = names::follow(&board, clock);
         let prober = Prober::start(&board, clock);
         let reloader = reloader(&board, clock, &registry, source, workers);
+        let keeper = Arc::new(Keeper::new(board.clone(), clock));
         let flags = Arc::new(Flags::default());
         let counters: Vec<_> = (0..workers)
             .map(|_| Arc::new(EdgeCounters::default()))
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
-        let mut threads = Vec::new();
-        for (number, (log, counters)) in worker_logs.into_iter().zip(&counters).enumerate() {
-            let (board, counters, phase) = (board.clone(), Arc::clone(counters), watched.clone());
-            let parts = WorkerParts {
-                number,
-                board,
-                clock,
-                log,
-                counters,
-                phase,
-            };
-            let thread = worker::start(parts).map_err(|cause| AppError::System {
-                what: "start a worker",
-                cause,
-            })?;
-            threads.push(thread);
-        }
+        let parts = worker_logs.into_iter().zip(&counters).enumerate();
+        let parts = parts.map(|(number, (log, counters))| WorkerParts {
+            number,
+            board: board.clone(),
+            clock,
+            log,
+            counters: Arc::clone(counters),
+            phase: watched.clone(),
+        });
+        let threads = start_workers(parts)?;
         flags.listening.store(true, Ordering::Release);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&reloader).watch());
+        tasks.spawn(Arc::clone(&keeper).keep());
         tasks.spawn(follow_reloads(
             Arc::clone(&reloader),
             board.clone(),
@@ -180,6 +179,7 @@ impl App {
             reloader: Arc::clone(&reloader),
             log: Arc::clone(&log),
             counters: counters.clone(),
+            keeper: Arc::clone(&keeper),
         };
         if let Some(server) = server {
             let state = Arc::new(admin::state(parts));
@@ -195,6 +195,7 @@ impl App {
             workers: threads,
             log,
             admin,
+            keeper,
             tasks,
         })
     }
@@ -290,6 +291,7 @@ impl App {
         });
         let _ = joined.await;
         self.tasks.shutdown().await;
+        Arc::clone(&self.keeper).finish().await;
         let log = Arc::clone(&self.log);
         let _ = tokio::task::spawn_blocking(move || log.finish(LOG_LIMIT)).await;
         DrainReport {
@@ -322,6 +324,16 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
+fn start_workers(
+    parts: impl Iterator<Item = WorkerParts>,
+) -> Result<Vec<JoinHandle<()>>, AppError> {
+    let started = parts.map(worker::start).collect::<Result<_, _>>();
+    started.map_err(|cause| AppError::System {
+        what: "start a worker",
+        cause,
+    })
+}
+
 fn build(
     config: Config,
     registry: &MetricsRegistry,
@@ -345,26 +357,12 @@ fn start_board(fittings: Arc<Fittings>, clock: Clock) -> Board {
         table: Arc::clone(&fittings.config.table),
         unknown: fittings.config.viewer.unknown,
     };
-    let (snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    let (mut snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    // Before there is a request: the first one knows already which region is down.
+    if let Some(recalled) = state::recall(&fittings, clock) {
+        (snapshot, _) = apply(&snapshot, recalled, clock.now());
+    }
     Board::start(Live { snapshot, fittings }, clock)
-}
-
-fn start_resolver(board: &Board, clock: Clock) -> Resolver {
-    let (reader, writer) = (board.clone(), board.clone());
-    let names = move || {
-        let live = reader.live();
-        Names {
-            generation: live.snapshot.generation,
-            table: Arc::clone(&live.snapshot.table),
-            dns: live.fittings.config.dns.clone(),
-        }
-    };
-    Resolver::start(
-        board.revisions(),
-        names,
-        move |event| writer.tell(event),
-        clock,
-    )
 }
 
 fn reloader(

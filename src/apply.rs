@@ -2,7 +2,9 @@
 
 mod addresses;
 mod evidence;
+mod recall;
 mod reload;
+mod remembered;
 mod removal;
 mod returning;
 mod summary;
@@ -23,6 +25,8 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
+pub use crate::apply::recall::BELIEFS_LAST;
+pub use crate::apply::remembered::{FORMAT, Remembered};
 
 /// Something that changes what we believe.
 #[derive(Clone, Debug)]
@@ -69,6 +73,8 @@ pub enum Event {
         endpoint: EndpointId,
         /// How many in a row.
         in_a_row: u32,
+        /// Whether nothing else was asked, so that nothing was compared.
+        alone: bool,
     },
     /// What one worker saw in about a second, by route and region.
     TrafficWindow {
@@ -102,6 +108,16 @@ pub enum Event {
         /// The region's name, so that a reload in between cannot make it mean another.
         region: Arc<str>,
     },
+    /// What an earlier process believed is taken over: right after the first table, before there
+    /// is anything newer.
+    Recalled {
+        /// What it believed.
+        remembered: Arc<Remembered>,
+        /// How long ago.
+        away: Duration,
+        /// How old the last good answers of name servers may be.
+        keep_names: Duration,
+    },
     /// Time passed: latencies grow old and holds end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
     Tick,
@@ -121,6 +137,7 @@ impl Event {
             Self::Suspected { .. } => "suspicion",
             Self::Tried { .. } => "trial",
             Self::Operator { .. } | Self::Confirm { .. } => "operator",
+            Self::Recalled { .. } => "restart",
             Self::Tick => "time",
         }
     }
@@ -259,10 +276,12 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             endpoint,
             kind,
             in_a_row,
-        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut transitions),
-        Event::TrafficLate { endpoint, in_a_row } => {
-            traffic::late(&mut new, endpoint, in_a_row, now, &mut transitions)
-        }
+        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, now, &mut transitions),
+        Event::TrafficLate {
+            endpoint,
+            in_a_row,
+            alone,
+        } => traffic::late(&mut new, endpoint, (in_a_row, alone), now, &mut transitions),
         Event::TrafficWindow { generation, counts } if generation == old.generation => {
             traffic::window(&mut new, &counts, now, &mut transitions)
         }
@@ -275,7 +294,15 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             evidence::operator(&mut new, region, state, &mut transitions)
         }
         Event::Confirm { region } => returning::confirm(&mut new, &region, now, &mut transitions),
-        Event::Tick => None,
+        Event::Recalled {
+            remembered,
+            away,
+            keep_names,
+        } => recall::recall(&mut new, &remembered, away, keep_names, now),
+        Event::Tick => {
+            traffic::grow_old(&mut new, now);
+            None
+        }
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
     told::remember(old, &mut new, &transitions, now);

@@ -293,4 +293,6 @@ impl Default for AccessLogConfig {
 pub struct StateConfig {
     /// A directory to keep it in; `None`: memory only.
     pub dir: Option<PathBuf>,
+    /// Where that was written.
+    pub written: Option<Span>,
 }

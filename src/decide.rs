@@ -180,6 +180,18 @@ impl Ranked {
         self.serving = serving;
     }
 
+    /// Moves a region behind all others, if it is there.
+    pub fn put_last(&mut self, region: RegionId) {
+        let all = &mut self.regions[..usize::from(self.len)];
+        let Some(position) = all.iter().position(|one| *one == region) else {
+            return;
+        };
+        all[position..].rotate_left(1);
+        if position < usize::from(self.serving) {
+            self.serving -= 1;
+        }
+    }
+
     /// All regions, best first.
     #[must_use]
     pub fn all(&self) -> &[RegionId] {

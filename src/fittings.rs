@@ -3,6 +3,7 @@
 
 pub mod bound;
 pub mod identity;
+pub mod state_dir;
 pub mod tls;
 pub mod trust;
 pub mod viewer_rules;
@@ -16,6 +17,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::{Config, Limits, ListenerConfig};
 use crate::fittings::bound::Bound;
 use crate::fittings::identity::Identity;
+use crate::fittings::state_dir::{StateDir, StateDirError};
 use crate::fittings::tls::{TlsError, server_config};
 use crate::fittings::trust::TrustedPeers;
 use crate::fittings::viewer_rules::ViewerRules;
@@ -47,6 +49,8 @@ pub struct Fittings {
     pub geo: Arc<GeoTable>,
     /// Counters by route and region.
     pub metrics: Arc<RequestMetrics>,
+    /// Where to keep what survives a restart; `None`: nowhere.
+    pub state: Option<StateDir>,
 }
 
 /// What is built for one listener.
@@ -90,6 +94,7 @@ impl Fittings {
         let upstream_tls = upstream_tls(&config, &mut problems);
         let geo = geo(&config, &mut problems);
         let tls = listener_tls(&config, workshop.now, &mut problems);
+        let state = state_dir(&config, workshop, &mut problems);
         // Sockets come last: nothing is opened for a configuration that is refused anyway.
         let open = workshop.binds && problems.is_empty();
         let bound = open.then(|| bind_all(&config, workshop, &mut problems));
@@ -119,6 +124,7 @@ impl Fittings {
                     .registry
                     .request_metrics(&config.table, workshop.workers),
             ),
+            state,
             config,
         })
     }
@@ -249,6 +255,36 @@ fn listener_tls(
             .ok()
     });
     listeners.collect()
+}
+
+/// The directory for state. One that is in use is not tried again: if it cannot be written to any
+/// more, that is said where it is written to, and must not stand in the way of a reload.
+fn state_dir(
+    config: &Config,
+    workshop: Workshop<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<StateDir> {
+    let path = config.state.dir.as_deref()?;
+    let dir = StateDir::at(path);
+    let before = workshop.before.and_then(|before| before.state.as_ref());
+    if before == Some(&dir) {
+        return Some(dir);
+    }
+    let usable = if workshop.binds {
+        StateDir::open(path, workshop.now).map(drop)
+    } else {
+        StateDir::check(path)
+    };
+    if let Err(error) = usable {
+        problems.push(unusable(config, &error));
+    }
+    Some(dir)
+}
+
+fn unusable(config: &Config, error: &StateDirError) -> Problem {
+    Problem::error("bad-state-dir", config.state.written, error.to_string()).help(
+        "name a directory that this user may write to, or leave `dir` out to keep state in memory",
+    )
 }
 
 /// The sockets of every listener: those that serve now where the address is the same, else new

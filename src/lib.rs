@@ -17,6 +17,7 @@ pub mod geo;
 pub mod load;
 pub mod probe;
 pub mod reload;
+pub mod state;
 
 // The people who run it.
 pub mod admin;

@@ -49,7 +49,7 @@ pub struct Refusal {
 
 /// The content of a file of a configuration. A pipe or a device is none: to open it might wait for
 /// ever.
-fn text_of(path: &Path) -> io::Result<String> {
+pub(crate) fn text_of(path: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
         return Err(io::Error::other("not a file"));

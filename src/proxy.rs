@@ -11,6 +11,9 @@ pub mod pace;
 pub mod peer;
 pub mod recorder;
 pub mod respond;
+pub mod rest;
+pub mod resume;
+pub mod splice;
 pub mod trace;
 pub mod upgrade;
 pub mod viewer;
@@ -37,9 +40,10 @@ use crate::decide::budget::Budget;
 use crate::decide::failover::{RequestClass, asks_for_upgrade};
 use crate::decide::snapshot::Snapshot;
 use crate::decide::{RequestFacts, decide};
+use crate::model::id::RegionSet;
 use crate::model::time::Timestamp;
 use crate::model::viewer::Viewer;
-use crate::proxy::attempt::Head;
+use crate::proxy::attempt::{Answer, Head};
 use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
 use crate::proxy::evidence::Evidence;
 use crate::proxy::forward::{Answered, Outgoing};
@@ -49,6 +53,8 @@ use crate::proxy::host::asked_host;
 use crate::proxy::peer::Peer;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
+use crate::proxy::rest::Rest;
+use crate::proxy::resume::Resumable;
 use crate::proxy::trace::TraceContext;
 use crate::proxy::upgrade::{Tunnel, is_switching, keep_upgrade_fields};
 use crate::proxy::viewer::{resolve, strip_viewer_headers};
@@ -163,6 +169,8 @@ impl Proxy {
         let (cache, held) = &mut *self.live.borrow_mut();
         let newest = cache.load();
         if !Arc::ptr_eq(newest, &held.0) {
+            self.evidence
+                .forget(returning(&held.snapshot, &newest.snapshot));
             *held = LiveRef(Rc::new(Arc::clone(newest)));
         }
         held.clone()
@@ -346,7 +354,7 @@ impl Proxy {
             class,
             head,
             source,
-            viewer: viewer.address,
+            viewer,
             tries,
         };
         let outcome = self.forward(&outgoing, recorder).await;
@@ -358,47 +366,72 @@ impl Proxy {
             Err(ProxyError::ViewerBody) if malformed => Err(ProxyError::BadRequest(
                 "The request's body is framed wrongly.",
             )),
-            outcome => outcome,
+            outcome => outcome.map(|mut answered| {
+                answered.rest = Rest::of(self, outgoing, &answered);
+                answered
+            }),
         }
     }
 
     /// An origin's answer on its way to the viewer.
     fn respond(
-        &self,
+        self: &Rc<Self>,
         live: &LiveRef,
         answered: Answered,
         viewer: Option<OnUpgrade>,
         mut recorder: Recorder,
     ) -> Response<ViewerBody> {
-        let Answered { region, answer } = answered;
+        let Answered {
+            region,
+            mut answer,
+            rest,
+            ..
+        } = answered;
         let endpoint = answer.endpoint;
-        let mut response = answer.response;
-        recorder.responding(response.status(), region, endpoint);
-        if is_switching(&response) {
-            return switch(response, viewer, answer.outstanding, recorder);
+        recorder.responding(answer.response.status(), region, endpoint);
+        if is_switching(&answer.response) {
+            return switch(answer.response, viewer, answer.outstanding, recorder);
         }
-        let reusable = response.version() == Version::HTTP_11 && !says_close(response.headers());
-        strip_hop_by_hop(response.headers_mut(), false);
-        *response.version_mut() = Version::HTTP_11;
         let route = recorder.record().route;
         let timeouts = route.map(|route| live.snapshot.table.route(route).timeouts);
-        let stall = self
-            .stalls
-            .watch(timeouts.unwrap_or_default().body_progress);
+        let held = answer.held.take();
+        let mut response = self.origin_body(answer, timeouts.unwrap_or_default().body_progress);
+        strip_hop_by_hop(response.headers_mut(), false);
+        *response.version_mut() = Version::HTTP_11;
+        response.map(|body| match (held, rest) {
+            // Of a body that is here already only the connection is left to give back.
+            (Some(held), _) => ViewerBody::held(held, recorder),
+            (None, Some(rest)) => {
+                let place = (region, endpoint);
+                let body = Resumable::new(Rc::clone(self), rest, body, place);
+                ViewerBody::resumable(body, recorder)
+            }
+            (None, None) => ViewerBody::origin(body, recorder),
+        })
+    }
+
+    /// An answer with its body as it streams, which may stand still for `limit`.
+    fn origin_body(&self, answer: Answer, limit: Duration) -> Response<OriginBody> {
+        let response = answer.response;
+        let reusable = response.version() == Version::HTTP_11 && !says_close(response.headers());
         let connection = Connection {
             pools: self.pools.clone(),
-            endpoint,
+            endpoint: answer.endpoint,
             sender: answer.sender,
             reusable,
         };
-        response.map(|incoming| {
-            // Of a body that is here already only the connection is left to give back.
-            let body = OriginBody::new(incoming, connection, stall, answer.outstanding);
-            match answer.held {
-                Some(held) => ViewerBody::held(held, recorder),
-                None => ViewerBody::origin(body, recorder),
-            }
-        })
+        let stall = self.stalls.watch(limit);
+        response.map(|incoming| OriginBody::new(incoming, connection, stall, answer.outstanding))
+    }
+}
+
+/// Regions that get requests again, be it a few that try them.
+fn returning(before: &Snapshot, now: &Snapshot) -> RegionSet {
+    let asked = |snapshot: &Snapshot| snapshot.serving.or(snapshot.trial);
+    if before.generation == now.generation {
+        asked(now).without(asked(before))
+    } else {
+        RegionSet::EMPTY
     }
 }
 

@@ -99,7 +99,7 @@ pub struct EndpointView {
     pub condemned_by: Option<String>,
     /// Whether a few real requests try it, to find out whether it serves them again.
     pub on_trial: bool,
-    /// How long ago a request last failed there in a way worth a probe at once.
+    /// How long ago something last called for a probe at once, such as a request that failed.
     pub suspected_seconds_ago: Option<f64>,
     /// Median first-byte time; absent while unknown.
     pub latency_seconds: Option<f64>,

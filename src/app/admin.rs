@@ -33,6 +33,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         reloader,
         log,
         counters,
+        keeper,
     } = parts;
     let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
@@ -52,6 +53,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
                 events_dropped: board.dropped(),
                 resolver: &resolver,
                 prober: &prober,
+                keeper: &keeper,
             };
             scrape::add(page, &sources, &reloader, &log, &counters);
         }),

@@ -8,6 +8,7 @@ use crate::edge::counters::EdgeCounters;
 use crate::fittings::tls::certificate_facts;
 use crate::probe::Prober;
 use crate::reload::Reloader;
+use crate::state::Keeper;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::exposition::Page;
 use crate::telemetry::metrics::{self, Family};
@@ -19,6 +20,7 @@ pub(super) struct Sources<'a> {
     pub(super) events_dropped: u64,
     pub(super) resolver: &'a Resolver,
     pub(super) prober: &'a Prober,
+    pub(super) keeper: &'a Keeper,
 }
 
 /// Adds all of it to a page.
@@ -66,6 +68,7 @@ pub(super) fn add(
         unix_seconds(reloader.last_success()),
     );
     page.number(&metrics::LOG_DROPS, &[], log.dropped() as f64);
+    add_state(page, sources.keeper);
     if let Some(database) = sources.live.fittings.geo.info().database {
         page.number(
             &metrics::GEO_DATABASE_BUILT,
@@ -108,6 +111,14 @@ fn add_edge(page: &mut Page, worker: &EdgeCounters) {
     }
     for (end, count) in counts.ends {
         add(&metrics::CONNECTION_ENDS, &[end], count);
+    }
+}
+
+fn add_state(page: &mut Page, keeper: &Keeper) {
+    let failures = keeper.failures() as f64;
+    page.number(&metrics::STATE_WRITE_FAILURES, &[], failures);
+    if let Some(at) = keeper.last_write() {
+        page.number(&metrics::STATE_LAST_WRITE, &[], unix_seconds(at));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::apply::Transition;
+use crate::apply::removal::ask_the_others;
 use crate::decide::snapshot::{AdminState, EndpointState, Snapshot};
 use crate::health::state::{Flip, Limits};
 use crate::model::id::{EndpointId, RegionId};
@@ -47,10 +48,12 @@ pub(super) fn traffic_failed(
     id: EndpointId,
     kind: ErrorKind,
     in_a_row: u32,
+    now: Timestamp,
     transitions: &mut Vec<Transition>,
 ) -> Option<String> {
     // These say nothing about the endpoint.
-    if matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint) {
+    let says_nothing = matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint);
+    if says_nothing || snapshot.shared_fate_lately(now) {
         return None;
     }
     let (region, place) = locate(snapshot, id)?;
@@ -70,6 +73,10 @@ pub(super) fn suspected(snapshot: &mut Snapshot, id: EndpointId, now: Timestamp)
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let news = endpoints[place].standing.suspect(now);
     snapshot.regions[region.index()].endpoints = endpoints.into();
+    if news {
+        // What it proves depends on how the others are.
+        ask_the_others(snapshot, now);
+    }
     news.then(|| "a request failed".to_owned())
 }
 

@@ -37,6 +37,7 @@ pub(super) fn replace(
     });
     // Routes and regions have other numbers now.
     snapshot.traffic = Default::default();
+    snapshot.excess = Vec::new();
     snapshot.worse = Default::default();
     snapshot.unknown = unknown;
     snapshot.generation += 1;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::Transition;
-use crate::decide::snapshot::{RegionState, Snapshot};
+use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::failback::Stage;
 use crate::health::state::{Condemner, Health};
+use crate::model::id::RegionId;
+use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
 
 /// Probes alone may take out one region in so long: what fails them one after the other is more
@@ -17,14 +19,21 @@ const REMOVAL_GAP: Duration = Duration::from_secs(60);
 /// probes that confirm, so that probes alone can tell.
 const SHARED_FATE: Duration = Duration::from_secs(15);
 
+/// For so long after that none of them is out because of its probes alone: they come back one after
+/// the other, and each move costs viewers more than the per-request failover does.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A region that keeps its traffic for so long though its probes fail is worth a line. Others are
+/// asked within that time.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
 /// Brings `out`, `fell` and the shared fate up to date with the regions' health.
 pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
-    let table = Arc::clone(&snapshot.table);
+    let mut asks = false;
     for index in 0..snapshot.regions.len() {
         let verdict = verdict(snapshot, index, now);
         let region = &mut snapshot.regions[index];
-        let fell_before = region.fell.is_some();
-        let kept = verdict == Verdict::Keep && !fell_before;
+        asks |= verdict == Verdict::Keep && region.fell.is_none();
         region.fell = match region.health {
             Health::Unhealthy => region.fell.or(Some(now)),
             Health::Healthy | Health::Unproven => None,
@@ -32,36 +41,21 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
         region.out = matches!(verdict, Verdict::Out | Verdict::Remove);
         if verdict == Verdict::Remove {
             snapshot.last_removal = Some(now);
-        }
-        if let (true, Some(definition)) = (kept, table.regions.get(index)) {
-            transitions.push(Transition::Kept {
-                region: Arc::clone(&definition.name),
-                cause: "no other region is sure to be well, or probes took one out within the \
-                        last minute"
-                    .to_owned(),
-            });
-        }
-        if let (Verdict::Remove, true, Some(definition)) =
-            (verdict, fell_before, table.regions.get(index))
-        {
-            // It was kept until now, so nothing that is told of its health says that it goes.
-            transitions.push(Transition::Failback {
-                region: Arc::clone(&definition.name),
-                stage: Stage::Down,
-                cause: "its probes still fail, and nothing keeps it any more".to_owned(),
-            });
+            if snapshot.regions[index].kept {
+                // Nothing else says that it goes: its health is what it was.
+                transitions.push(Transition::Failback {
+                    region: Arc::clone(&snapshot.table.region(RegionId::at(index)).name),
+                    stage: Stage::Down,
+                    cause: "its probes still fail, and nothing keeps it any more".to_owned(),
+                });
+            }
         }
     }
-    let shared = shares_fate(&snapshot.regions, snapshot.shared_fate);
-    if shared != snapshot.shared_fate {
-        snapshot.shared_fate = shared;
-        transitions.push(Transition::SharedFate { began: shared });
+    if asks {
+        ask_the_others(snapshot, now);
     }
-    if shared {
-        for region in &mut snapshot.regions {
-            region.out = false;
-        }
-    }
+    share_fate(snapshot, now, transitions);
+    tell_kept(snapshot, now, transitions);
 }
 
 /// Whether a region gets traffic, as far as its health is concerned.
@@ -82,32 +76,68 @@ fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
     if region.health != Health::Unhealthy {
         return Verdict::In;
     }
-    let by_traffic = |one: &crate::decide::snapshot::EndpointState| {
-        one.standing.condemned_by() == Some(Condemner::Traffic)
-    };
+    let by_traffic = |one: &EndpointState| one.standing.condemned_by() == Some(Condemner::Traffic);
     // One that never served took nothing out of anyone's way.
     let served = region.failback.iter().any(|way| way.has_served());
     if region.out || !served || region.endpoints.iter().any(by_traffic) {
         return Verdict::Out;
     }
-    let recent = |removal: Timestamp| now.since(removal) < REMOVAL_GAP;
+    let within = |moment: Option<Timestamp>, span| moment.is_some_and(|at| now.since(at) < span);
+    let doubted = region.endpoints.iter().map(|one| one.standing.doubted());
+    let since = doubted.min().unwrap_or_default();
     let mut others = snapshot.regions.iter().enumerate();
-    let another_is_well = others.any(|(other, state)| other != index && is_surely_well(state));
-    if another_is_well && !snapshot.last_removal.is_some_and(recent) {
+    let another_is_well =
+        others.any(|(other, state)| other != index && is_surely_well(state, since));
+    let must_wait =
+        within(snapshot.last_removal, REMOVAL_GAP) || within(snapshot.fell_together, GRACE);
+    if another_is_well && !must_wait {
         Verdict::Remove
     } else {
         Verdict::Keep
     }
 }
 
-/// Whether nothing speaks against at least one of its endpoints.
-fn is_surely_well(region: &RegionState) -> bool {
+/// Whether one of its endpoints passed a probe after `since`, and nothing speaks against it.
+pub(super) fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
     let mut endpoints = region.endpoints.iter();
-    endpoints.any(|one| one.health == Health::Healthy && one.standing.streak() == 0)
+    endpoints.any(|one| {
+        let probed = one.probed.as_ref();
+        let fresh = probed.is_some_and(|(at, outcome)| {
+            *at >= since && matches!(outcome, ProbeOutcome::Passed { .. })
+        });
+        one.health == Health::Healthy && one.standing.streak() == 0 && fresh
+    })
 }
 
-/// Whether no region is well and all of them fell at about the same time. It lasts until one is
-/// well again.
+/// Has those that seem to be well probed at once: whether a region may go depends on them.
+pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
+    for region in &mut snapshot.regions {
+        if region.health == Health::Healthy {
+            let mut endpoints = region.endpoints.to_vec();
+            for endpoint in &mut endpoints {
+                endpoint.standing.suspect(now);
+            }
+            region.endpoints = endpoints.into();
+        }
+    }
+}
+
+/// If no region is well and all of them fell at about the same time, none is out. It lasts until
+/// one is well again.
+fn share_fate(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
+    let shared = shares_fate(&snapshot.regions, snapshot.shared_fate);
+    if shared != snapshot.shared_fate {
+        snapshot.shared_fate = shared;
+        transitions.push(Transition::SharedFate { began: shared });
+    }
+    if shared {
+        snapshot.fell_together = Some(now);
+        for region in &mut snapshot.regions {
+            region.out = false;
+        }
+    }
+}
+
 fn shares_fate(regions: &[RegionState], lasts: bool) -> bool {
     let known = || regions.iter().filter(|region| !region.endpoints.is_empty());
     let first = known().filter_map(|region| region.fell).min();
@@ -117,4 +147,22 @@ fn shares_fate(regions: &[RegionState], lasts: bool) -> bool {
         && first
             .zip(last)
             .is_some_and(|(first, last)| lasts || last.since(first) <= SHARED_FATE)
+}
+
+fn tell_kept(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
+    let shared = snapshot.shared_fate;
+    for (definition, region) in snapshot.table.regions.iter().zip(&mut snapshot.regions) {
+        let long = region
+            .fell
+            .is_some_and(|fell| now.since(fell) >= WORTH_TELLING);
+        let kept = long && !region.out && !shared;
+        if kept && !region.kept {
+            transitions.push(Transition::Kept {
+                region: Arc::clone(&definition.name),
+                cause: "no other region is sure to be well, or probes took one out a moment ago"
+                    .to_owned(),
+            });
+        }
+        region.kept = kept || (region.kept && region.fell.is_some());
+    }
 }

@@ -21,9 +21,12 @@ pub(super) fn refresh(
 ) -> bool {
     for region in &mut new.regions {
         region.health = best_health(region);
-        region.latency = latency(region, now);
     }
     removal::settle(new, now, transitions);
+    for (index, region) in new.regions.iter_mut().enumerate() {
+        let excess = new.excess.get(index).copied().unwrap_or_default();
+        region.latency = latency(region, excess, now);
+    }
     new.serving = members(new, serves);
     new.trial = members(new, has_trial);
     new.drained = members(new, |region| region.admin == AdminState::Drained);
@@ -54,15 +57,17 @@ fn best_health(region: &RegionState) -> Health {
 /// When DNS replaces all addresses at once none of the new ones is measured yet. The region did
 /// not move, so its figure stands until it is too old; else every such answer would send the
 /// traffic to another region and back.
-fn latency(region: &RegionState, now: Timestamp) -> Option<RegionLatency> {
+fn latency(region: &RegionState, excess: Duration, now: Timestamp) -> Option<RegionLatency> {
     let measured = region.estimate(now).map(|estimate| RegionLatency {
-        median: estimate.median,
+        median: estimate.median + excess,
         measured: now - estimate.age,
     });
-    let may_serve = !region.endpoints.is_empty() && region.health != Health::Unhealthy;
+    let unhealthy = region.health == Health::Unhealthy;
+    let may_serve = !region.endpoints.is_empty() && (!unhealthy || !region.out);
+    // One that keeps its traffic though its probes fail keeps its place, too.
     let held = region
         .latency
-        .filter(|held| may_serve && now.since(held.measured) <= MAX_AGE);
+        .filter(|held| may_serve && (unhealthy || now.since(held.measured) <= MAX_AGE));
     measured.or(held)
 }
 

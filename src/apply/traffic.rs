@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::apply::evidence::{locate, settle};
+use crate::apply::removal::is_surely_well;
 use crate::apply::{Transition, WindowCount};
-use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::health::fusion::excess;
 use crate::health::state::Health;
 use crate::health::traffic::{Sum, Trouble};
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
@@ -18,21 +20,34 @@ const LATE_IN_A_ROW: u32 = 5;
 pub(super) fn late(
     snapshot: &mut Snapshot,
     id: EndpointId,
-    in_a_row: u32,
+    (in_a_row, alone): (u32, bool),
     now: Timestamp,
     transitions: &mut Vec<Transition>,
 ) -> Option<String> {
     let (region, place) = locate(snapshot, id)?;
     let endpoints = &snapshot.regions[region.index()].endpoints;
+    if alone && !another_is_well(snapshot, region, endpoints[place].standing.suspected()) {
+        return None;
+    }
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
-    if in_a_row < LATE_IN_A_ROW || !(has_spare || others_serve(snapshot, region)) {
+    let could_go = has_spare || others_serve(snapshot, region);
+    if in_a_row < LATE_IN_A_ROW || !could_go || snapshot.shared_fate_lately(now) {
         return None;
     }
     let cause = format!("{in_a_row} in a row: the answer came far later than usual");
     condemn(snapshot, region, Some(place), &cause, in_a_row, transitions);
     snapshot.worse = worse(snapshot, now);
     Some(cause)
+}
+
+/// Whether another region passed a probe since this one was suspected: if none did, the fault may be
+/// on our side.
+fn another_is_well(snapshot: &Snapshot, region: RegionId, since: Option<Timestamp>) -> bool {
+    let mut others = snapshot.regions.iter().enumerate();
+    since.is_some_and(|since| {
+        others.any(|(other, state)| other != region.index() && is_surely_well(state, since))
+    })
 }
 
 /// Takes in what one worker saw in a second.
@@ -42,15 +57,16 @@ pub(super) fn window(
     now: Timestamp,
     transitions: &mut Vec<Transition>,
 ) -> Option<String> {
+    let traffic = Arc::make_mut(&mut snapshot.traffic);
     for count in counts {
-        let key = (count.route, count.region);
-        snapshot.traffic.count(key, Sum::of(count), now);
+        traffic.count((count.route, count.region), Sum::of(count), now);
     }
-    snapshot.traffic.forget_old(now);
+    traffic.forget_old(now);
+    compare_live(snapshot, now);
     let mut cause = None;
     while let Some((region, text, failures)) = failing(snapshot, counts, now) {
         condemn(snapshot, region, None, &text, failures, transitions);
-        snapshot.traffic.forget_region(region);
+        Arc::make_mut(&mut snapshot.traffic).forget_region(region);
         cause = Some(text);
     }
     let worse = worse(snapshot, now);
@@ -61,6 +77,21 @@ pub(super) fn window(
     cause
 }
 
+/// Takes in that time passed: live requests of a while ago say nothing any more.
+pub(super) fn grow_old(snapshot: &mut Snapshot, now: Timestamp) {
+    if !snapshot.traffic.is_empty() {
+        Arc::make_mut(&mut snapshot.traffic).forget_old(now);
+        compare_live(snapshot, now);
+    }
+}
+
+/// Brings the regions' excess up to date.
+fn compare_live(snapshot: &mut Snapshot, now: Timestamp) {
+    let probed = |region: &RegionState| region.estimate(now).map(|estimate| estimate.median);
+    let probed: Vec<_> = snapshot.regions.iter().map(probed).collect();
+    snapshot.excess = excess(snapshot.traffic.live(), &probed, now);
+}
+
 /// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
 /// region's.
 fn failing(
@@ -68,6 +99,9 @@ fn failing(
     counts: &[WindowCount],
     now: Timestamp,
 ) -> Option<(RegionId, String, u32)> {
+    if snapshot.shared_fate_lately(now) {
+        return None;
+    }
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
     let newest = counts

@@ -1,6 +1,6 @@
 //! `meridian run`: the proxy, in the foreground.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,25 +10,79 @@ use crate::cli::terminal::Terminal;
 use crate::cli::{Globals, LogFormat, config_file};
 use crate::config::Config;
 use crate::fittings::CANNOT_LISTEN;
+use crate::state::last_good::LastGood;
 use crate::telemetry::logging::{self, Form};
+
+/// Where systemd's `StateDirectory=meridian` is, and the example's `state.dir`.
+const USUAL_STATE_DIR: &str = "/var/lib/meridian";
 
 /// Runs until TERM or INT, then drains: `/readyz` answers 503, listeners close after
 /// `drain.delay`, requests in flight get up to `drain.timeout`. HUP reloads.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: meridian run -c /etc/meridian/meridian.toml")]
-pub(crate) struct Run {}
+#[command(
+    after_help = "Examples:\n  meridian run -c /etc/meridian/meridian.toml\n  meridian run --last-good"
+)]
+pub(crate) struct Run {
+    /// If the configuration is invalid, start with the one that served last, which is kept in the
+    /// state directory DIR; without this, an invalid one ends the program with 78
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        default_missing_value = USUAL_STATE_DIR
+    )]
+    last_good: Option<PathBuf>,
+}
 
 impl Run {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let source = config_file::locate(globals)?;
-        let config = config_file::load(&source, terminal)?;
+        let written = config_file::locate(globals)
+            .and_then(|source| Ok((config_file::load(&source, terminal)?, source)));
+        // Without a way out there is nothing to log before the refusal.
+        let written = match (written, &self.last_good) {
+            (Err(refusal), None) => return Err(refusal),
+            (written, _) => written,
+        };
         start_logging(globals.log_filter_or("info"), globals, terminal)?;
         control_runtime()?.block_on(async {
-            let app = start(config, source, terminal).await?;
+            let started = match written {
+                Ok((config, source)) => start(config, source, terminal).await,
+                Err(refusal) => Err(refusal),
+            };
+            let app = match (started, &self.last_good) {
+                (Err(Failure::Config(problems)), Some(dir)) => {
+                    start_last_good(dir, &problems, terminal).await?
+                }
+                (started, _) => started?,
+            };
             terminal.say(&listening(&app));
             serve(app, terminal).await
         })
     }
+}
+
+/// Starts with the configuration that `dir` keeps, because the one that is written has `problems`.
+/// It is looked for where it is written from then on, as after a reload that was refused.
+async fn start_last_good(dir: &Path, problems: &str, terminal: &Terminal) -> Result<App, Failure> {
+    let color = terminal.talks_in_color();
+    let none = |why: String| {
+        let text = format!("{problems}meridian: no last good configuration either: {why}\n");
+        Failure::Config(text)
+    };
+    let kept = LastGood::read(dir).map_err(|error| none(error.to_string()))?;
+    let config = kept
+        .load()
+        .map_err(|problems| none(format!("\n{}", problems.render(color))))?;
+    terminal.say_text(problems);
+    terminal.say("meridian: starting with the configuration that served last instead");
+    tracing::error!(
+        dir = %dir.display(),
+        "the configuration is invalid; the one that served last is used instead"
+    );
+    let app = start(config, kept.main().to_owned(), terminal).await?;
+    // Whoever watches sees a configuration that was refused; one mended meanwhile serves.
+    app.reload().await;
+    Ok(app)
 }
 
 /// Starts logging what `filter` lets through to standard error, in the form the flags ask for.

@@ -51,6 +51,7 @@ pub fn effective(config: &Config) -> Value {
             "sample": config.access_log.sample,
             "path": config.access_log.path,
         },
+        "state": { "dir": config.state.dir },
         "region": table.regions.iter().map(region).collect::<Vec<_>>(),
         "route": table.routes.iter().map(|one| route(table, one)).collect::<Vec<_>>(),
     })

@@ -180,7 +180,7 @@ pub(super) static ROOT: Section = Section {
             "state",
             Kind::Table(&STATE),
             "",
-            "What survives a restart. Checked, but not used by this version.",
+            "What survives a restart: health, latency, what operators said, the last good configuration.",
         ),
         key(
             "route",
@@ -660,7 +660,7 @@ static STATE: Section = Section {
         "dir",
         Kind::Path,
         "",
-        "A directory to keep it in. Absent: memory only.",
+        "A directory to keep it in, made where it is missing. Absent: memory only.",
     )],
 };
 

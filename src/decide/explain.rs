@@ -263,8 +263,14 @@ impl Case<'_> {
         let first = decision.ranked.all().first().copied();
         let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
         let measured = first.and_then(latency);
+        let kept = |region: &RegionId| {
+            let state = self.state(*region);
+            state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
+                && !self.snapshot.shared_fate
+        };
         let written = match decision.rule {
             Rule::FailOpen | Rule::Trial | Rule::SharedFate => None,
+            _ if first.as_ref().is_some_and(kept) => None,
             Rule::Preference(line) => route
                 .prefer
                 .get(usize::from(line))
@@ -282,14 +288,10 @@ impl Case<'_> {
                 Some(_) => "lowest latency",
             }
         };
-        let kept = |region: &RegionId| {
-            let state = self.state(*region);
-            state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
-        };
         let says = match decision.rule {
-            _ if first.as_ref().is_some_and(kept) && !self.snapshot.shared_fate => {
-                "its probes fail, but it keeps its traffic: no other region is sure to be well, or \
-                 probes took one out within the last minute"
+            _ if first.as_ref().is_some_and(kept) => {
+                "its probes fail, and it keeps its traffic: probes alone take out one region a \
+                 minute, while another is well"
                     .to_owned()
             }
             Rule::FailOpen => {

@@ -52,6 +52,12 @@ impl RequestClass {
         }
     }
 
+    /// Whether it changes something, and is answered once it has.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Idempotent | Self::Write | Self::KeyedWrite)
+    }
+
     fn column(self) -> usize {
         self as usize
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
 use crate::health::order::LatencyOrder;
@@ -44,6 +46,8 @@ pub struct Snapshot {
     /// Whether all regions fell together: more likely than that all of them broke is that we, or
     /// our network, did, so none is out.
     pub shared_fate: bool,
+    /// When all regions last fell together, or still were down because of that.
+    pub fell_together: Option<Timestamp>,
     /// When a region was last taken out because of its probes alone.
     pub last_removal: Option<Timestamp>,
     /// All regions, lowest latency first, as the switch margin lets it change.
@@ -51,14 +55,28 @@ pub struct Snapshot {
     /// What `by_latency` follows: the order, and who has been better than whom since when.
     pub order: LatencyOrder,
     /// What live requests saw in the last seconds.
-    pub traffic: Traffic,
+    pub traffic: Arc<Traffic>,
+    /// By region: how much later it answers live requests than its probes promise, compared with
+    /// its siblings.
+    pub excess: Vec<Duration>,
     /// Regions that live requests find clearly worse than their siblings: a ramp stands still.
     pub worse: RegionSet,
     /// Numbers for new endpoints.
     pub slots: Slots,
 }
 
+/// For so long after all regions fell together requests prove nothing: connections come back one by
+/// one, and whose comes first says nothing of the others.
+const FATE_LINGERS: Duration = Duration::from_secs(5);
+
 impl Snapshot {
+    /// Whether all regions are down together, or were a moment ago.
+    #[must_use]
+    pub fn shared_fate_lately(&self, now: Timestamp) -> bool {
+        self.fell_together
+            .is_some_and(|last| now.since(last) < FATE_LINGERS)
+    }
+
     /// The endpoint with this number and its region, while it is known.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<(RegionId, &EndpointState)> {
@@ -86,6 +104,8 @@ pub struct RegionState {
     pub fell: Option<Timestamp>,
     /// Whether it gets no traffic because of its health.
     pub out: bool,
+    /// Whether it was told that its probes fail and it keeps its traffic all the same.
+    pub kept: bool,
     /// The last change that was told of it.
     pub told: Option<Told>,
 }
@@ -121,14 +141,18 @@ impl RegionState {
 /// A region's latency, and when it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionLatency {
-    /// The lowest median among its endpoints that are not unhealthy.
+    /// The lowest median among its endpoints that are not unhealthy, and the excess of live
+    /// requests.
     pub median: Duration,
     /// When its newest sample came.
     pub measured: Timestamp,
 }
 
 /// The operator's word on a region, kept beside what probes say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum AdminState {
     /// As probes and traffic say.
     #[default]

@@ -1,9 +1,13 @@
 //! How traffic returns to a region that was out: a hold, then a ramp.
 
+mod kept;
+
 use std::time::Duration;
 
 use crate::model::time::Timestamp;
 use crate::table::failback::{FailbackConfig, FailbackMode};
+
+pub use crate::health::failback::kept::KeptFailback;
 
 /// Percent of the viewers that a region gets, one step after the other; after the last, all.
 pub const STEPS: [u8; 4] = [5, 10, 25, 50];

@@ -1,9 +1,13 @@
 //! How long an endpoint takes to the first byte, on a warm connection.
 
+mod kept;
+
 use std::time::Duration;
 
 use crate::model::outcome::Phases;
 use crate::model::time::Timestamp;
+
+pub use crate::health::latency::kept::KeptLatency;
 
 /// How many recent samples the median is taken of. At the default interval they span 55 s, so
 /// one slow answer moves nothing and a lasting change shows after half a minute at most.
@@ -48,6 +52,8 @@ impl LatencyEstimate {
             first_byte: phases.first_byte.or(self.last.first_byte),
         };
         if let Some(first_byte) = phases.first_byte {
+            self.warm.give_way();
+            self.cold.give_way();
             let window = if warm { &mut self.warm } else { &mut self.cold };
             window.push(first_byte, now);
         }
@@ -86,9 +92,19 @@ struct Window {
     /// Where the next one goes.
     next: u8,
     updated: Timestamp,
+    /// Measured before a restart, and longer ago than an estimate counts. It is better than
+    /// nothing for the order of regions until the first sample comes, which takes its place.
+    stands_in: bool,
 }
 
 impl Window {
+    /// Makes room for what is measured now.
+    fn give_way(&mut self) {
+        if self.stands_in {
+            *self = Self::default();
+        }
+    }
+
     fn push(&mut self, sample: Duration, now: Timestamp) {
         if now.since(self.updated) > MAX_AGE {
             // What was measured before such a gap says nothing about now.

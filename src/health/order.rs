@@ -45,6 +45,23 @@ impl LatencyOrder {
         self.places.iter().map(|placed| placed.region).collect()
     }
 
+    /// An order that was kept from before a restart, best first. Latencies come with the next
+    /// look; a region without one loses its place.
+    #[must_use]
+    pub fn recalled(regions: impl IntoIterator<Item = RegionId>) -> Self {
+        let mut places: Vec<Placed> = Vec::new();
+        for region in regions {
+            if places.iter().all(|placed| placed.region != region) {
+                let latency = Some(Duration::ZERO);
+                places.push(Placed { region, latency });
+            }
+        }
+        Self {
+            places,
+            better: Vec::new(),
+        }
+    }
+
     /// The order after a look at all latencies, indexed by region.
     ///
     /// A region measured for the first time (or again) takes its place at once, one that is no

@@ -1,11 +1,20 @@
 //! Rise and fall: results in a row flip the state, and trials by real requests where traffic did.
 
+mod kept;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
+pub use crate::health::state::kept::KeptHealth;
+
 /// What probes and traffic say of an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// It serves.
     Healthy,
@@ -38,7 +47,8 @@ pub struct Limits {
 }
 
 /// Whose evidence made an endpoint unhealthy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Condemner {
     /// Probes failed.
     Probe,
@@ -83,6 +93,8 @@ pub struct HealthState {
     calm: u8,
     /// When a request last failed there in a way worth a probe at once.
     suspected: Option<Timestamp>,
+    /// When the newest results in a row that contradicted the state began.
+    doubted: Timestamp,
 }
 
 /// How far a trial by real requests has come.
@@ -144,6 +156,12 @@ impl HealthState {
         self.suspected
     }
 
+    /// When the newest results in a row that contradicted the state began.
+    #[must_use]
+    pub fn doubted(&self) -> Timestamp {
+        self.doubted
+    }
+
     /// Whether the next results may flip it: time to probe faster.
     #[must_use]
     pub fn is_changing(&self) -> bool {
@@ -166,6 +184,9 @@ impl HealthState {
         if agrees {
             self.agree(passed);
             return None;
+        }
+        if self.streak == 0 {
+            self.doubted = now;
         }
         self.streak = self.streak.saturating_add(1);
         if passed {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::health::latency::LatencyEstimate;
 use crate::model::id::{RegionId, RouteId};
+use crate::model::outcome::Phases;
 use crate::model::time::Timestamp;
 
 /// How many seconds are looked at together.
@@ -16,6 +18,8 @@ pub const ENOUGH: u32 = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     recent: BTreeMap<(RouteId, RegionId), Recent>,
+    /// First bytes of live requests, as estimates of their seconds' means.
+    live: BTreeMap<(RouteId, RegionId), LatencyEstimate>,
 }
 
 /// A ring of whole seconds.
@@ -136,17 +140,31 @@ impl Traffic {
             let all = micros.saturating_mul(u64::from(seen.requests));
             second.weighted = second.weighted.saturating_add(all);
             second.timed = second.timed.saturating_add(seen.requests);
+            let phases = Phases {
+                first_byte: Some(first_byte),
+                ..Phases::default()
+            };
+            self.live.entry(key).or_default().observe(phases, true, now);
         }
+    }
+
+    /// First bytes of live requests by route and region.
+    #[must_use]
+    pub fn live(&self) -> &BTreeMap<(RouteId, RegionId), LatencyEstimate> {
+        &self.live
     }
 
     /// Forgets pairs without a request in the last seconds.
     pub fn forget_old(&mut self, now: Timestamp) {
         self.recent.retain(|_, recent| recent.sum(now).requests > 0);
+        self.live
+            .retain(|_, estimate| estimate.estimate(now).is_some());
     }
 
     /// Forgets everything about a region: what it did before it fell says nothing about after.
     pub fn forget_region(&mut self, region: RegionId) {
         self.recent.retain(|(_, of), _| *of != region);
+        self.live.retain(|(_, of), _| *of != region);
     }
 
     /// Every route and region with requests in the last seconds.
@@ -159,7 +177,7 @@ impl Traffic {
     /// Whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.recent.is_empty()
+        self.recent.is_empty() && self.live.is_empty()
     }
 }
 

@@ -3,24 +3,34 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A moment on the process's monotonic clock, in nanoseconds since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How far before the clock's start moments reach: what an earlier process saw keeps its age and
+/// its order when it is remembered. No outage lasts for a year.
+const PAST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A moment on the process's monotonic clock, in nanoseconds since a year before its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
 
 impl Timestamp {
     /// The moment the process's clock starts.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self(PAST.as_nanos() as u64);
 
     /// The moment `since_start` after the clock's start.
     #[must_use]
     pub fn after_start(since_start: Duration) -> Self {
-        Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+        Self::ZERO + since_start
     }
 
-    /// How long after the clock's start this is.
+    /// How long after the clock's start this is; zero for moments before it.
     #[must_use]
     pub fn since_start(self) -> Duration {
-        Duration::from_nanos(self.0)
+        self.since(Self::ZERO)
     }
 
     /// How long after `earlier` this is; zero if it is not later.
@@ -49,5 +59,19 @@ impl Sub<Duration> for Timestamp {
             self.0
                 .saturating_sub(u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX)),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_before_the_start_keep_their_order() {
+        let hour = Duration::from_secs(3600);
+        let (early, late) = (Timestamp::ZERO - hour * 2, Timestamp::ZERO - hour);
+        assert_eq!(late.since(early), hour);
+        assert_eq!(early.since_start(), Duration::ZERO);
+        assert_eq!(Timestamp::default(), Timestamp::after_start(Duration::ZERO));
     }
 }

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use crate::model::id::EndpointId;
 use crate::proxy::hold::{Held, Room};
 use crate::proxy::recorder::Recorder;
+use crate::proxy::resume::Resumable;
 use crate::upstream::body::{BodyError, ReplaySource, RequestBody};
 use crate::upstream::pool::{Outstanding, Pools, Sender};
 use crate::upstream::stall::StallWatch;
@@ -37,6 +38,8 @@ enum Source {
     },
     /// An origin's.
     Origin(OriginBody),
+    /// An origin's, which another one can go on with.
+    Resumable(Box<Resumable>),
 }
 
 /// Bytes of a request that are read after it was refused; one that sends more is cut off.
@@ -130,6 +133,11 @@ impl OriginBody {
         body
     }
 
+    /// Whether the origin has sent all of it.
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream() {
             self.release();
@@ -150,7 +158,8 @@ impl OriginBody {
         }
     }
 
-    fn poll_frame(
+    /// Its next frame. After an error its connection is not used again.
+    pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -194,6 +203,11 @@ impl ViewerBody {
     #[must_use]
     pub fn origin(body: OriginBody, recorder: Recorder) -> Self {
         Self::begin(Source::Origin(body), Some(recorder))
+    }
+
+    /// An origin's answer that another one can go on with.
+    pub(super) fn resumable(body: Resumable, recorder: Recorder) -> Self {
+        Self::begin(Source::Resumable(Box::new(body)), Some(recorder))
     }
 
     /// An origin's answer that is here, whole.
@@ -260,6 +274,10 @@ impl Body for ViewerBody {
                 )
             }
             Source::Origin(body) => body.poll_frame(cx),
+            Source::Resumable(body) => match &mut this.recorder {
+                Some(recorder) => body.poll_frame(cx, recorder),
+                None => Poll::Ready(None),
+            },
         };
         if let (Some(recorder), Poll::Ready(frame)) = (&mut this.recorder, &frame) {
             match frame {
@@ -278,7 +296,8 @@ impl Body for ViewerBody {
             Source::Held {
                 bytes, trailers, ..
             } => bytes.is_none() && trailers.is_none(),
-            Source::Origin(body) => body.incoming.is_end_stream(),
+            Source::Origin(body) => body.is_end_stream(),
+            Source::Resumable(body) => body.is_end_stream(),
         }
     }
 
@@ -288,6 +307,7 @@ impl Body for ViewerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Origin(body) => body.incoming.size_hint(),
+            Source::Resumable(body) => body.size_hint(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::apply::{Event, WindowCount};
-use crate::model::id::{EndpointId, RegionId, RouteId};
+use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::proxy::pace::Pace;
@@ -20,6 +20,13 @@ const FAILURES_THAT_CONDEMN: u32 = 5;
 
 /// Late answers in a row that are worth telling.
 const LATES_THAT_TELL: u32 = 5;
+
+/// Late writes in a row that condemn: nothing else was asked, so more of them are asked for.
+const LATE_WRITES_THAT_TELL: u32 = 10;
+
+/// A write is not late before, whatever is usual: nobody else is asked, so that nothing is gained by
+/// knowing sooner.
+const LEAST_WRITE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Failures in a row that call for a probe at once.
 const FAILURES_THAT_ALARM: u32 = 2;
@@ -59,6 +66,10 @@ struct Streaks {
     generation: u32,
     failures: u32,
     lates: u32,
+    /// Writes in a row that were late. Reads that go well say nothing of them.
+    late_writes: u32,
+    /// Failures that could not be compared.
+    doubts: u32,
     /// Among the failures or lates was a body: a head that comes in time clears nothing then.
     bodies_doubted: bool,
 }
@@ -67,6 +78,8 @@ struct Streaks {
 #[derive(Debug, Default)]
 struct Pair {
     pace: Pace,
+    /// Of requests that must not be asked twice, which are known by their own times only.
+    writes: Pace,
     seen: Seen,
 }
 
@@ -120,10 +133,7 @@ impl Evidence {
         }
         let streaks = inner.streaks(endpoint);
         if whole || !streaks.bodies_doubted {
-            *streaks = Streaks {
-                generation: streaks.generation,
-                ..Streaks::default()
-            };
+            *streaks = streaks.cleared();
         }
         None
     }
@@ -133,10 +143,7 @@ impl Evidence {
         let inner = &mut *self.inner.borrow_mut();
         let streaks = inner.streaks(endpoint);
         if streaks.bodies_doubted {
-            *streaks = Streaks {
-                generation: streaks.generation,
-                ..Streaks::default()
-            };
+            *streaks = streaks.cleared();
         }
     }
 
@@ -161,8 +168,52 @@ impl Evidence {
         }
         match verdict {
             Verdict::Compared => inner.failed(endpoint, kind),
-            Verdict::Alone => Some(Event::Suspected { endpoint }),
+            Verdict::Alone => inner.doubted(endpoint),
             Verdict::AskedToWait => None,
+        }
+    }
+
+    /// A request failed there, and everywhere else: nothing is proved, and a probe should look.
+    #[must_use]
+    pub fn doubted(&self, endpoint: EndpointId) -> Option<Event> {
+        self.inner.borrow_mut().doubted(endpoint)
+    }
+
+    /// A write was answered well, so long after it was sent. To be called beside
+    /// [`Evidence::answered`].
+    pub fn written(&self, pair: PairId, endpoint: EndpointId, first_byte: Duration) {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.streaks(endpoint).late_writes = 0;
+        if let Some(pair) = inner.pair(pair) {
+            pair.writes.observe(first_byte);
+        }
+    }
+
+    /// How long a write may take until it counts as late; `None` while too little is known of
+    /// writes.
+    #[must_use]
+    pub fn write_patience(&self, pair: PairId) -> Option<Duration> {
+        let inner = self.inner.borrow();
+        let late = inner.pairs.get(&pair)?.writes.late_after()?;
+        Some(late.max(LEAST_WRITE_PATIENCE))
+    }
+
+    /// A write is late. Gives what the board must hear at once.
+    #[must_use]
+    pub fn late_write(&self, endpoint: EndpointId) -> Option<Event> {
+        let mut inner = self.inner.borrow_mut();
+        let streaks = inner.streaks(endpoint);
+        streaks.late_writes = streaks.late_writes.saturating_add(1);
+        match streaks.late_writes {
+            in_a_row if in_a_row.is_multiple_of(LATE_WRITES_THAT_TELL) => {
+                Some(Event::TrafficLate {
+                    endpoint,
+                    in_a_row,
+                    alone: true,
+                })
+            }
+            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
+            _ => None,
         }
     }
 
@@ -183,6 +234,12 @@ impl Evidence {
             .get(&pair)
             .and_then(|pair| pair.pace.late_after());
         known.unwrap_or_else(|| Pace::late_after_probes(probed))
+    }
+
+    /// Forgets how `regions` did: they come back, and what was usual of them need not be.
+    pub fn forget(&self, regions: RegionSet) {
+        let pairs = &mut self.inner.borrow_mut().pairs;
+        pairs.retain(|(_, region), _| !regions.contains(*region));
     }
 
     /// Requests since the last time whose pair of a route and a region there was no room for.
@@ -258,16 +315,37 @@ impl Inner {
         }
     }
 
+    /// Told less and less often while nothing good comes from there.
+    fn doubted(&mut self, endpoint: EndpointId) -> Option<Event> {
+        let streaks = self.streaks(endpoint);
+        streaks.doubts = streaks.doubts.saturating_add(1);
+        let tells = streaks.doubts.is_power_of_two();
+        tells.then_some(Event::Suspected { endpoint })
+    }
+
     fn late(&mut self, endpoint: EndpointId, body: bool) -> Option<Event> {
         let streaks = self.streaks(endpoint);
         streaks.lates = streaks.lates.saturating_add(1);
         streaks.bodies_doubted |= body;
         match streaks.lates {
-            in_a_row if in_a_row.is_multiple_of(LATES_THAT_TELL) => {
-                Some(Event::TrafficLate { endpoint, in_a_row })
-            }
+            in_a_row if in_a_row.is_multiple_of(LATES_THAT_TELL) => Some(Event::TrafficLate {
+                endpoint,
+                in_a_row,
+                alone: false,
+            }),
             FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
             _ => None,
+        }
+    }
+}
+
+impl Streaks {
+    /// The same after a good answer.
+    fn cleared(self) -> Self {
+        Self {
+            generation: self.generation,
+            late_writes: self.late_writes,
+            ..Self::default()
         }
     }
 }
@@ -398,10 +476,13 @@ mod tests {
     #[test]
     fn what_could_not_be_compared_only_raises_suspicion() {
         let evidence = Evidence::default();
-        for _ in 0..9 {
-            let told = fails(&evidence, Verdict::Alone);
-            assert!(matches!(told, Some(Event::Suspected { .. })));
-        }
+        let told = (0..9).filter_map(|_| fails(&evidence, Verdict::Alone));
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 4, "the first, second, fourth and eighth");
+        assert!(
+            told.iter()
+                .all(|told| matches!(told, Event::Suspected { .. }))
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! From a request to the head of a response: attempt, fail over, keep the best answer.
 
-use std::cell::RefCell;
+use std::borrow::Borrow;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::header;
@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use crate::apply::Event;
 use crate::decide::Decision;
-use crate::decide::budget::Budget;
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, is_charged, next,
@@ -22,11 +21,13 @@ use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
+use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
 use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::hold::hold;
 use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::respond::ProxyError;
+use crate::proxy::rest::Rest;
 use crate::proxy::{LiveRef, Proxy};
 use crate::table::route::Route;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -49,14 +50,34 @@ pub(super) struct Outgoing {
     /// Its body, if it has one.
     pub(super) source: Option<ReplaySource>,
     /// Who asks.
-    pub(super) viewer: IpAddr,
+    pub(super) viewer: Viewer,
     /// Whether it may try what has to prove itself.
     pub(super) tries: bool,
 }
 
 impl Outgoing {
-    fn route(&self) -> &Route {
+    pub(super) fn route(&self) -> &Route {
         self.live.snapshot.table.route(self.decision.route)
+    }
+
+    /// An attempt at `endpoint`, which may take `left` at most; over a `fresh` connection if need be.
+    pub(super) fn to<'a>(
+        &'a self,
+        region: RegionId,
+        endpoint: &'a EndpointState,
+        fresh: bool,
+        left: Duration,
+    ) -> Try<'a> {
+        let timeouts = &self.route().timeouts;
+        Try {
+            region: self.live.snapshot.table.region(region),
+            endpoint,
+            tls: self.live.fittings.upstream_tls[region.index()].as_ref(),
+            pooled: !fresh,
+            connect: timeouts.connect.min(left),
+            first_byte: timeouts.first_byte.min(left),
+            idle: timeouts.idle,
+        }
     }
 }
 
@@ -67,17 +88,26 @@ pub(super) struct Answered {
     pub(super) region: RegionId,
     /// The head, and where the body comes from.
     pub(super) answer: Answer,
+    /// The attempts that failed before it.
+    pub(super) attempts: Attempts,
+    /// Where another attempt went that it overtook. It counts, but did not fail.
+    pub(super) overtaken: Option<RegionId>,
+    /// What is needed to go on with its body from elsewhere, where that is possible.
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 /// A retry that was charged to a region's budget, given back also when the viewer leaves.
-struct Charge<'a> {
-    budget: &'a RefCell<Budget>,
-    region: RegionId,
+pub(super) struct Charge<P: Borrow<Proxy>> {
+    /// Whose budget it is.
+    pub(super) proxy: P,
+    /// Where the retry goes.
+    pub(super) region: RegionId,
 }
 
-impl Drop for Charge<'_> {
+impl<P: Borrow<Proxy>> Drop for Charge<P> {
     fn drop(&mut self) {
-        self.budget.borrow_mut().release(self.region);
+        let proxy: &Proxy = self.proxy.borrow();
+        proxy.budget.borrow_mut().release(self.region);
     }
 }
 
@@ -96,12 +126,24 @@ struct Course<'a> {
     avoid: Option<EndpointId>,
 }
 
+impl Course<'_> {
+    fn answered(&self, region: RegionId, answer: Answer) -> Answered {
+        Answered {
+            region,
+            answer,
+            attempts: self.attempts,
+            overtaken: None,
+            rest: None,
+        }
+    }
+}
+
 /// A failure that may count against an endpoint.
-#[derive(Clone, Copy)]
-struct Blame {
-    region: RegionId,
-    endpoint: EndpointId,
-    kind: ErrorKind,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blame {
+    pub(super) region: RegionId,
+    pub(super) endpoint: EndpointId,
+    pub(super) kind: ErrorKind,
 }
 
 /// One attempt that ended.
@@ -135,7 +177,7 @@ impl Proxy {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
-                    self.count_alone(outgoing, &course, reason);
+                    self.count_uncompared(outgoing, &course, reason);
                     let Course {
                         attempts,
                         kept,
@@ -180,13 +222,21 @@ impl Proxy {
             return Ok(no_endpoint(course, region));
         };
         let safe = outgoing.class == RequestClass::Read;
-        // What is said after an upgrade or within a gRPC call may be half of a conversation.
-        let holds = !matches!(outgoing.class, RequestClass::Upgrade | RequestClass::Grpc);
+        // Held back where another region could still give it whole, and where half an answer would
+        // leave it open whether a write was done.
+        let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
+        let holds = match outgoing.class {
+            RequestClass::Read => others,
+            RequestClass::Idempotent | RequestClass::Write | RequestClass::KeyedWrite => true,
+            // What is said there may be half of a conversation.
+            RequestClass::Upgrade | RequestClass::Grpc => false,
+        };
         let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
         let alone = outgoing.decision.ranked.serving().len() < 2
             && !self.has_another_endpoint(outgoing, region, endpoint.id);
         if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
-            return self.settle(outgoing, course, first.await);
+            let tried = self.unaccompanied(outgoing, region, endpoint, first).await;
+            return self.settle(outgoing, course, tried);
         }
         // What has to prove itself gets no more time than what is known of it allows.
         let patience = if endpoint.standing.is_on_trial() {
@@ -211,20 +261,15 @@ impl Proxy {
             tried = &mut second => (tried, false),
         };
         tried.hedge = !first_ended;
-        if let Some(answered) = self.settle(outgoing, course, tried)? {
+        if let Some(mut answered) = self.settle(outgoing, course, tried)? {
+            answered.overtaken = Some(if first_ended { other } else { region });
             course.recorder.hedged(other, !first_ended);
             if first_ended {
-                course.recorder.overtaken(Place {
-                    region: other,
-                    address: Some(other_endpoint.address),
-                    hedge: true,
-                });
+                let at = Place::hedge(other, other_endpoint.address);
+                course.recorder.overtaken(at);
             } else {
-                course.recorder.overtaken(Place {
-                    region,
-                    address: Some(endpoint.address),
-                    hedge: false,
-                });
+                let at = Place::first(region, endpoint.address);
+                course.recorder.overtaken(at);
                 self.tell(self.evidence.late(endpoint.id, false));
                 self.tried(endpoint, false);
             }
@@ -242,6 +287,36 @@ impl Proxy {
             .recorder
             .hedged(other, first_ended && answered.is_some());
         Ok(answered)
+    }
+
+    /// An attempt that no other runs beside. A write that is late is told of while it still waits: a
+    /// region that takes writes and never answers them would else be known only by their time-outs.
+    async fn unaccompanied<'a>(
+        &self,
+        outgoing: &Outgoing,
+        region: RegionId,
+        endpoint: &EndpointState,
+        mut attempt: Pin<&mut impl Future<Output = Tried<'a>>>,
+    ) -> Tried<'a> {
+        let pair = (outgoing.decision.route, region);
+        let patience = outgoing.class.is_write();
+        let patience = patience.then(|| self.evidence.write_patience(pair));
+        if let Some(patience) = patience.flatten() {
+            let mut left = patience;
+            while !left.is_zero() {
+                if let Ok(tried) = timeout(left, &mut attempt).await {
+                    return tried;
+                }
+                // The time that the viewer takes to upload is its own.
+                left = match outgoing.source.as_ref().map(ReplaySource::progress) {
+                    Some(Progress::AwaitingViewer) => patience,
+                    Some(Progress::TakenAt(when)) => patience.saturating_sub(when.elapsed()),
+                    None => Duration::ZERO,
+                };
+            }
+            self.tell(self.evidence.late_write(endpoint.id));
+        }
+        attempt.await
     }
 
     /// Takes in how an attempt ended; gives its answer if the viewer may have it.
@@ -270,9 +345,11 @@ impl Proxy {
                     for blame in course.blamed.drain(..) {
                         self.blame(outgoing, blame, Verdict::Compared);
                     }
-                    return Ok(Some(Answered { region, answer }));
+                    return Ok(Some(course.answered(region, answer)));
                 };
                 let error = ErrorKind::GatewayStatus;
+                // That this one was asked was our own wish, so it is ours to ask another.
+                let asked_to_wait = asked_to_wait && !endpoint.standing.is_on_trial();
                 course.recorder.gateway_failed(region);
                 let blame = Blame {
                     region,
@@ -291,7 +368,9 @@ impl Proxy {
                     error,
                     asked_to_wait,
                 });
-                course.kept.get_or_insert(Answered { region, answer });
+                if course.kept.is_none() {
+                    course.kept = Some(course.answered(region, answer));
+                }
             }
             Err(AttemptError::Unsendable(_)) => {
                 return Err(ProxyError::BadRequest(
@@ -322,7 +401,7 @@ impl Proxy {
     }
 
     /// A good answer clears an endpoint of the failures before it.
-    fn well(
+    pub(super) fn well(
         &self,
         outgoing: &Outgoing,
         region: RegionId,
@@ -333,16 +412,19 @@ impl Proxy {
         let pair = (outgoing.decision.route, region);
         let in_time = took <= self.late_after(outgoing, region);
         let whole = answer.held.is_some() || answer.response.body().is_end_stream();
-        let viewer = outgoing.viewer;
+        let viewer = outgoing.viewer.address;
         let told = self
             .evidence
             .answered(pair, endpoint.id, viewer, took, whole);
         self.tell(told);
+        if outgoing.class.is_write() {
+            self.evidence.written(pair, endpoint.id, took);
+        }
         self.tried(endpoint, in_time);
     }
 
     /// What became of a request at an endpoint that has to prove itself.
-    fn tried(&self, endpoint: &EndpointState, good: bool) {
+    pub(super) fn tried(&self, endpoint: &EndpointState, good: bool) {
         if endpoint.standing.is_on_trial() {
             let endpoint = endpoint.id;
             self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
@@ -388,14 +470,14 @@ impl Proxy {
         Some((region, endpoint?))
     }
 
-    fn charged(&self, region: RegionId) -> Charge<'_> {
+    fn charged(&self, region: RegionId) -> Charge<&Self> {
         Charge {
-            budget: &self.budget,
+            proxy: self,
             region,
         }
     }
 
-    fn endpoint<'a>(
+    pub(super) fn endpoint<'a>(
         &self,
         outgoing: &'a Outgoing,
         region: RegionId,
@@ -407,7 +489,7 @@ impl Proxy {
     }
 
     /// Whether `region` has an endpoint that is well, beside the one at hand.
-    fn has_another_endpoint(
+    pub(super) fn has_another_endpoint(
         &self,
         outgoing: &Outgoing,
         region: RegionId,
@@ -457,15 +539,7 @@ impl Proxy {
         holds: bool,
     ) -> Tried<'a> {
         let timeouts = &outgoing.route().timeouts;
-        let to = Try {
-            region: outgoing.live.snapshot.table.region(region),
-            endpoint,
-            tls: outgoing.live.fittings.upstream_tls[region.index()].as_ref(),
-            pooled: !fresh,
-            connect: timeouts.connect.min(left),
-            first_byte: timeouts.first_byte.min(left),
-            idle: timeouts.idle,
-        };
+        let to = outgoing.to(region, endpoint, fresh, left);
         let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
         if let Ok(answer) = &mut outcome
             && holds
@@ -488,19 +562,30 @@ impl Proxy {
     /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
-    fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
+    pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
         let pair = (outgoing.decision.route, blame.region);
-        let told = self
-            .evidence
-            .failed(pair, blame.endpoint, outgoing.viewer, blame.kind, verdict);
+        let told = self.evidence.failed(
+            pair,
+            blame.endpoint,
+            outgoing.viewer.address,
+            blame.kind,
+            verdict,
+        );
         self.tell(told);
     }
 
-    /// Counts a failure that nothing else was tried after, because the request must not be repeated.
-    fn count_alone(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
-        if let ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) = (&course.blamed[..], reason)
-        {
-            self.blame(outgoing, *blame, Verdict::Alone);
+    /// Counts failures that no better answer followed: the request must not be repeated, or failed
+    /// wherever it went.
+    fn count_uncompared(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
+        match (&course.blamed[..], reason) {
+            ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
+                self.blame(outgoing, *blame, Verdict::Alone);
+            }
+            (blamed, _) => {
+                for blame in blamed {
+                    self.tell(self.evidence.doubted(blame.endpoint));
+                }
+            }
         }
     }
 
@@ -515,7 +600,7 @@ impl Proxy {
         self.tell(self.evidence.failed(pair, endpoint, viewer, kind, verdict));
     }
 
-    fn tell(&self, event: Option<Event>) {
+    pub(super) fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {
             if let Event::Suspected { endpoint } = event {
                 self.count_at(endpoint, |metrics, region| metrics.suspected(region));
@@ -533,7 +618,11 @@ impl Proxy {
     }
 }
 
-fn facts(outgoing: &Outgoing, deadline_left: Duration, other_endpoint: bool) -> RetryFacts<'_> {
+pub(super) fn facts(
+    outgoing: &Outgoing,
+    deadline_left: Duration,
+    other_endpoint: bool,
+) -> RetryFacts<'_> {
     RetryFacts {
         class: outgoing.class,
         retry: &outgoing.route().retry,
@@ -548,12 +637,7 @@ fn facts(outgoing: &Outgoing, deadline_left: Duration, other_endpoint: bool) -> 
 
 fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
     let error = ErrorKind::NoEndpoint;
-    let at = Place {
-        region,
-        address: None,
-        hedge: false,
-    };
-    course.recorder.failed(at, error);
+    course.recorder.failed(Place::nowhere(region), error);
     course.attempts.push(Attempt {
         region,
         error,
@@ -565,7 +649,7 @@ fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
 
 /// Whether a response is a gateway's failure rather than the service's answer, and then whether
 /// it asks to wait instead of trying elsewhere.
-fn gateway_failure<B>(response: &Response<B>, class: RequestClass) -> Option<bool> {
+pub(super) fn gateway_failure<B>(response: &Response<B>, class: RequestClass) -> Option<bool> {
     let waits = response.headers().contains_key(header::RETRY_AFTER);
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => Some(true),

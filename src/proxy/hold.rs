@@ -89,6 +89,7 @@ impl Drop for Room {
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
 pub async fn hold(body: &mut Incoming, room: Room, limit: Duration) -> Result<Held, AttemptError> {
+    let length = room.bytes;
     let mut held = Held {
         room: Some(room),
         ..Held::default()
@@ -102,6 +103,10 @@ pub async fn hold(body: &mut Incoming, room: Room, limit: Duration) -> Result<He
             Ok(data) => held.bytes = joined(&held.bytes, &data),
             Err(frame) => held.trailers = frame.into_trailers().ok(),
         }
+    }
+    // hyper takes an HTTP/2 stream that was reset with NO_ERROR for one that ended.
+    if held.bytes.len() != length {
+        return Err(AttemptError::BodyBroken("it ended early".to_owned()));
     }
     Ok(held)
 }

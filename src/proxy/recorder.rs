@@ -13,7 +13,7 @@ use crate::model::outcome::{ErrorKind, Phases};
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Answer;
 use crate::proxy::{LiveRef, Proxy};
-use crate::telemetry::metrics::{CodeClass, WorkerMetrics};
+use crate::telemetry::metrics::{CodeClass, ResumeResult, WorkerMetrics};
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
 use crate::upstream::body::{BodyError, ReplaySource};
 
@@ -28,6 +28,37 @@ pub struct Place {
     pub hedge: bool,
 }
 
+impl Place {
+    /// An attempt that was not sent beside another one.
+    #[must_use]
+    pub fn first(region: RegionId, address: std::net::SocketAddr) -> Self {
+        Self {
+            region,
+            address: Some(address),
+            hedge: false,
+        }
+    }
+
+    /// One that was sent because another one was late.
+    #[must_use]
+    pub fn hedge(region: RegionId, address: std::net::SocketAddr) -> Self {
+        Self {
+            hedge: true,
+            ..Self::first(region, address)
+        }
+    }
+
+    /// One that had no address to go to.
+    #[must_use]
+    pub fn nowhere(region: RegionId) -> Self {
+        Self {
+            region,
+            address: None,
+            hedge: false,
+        }
+    }
+}
+
 /// One request's record, and where it is written to.
 #[derive(Debug)]
 pub struct Recorder {
@@ -37,7 +68,7 @@ pub struct Recorder {
     record: Box<RequestRecord>,
     source: Option<ReplaySource>,
     /// Whose body is on its way.
-    endpoint: Option<EndpointId>,
+    body_of: Option<(RegionId, EndpointId)>,
     completed: bool,
 }
 
@@ -56,7 +87,7 @@ impl Recorder {
             started: Instant::now(),
             record,
             source: None,
-            endpoint: None,
+            body_of: None,
             completed: false,
         };
         this.metrics().request_started(viewer.source);
@@ -109,6 +140,28 @@ impl Recorder {
 
     /// An attempt brought a response head.
     pub fn answered(&mut self, at: Place, answer: &Answer) {
+        let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
+        self.timed(at, answer, outcome);
+    }
+
+    /// An attempt at the rest of a body brought a response head, which `fits` or not.
+    pub fn continued(&mut self, at: Place, answer: &Answer, fits: bool) {
+        let status = answer.response.status().as_u16();
+        let (outcome, result) = if fits {
+            (AttemptOutcome::Resumed(status), ResumeResult::Resumed)
+        } else {
+            (AttemptOutcome::Unfit(status), ResumeResult::Unfit)
+        };
+        self.timed(at, answer, outcome);
+        self.resumed(at.region, result);
+    }
+
+    /// What came of asking `region` for the rest of a body.
+    pub fn resumed(&self, region: RegionId, result: ResumeResult) {
+        self.metrics().resumed(region, result);
+    }
+
+    fn timed(&mut self, at: Place, answer: &Answer, outcome: AttemptOutcome) {
         let region = at.region;
         let metrics = self.metrics();
         match (answer.reused, answer.phases.connect) {
@@ -120,7 +173,6 @@ impl Recorder {
         if let (Some(route), Some(first_byte)) = (self.record.route, answer.phases.first_byte) {
             metrics.first_byte(route, region, first_byte);
         }
-        let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
         self.attempted(at, outcome, answer.phases);
     }
 
@@ -162,7 +214,7 @@ impl Recorder {
 
     /// The head of the response is about to be sent: an origin's.
     pub fn responding(&mut self, status: StatusCode, region: RegionId, endpoint: EndpointId) {
-        self.endpoint = Some(endpoint);
+        self.body_of = Some((region, endpoint));
         self.record.status = Some(status.as_u16());
         self.record.region = Some(region);
         self.record.first_byte = Some(self.started.elapsed());
@@ -179,12 +231,15 @@ impl Recorder {
         self.record.bytes_out += bytes as u64;
     }
 
+    /// The body comes from there now; `None`: from nowhere, it broke off and may be resumed.
+    pub fn body_of(&mut self, place: Option<(RegionId, EndpointId)>) {
+        self.body_of = place;
+    }
+
     /// The response's body broke off.
     pub fn broke(&mut self, error: &BodyError) {
         self.completed = true;
-        if let (Some(route), Some(region), Some(endpoint)) =
-            (self.record.route, self.record.region, self.endpoint.take())
-        {
+        if let (Some(route), Some((region, endpoint))) = (self.record.route, self.body_of.take()) {
             self.proxy
                 .body_broke((route, region), endpoint, self.record.client);
         }
@@ -199,7 +254,7 @@ impl Recorder {
     /// The response went out whole.
     pub fn completed(&mut self) {
         self.completed = true;
-        if let Some(endpoint) = self.endpoint.take() {
+        if let Some((_, endpoint)) = self.body_of.take() {
             self.proxy.body_ended(endpoint);
         }
     }

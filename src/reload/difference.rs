@@ -46,6 +46,7 @@ pub fn changes(old: &Config, new: &Config, files: &[PathBuf]) -> Vec<String> {
         ("dns", old.dns != new.dns),
         ("drain", old.drain != new.drain),
         ("access_log", old.access_log != new.access_log),
+        ("state", old.state.dir != new.state.dir),
     ];
     let different = sections.iter().filter(|(_, different)| *different);
     lines.extend(different.map(|(section, _)| format!("{section} changed")));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// `[failback]`: how traffic returns to a region that is well again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailbackConfig {
@@ -25,7 +27,8 @@ impl Default for FailbackConfig {
 }
 
 /// Who decides that traffic returns to a region.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailbackMode {
     /// The proxy.
     #[default]

@@ -13,7 +13,9 @@ pub mod registry;
 pub mod shard;
 
 pub use crate::telemetry::metrics::registry::{MetricsRegistry, Scrape};
-pub use crate::telemetry::metrics::shard::{CodeClass, RequestMetrics, WorkerMetrics};
+pub use crate::telemetry::metrics::shard::{
+    CodeClass, RequestMetrics, ResumeResult, WorkerMetrics,
+};
 
 /// How a family's values move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,12 @@ pub const HEDGES: Family = counter(
     "meridian_hedges_total",
     &["region", "result"],
     "Second attempts sent while the first was late, by the region they went to and whether they answered first (won, lost).",
+);
+/// Requests for the rest of a body that broke off or stood still, by the region they went to.
+pub const RESUMES: Family = counter(
+    "meridian_resumes_total",
+    &["region", "result"],
+    "Requests for the rest of a body that broke off or stood still elsewhere, by the region they went to and what came of them: its answer went on with the body (resumed), was not the same bytes (unfit), there was none (failed), or the body went on by itself first (overtaken).",
 );
 /// Retries not made because the region's budget was spent.
 pub const RETRY_BUDGET_EXHAUSTED: Family = counter(
@@ -295,7 +303,7 @@ pub const PROBE_DURATION: Family = histogram(
 pub const TRANSITIONS: Family = counter(
     "meridian_transitions_total",
     &["kind", "cause"],
-    "Changes of belief, by what changed (endpoint, region, kept, shared_fate, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload).",
+    "Changes of belief, by what changed (endpoint, region, kept, shared_fate, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload, restart).",
 );
 /// Regions that failed their probes and kept their traffic because of the limit on removals.
 pub const REMOVALS_HELD_BACK: Family = counter(
@@ -381,6 +389,18 @@ pub const LOG_DROPS: Family = counter(
     &[],
     "Access log lines dropped because the sink was slow.",
 );
+/// Times the state directory could not be written to.
+pub const STATE_WRITE_FAILURES: Family = counter(
+    "meridian_state_write_failures_total",
+    &[],
+    "Times the state directory could not be written to.",
+);
+/// When the state was last written, in seconds since 1970; absent without a state directory.
+pub const STATE_LAST_WRITE: Family = gauge(
+    "meridian_state_last_write_timestamp_seconds",
+    &[],
+    "When the state was last written, in seconds since 1970; absent without a state directory.",
+);
 /// Always 1; the label names the version.
 pub const BUILD_INFO: Family = gauge(
     "meridian_build_info",
@@ -411,6 +431,7 @@ pub const FAMILIES: &[Family] = &[
     ATTEMPT_FAILURES,
     RETRIES,
     HEDGES,
+    RESUMES,
     RETRY_BUDGET_EXHAUSTED,
     UPSTREAM_CONNECTIONS_OPENED,
     UPSTREAM_CONNECTIONS_REUSED,
@@ -450,6 +471,8 @@ pub const FAMILIES: &[Family] = &[
     RELOAD_SUCCESS_TIME,
     GENERATION,
     LOG_DROPS,
+    STATE_WRITE_FAILURES,
+    STATE_LAST_WRITE,
     BUILD_INFO,
     PROCESS_START,
     LABELS_OVER_BUDGET,

@@ -32,6 +32,10 @@ pub enum AttemptOutcome {
     Failed(ErrorKind),
     /// Given up because another region answered first.
     Overtaken,
+    /// The rest of a body that another attempt had begun, with this status.
+    Resumed(u16),
+    /// An answer with this status to a request for the rest of a body, and not just that rest.
+    Unfit(u16),
 }
 
 /// One try at one endpoint.
@@ -274,6 +278,8 @@ impl Serialize for Attempts<'_> {
                 AttemptOutcome::Answered(status) => ("answered", Some(status)),
                 AttemptOutcome::Failed(kind) => (kind.label(), None),
                 AttemptOutcome::Overtaken => ("overtaken", None),
+                AttemptOutcome::Resumed(status) => ("resumed", Some(status)),
+                AttemptOutcome::Unfit(status) => ("unfit", Some(status)),
             };
             AttemptLine {
                 region: self

@@ -46,6 +46,9 @@ pub struct Names {
     pub table: Arc<RoutingTable>,
     /// How to resolve.
     pub dns: DnsConfig,
+    /// Addresses that are in use already, by region and origin of the table: the last good answer
+    /// for names that this process never asked for, from before a restart.
+    pub known: BTreeMap<(RegionId, u16), Vec<IpAddr>>,
 }
 
 /// What is known of one name.
@@ -159,12 +162,13 @@ impl Book {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the pages of `keys`, drops the others and opens the missing ones.
-    fn turn_to(&self, keys: &[Key]) {
+    /// Keeps the pages of `keys`, drops the others and opens the missing ones with what is known.
+    fn turn_to(&self, keys: Vec<(Key, Vec<IpAddr>)>) {
         let mut pages = self.lock();
-        pages.retain(|key, _| keys.contains(key));
-        for key in keys {
-            pages.entry(key.clone()).or_insert_with(|| Page::open(key));
+        pages.retain(|key, _| keys.iter().any(|(wanted, _)| wanted == key));
+        for (key, known) in keys {
+            let page = Page::open(&key, known);
+            pages.entry(key).or_insert(page);
         }
         drop(pages);
         self.touch();
@@ -176,12 +180,12 @@ impl Book {
 }
 
 impl Page {
-    fn open(key: &Key) -> Self {
+    fn open(key: &Key, known: Vec<IpAddr>) -> Self {
         Self {
             status: ResolverStatus {
                 region: Arc::clone(&key.0),
                 name: Arc::clone(&key.2),
-                addresses: Vec::new(),
+                addresses: known,
                 answered: None,
                 ttl: None,
                 last: None,
@@ -258,7 +262,8 @@ impl Supervisor {
                     }
                     (OriginHost::Name(name), Some(resolver)) => {
                         let key = (Arc::clone(&region.name), origin, Arc::clone(name));
-                        keys.push(key.clone());
+                        let known = names.known.get(&(RegionId::at(index), origin));
+                        keys.push((key.clone(), known.cloned().unwrap_or_default()));
                         let task = NameTask {
                             key,
                             place,
@@ -273,7 +278,7 @@ impl Supervisor {
                 }
             }
         }
-        self.book.turn_to(&keys);
+        self.book.turn_to(keys);
         tasks
     }
 }

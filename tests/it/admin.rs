@@ -320,6 +320,20 @@ async fn an_event_reaches_a_reader() {
     seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
     assert!(seen.contains("\"to\":\"drained\""), "{seen}");
+    let kept = meridian::apply::Transition::Kept {
+        region: "eu-west-1".into(),
+        cause: "no other is well".to_owned(),
+    };
+    admin.state.announce(&kept, "probe");
+    let page = admin.get("/metrics").await;
+    for line in [
+        "meridian_removals_held_back_total{region=\"eu-west-1\"} 1\n",
+        "meridian_removals_held_back_total{region=\"us-east-1\"} 0\n",
+        "meridian_transitions_total{kind=\"kept\",cause=\"probe\"} 1\n",
+        "meridian_transitions_total{kind=\"operator\",cause=\"operator\"} 1\n",
+    ] {
+        assert!(text(&page).contains(line), "{line}");
+    }
 }
 
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use meridian::apply::Event;
 use meridian::clock::Clock;
 use meridian::config::DnsConfig;
+use meridian::model::id::RegionId;
 use meridian::table::RoutingTable;
 use meridian::table::origin::{OriginHost, ProbeSpec};
 use meridian::upstream::resolve::{DnsResult, Names, Resolver};
@@ -44,11 +45,16 @@ impl Bench {
     }
 
     fn with(table: Arc<RoutingTable>, dns: DnsConfig) -> Self {
-        let names = Arc::new(Mutex::new(Names {
+        Self::following(Names {
             generation: 1,
             table,
             dns,
-        }));
+            known: Default::default(),
+        })
+    }
+
+    fn following(names: Names) -> Self {
+        let names = Arc::new(Mutex::new(names));
         let (revisions, seen) = watch::channel(1);
         let (tell, told) = mpsc::unbounded_channel();
         let current = Arc::clone(&names);
@@ -130,6 +136,27 @@ async fn empty_answers_and_errors_keep_the_last_good_answer() {
         bench.resolver.statuses()[0].addresses,
         [IpAddr::from(at(9))]
     );
+}
+
+#[tokio::test]
+async fn what_was_known_before_a_restart_is_the_last_good_answer() {
+    let server = DnsServer::start(Say::ServFail).await;
+    let known = vec![IpAddr::from(at(1))];
+    let mut bench = Bench::following(Names {
+        generation: 1,
+        table: named(NAME),
+        dns: DnsConfig {
+            servers: vec![server.address],
+            min_ttl: Duration::from_millis(10),
+            ..DnsConfig::default()
+        },
+        known: [((RegionId(0), 0), known.clone())].into(),
+    });
+    assert_eq!(bench.next().await, (1, vec![dialled(1)]));
+    bench.until_last(DnsResult::ServFail).await;
+    assert_eq!(bench.resolver.statuses()[0].addresses, known);
+    server.say(Say::Addresses(vec![at(2)], 30));
+    while bench.next().await.1 != [dialled(2)] {}
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meridian::apply::{Event, Transition, apply};
+use meridian::decide::snapshot::Snapshot;
 use meridian::health::failback::Stage;
 use meridian::health::state::Health;
 use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
@@ -84,26 +85,18 @@ impl Two {
         assert_eq!(self.health(region), Health::Unhealthy);
     }
 
-    /// A probe ends, so many times in a row.
-    pub(crate) async fn probe(&self, region: usize, passes: bool, times: usize) {
-        let endpoint = self.endpoint(region);
+    /// Probes pass, so many in a row.
+    pub(crate) async fn probes_pass(&self, region: usize, times: usize) {
         for _ in 0..times {
-            let outcome = if passes {
-                ProbeOutcome::Passed {
-                    phases: Phases::default(),
-                    warm: true,
-                }
-            } else {
-                ProbeOutcome::Failed(ProbeFailure::Refused)
-            };
-            self.tell(Event::Probed { endpoint, outcome }).await;
+            let event = probed(&self.edge.app.board().live().snapshot, region, true);
+            self.tell(event).await;
         }
     }
 
     /// Probes pass, and the requests that try it are answered well.
     async fn recover(&self, region: usize) {
         let endpoint = self.endpoint(region);
-        self.probe(region, true, 2).await;
+        self.probes_pass(region, 2).await;
         assert_eq!(self.stage(region).await["stage"], "on_trial");
         while self.health(region) != Health::Healthy {
             let good = true;
@@ -296,7 +289,7 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
             1.0,
         )
         .await;
-    two.probe(0, true, 2).await;
+    two.probes_pass(0, 2).await;
     let region = two.stage(0).await;
     assert_eq!(region["stage"], "on_trial");
     assert_eq!(region["endpoints"][0]["on_trial"], true);
@@ -342,25 +335,6 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
     assert!(suspected.as_f64().unwrap() < 60.0);
 }
 
-#[tokio::test]
-async fn what_probes_alone_would_take_out_too_fast_is_kept_and_counted() {
-    let two = Two::start("").await;
-    two.probe(1, false, 3).await;
-    assert_eq!(two.stage(1).await["serving"], false);
-    two.probe(0, false, 3).await;
-    let region = two.stage(0).await;
-    assert_eq!(region["serving"], true);
-    assert!(
-        region["cause"]
-            .as_str()
-            .unwrap()
-            .contains("no other region is sure to be well")
-    );
-    two.edge
-        .counted("meridian_removals_held_back_total{region=\"a\"}", 1.0)
-        .await;
-}
-
 #[test]
 fn a_region_that_was_kept_and_then_goes_says_so() {
     let mut world = World::new(&["a", "b", "c"]);
@@ -370,28 +344,52 @@ fn a_region_that_was_kept_and_then_goes_says_so() {
     world.route("all", "/", &["a", "b", "c"], Policy::Latency);
     let mut snapshot = world.snapshot();
     let mut told = Vec::new();
-    for (second, region) in [(1, 0), (2, 1)] {
-        for _ in 0..3 {
-            let endpoint = snapshot.regions[region].endpoints[0].id;
-            let outcome = ProbeOutcome::Failed(ProbeFailure::Refused);
-            let event = Event::Probed { endpoint, outcome };
-            let now = MEASURED + Duration::from_secs(second);
-            let (after, transitions) = apply(&snapshot, event, now);
-            snapshot = after;
-            told.extend(transitions);
-        }
+    let mut tell = |second, event: &dyn Fn(&Snapshot) -> Event| {
+        let now = MEASURED + Duration::from_secs(second);
+        let (after, transitions) = apply(&snapshot, event(&snapshot), now);
+        snapshot = after;
+        told.extend(transitions);
+        (snapshot.regions[1].out, snapshot.regions[1].told.clone())
+    };
+    for (second, region, passes) in [
+        (1, 0, false),
+        (1, 0, false),
+        (1, 0, false),
+        (2, 2, true),
+        (3, 1, false),
+        (3, 1, false),
+        (3, 1, false),
+        (4, 2, true),
+    ] {
+        tell(second, &|snapshot| probed(snapshot, region, passes));
     }
-    let kept =
-        |told: &Transition| matches!(told, Transition::Kept { region, .. } if **region == *"b");
-    assert!(told.iter().any(kept));
-    assert!(!snapshot.regions[1].out);
-    let (after, told) = apply(&snapshot, Event::Tick, MEASURED + Duration::from_secs(70));
-    assert!(after.regions[1].out);
-    let went = |told: &Transition| matches!(told, Transition::Failback { region, stage: Stage::Down, .. } if **region == *"b");
-    assert!(told.iter().any(went), "{told:?}");
-    let cause = &after.regions[1].told.as_ref().unwrap().cause;
+    let (out, why) = tell(6, &|_| Event::Tick);
+    assert!(!out);
+    assert!(why.unwrap().cause.starts_with("no other region is sure"));
+    tell(69, &|snapshot| probed(snapshot, 2, true));
+    let (out, why) = tell(70, &|_| Event::Tick);
+    assert!(out);
     assert_eq!(
-        &**cause,
+        &*why.unwrap().cause,
         "its probes still fail, and nothing keeps it any more"
     );
+    let of_b = told.iter().filter(|told| match told {
+        Transition::Kept { region, .. } => **region == *"b",
+        Transition::Failback { region, stage, .. } => **region == *"b" && *stage == Stage::Down,
+        _ => false,
+    });
+    assert_eq!(of_b.count(), 2, "{told:?}");
+}
+
+fn probed(snapshot: &Snapshot, region: usize, passes: bool) -> Event {
+    let outcome = if passes {
+        ProbeOutcome::Passed {
+            phases: Phases::default(),
+            warm: true,
+        }
+    } else {
+        ProbeOutcome::Failed(ProbeFailure::Refused)
+    };
+    let endpoint = snapshot.regions[region].endpoints[0].id;
+    Event::Probed { endpoint, outcome }
 }

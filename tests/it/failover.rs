@@ -457,15 +457,16 @@ async fn a_small_body_that_breaks_off_or_stalls_is_had_from_the_next_region() {
 }
 
 #[tokio::test]
-async fn a_posts_small_body_that_breaks_off_is_broken_and_not_sent_again() {
+async fn a_posts_small_body_that_breaks_off_is_a_clear_error_and_not_sent_again() {
     let (a, b, edge) = two("").await;
     let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
     a.behave(Behaviour::Raw(Bytes::from_static(half)));
-    assert!(
-        send(edge.address, request("POST", "/", &[], "x"))
-            .await
-            .is_err()
-    );
+    let reply = send(edge.address, request("POST", "/", &[], "x"))
+        .await
+        .unwrap();
+    assert_eq!(reply.status, 502);
+    let reason = reply.field("proxy-status");
+    assert!(reason.contains("http_response_incomplete"), "{reason}");
     assert!(b.seen().is_empty());
 }
 

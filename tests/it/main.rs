@@ -12,6 +12,7 @@ mod docs;
 mod geo;
 mod golden;
 mod house;
+mod restart;
 mod retry_table;
 mod simulation;
 mod viewer;
@@ -36,6 +37,8 @@ mod framing;
 mod record;
 mod reload_live;
 mod request;
+mod resume;
+mod state;
 mod upstream_tls;
 
 #[path = "support/mmdb.rs"]

@@ -95,7 +95,7 @@ async fn a_hedge_that_loses_is_told_too() {
 async fn a_request_that_tries_a_region_says_so() {
     let two = Two::start("").await;
     two.fall(0).await;
-    two.probe(0, true, 2).await;
+    two.probes_pass(0, 2).await;
     let by_trial = |line: &Value| line["reason"] == "trial";
     let limit = tokio::time::Instant::now() + Duration::from_secs(20);
     let good = "meridian_trial_requests_total{region=\"a\",result=\"good\"}";

@@ -348,13 +348,22 @@ fn nothing_is_tried_after_the_deadline() {
 #[test]
 fn a_spent_budget_ends_the_attempts() {
     let mut request = request(RequestClass::Read);
-    let refused = [failed(A, ErrorKind::ConnectRefused)];
+    let answered = [failed(A, ErrorKind::GatewayStatus)];
     for _ in 0..3 {
+        assert_eq!(request.after(&answered), Next::Try(B));
+    }
+    assert_eq!(request.after(&answered), Next::GiveUp(GiveUp::BudgetSpent));
+    request.budget.release(B);
+    assert_eq!(request.after(&answered), Next::Try(B));
+}
+
+#[test]
+fn a_move_after_nothing_was_sent_is_not_charged() {
+    let mut request = request(RequestClass::Write);
+    let refused = [failed(A, ErrorKind::ConnectRefused)];
+    for _ in 0..1000 {
         assert_eq!(request.after(&refused), Next::Try(B));
     }
-    assert_eq!(request.after(&refused), Next::GiveUp(GiveUp::BudgetSpent));
-    request.budget.release(B);
-    assert_eq!(request.after(&refused), Next::Try(B));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! A failure prints its seed; the same seed replays the same hours.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -631,6 +633,7 @@ fn the_last_region_is_not_left_for_being_late() {
         world.tell(Event::TrafficLate {
             endpoint,
             in_a_row: 5,
+            alone: false,
         });
     }
     assert!(!world.serves(0) && world.serves(2));

@@ -246,18 +246,17 @@ pub(super) fn state(root: &Fields<'_>, context: &Context<'_>) -> StateConfig {
     let Some(section) = root.section("state") else {
         return StateConfig::default();
     };
-    not_yet_used(&section, context);
-    let dir = section.text("dir");
-    StateConfig {
-        dir: dir.map(|dir| context.sources.relative(dir.text, dir.span)),
+    let Some(dir) = section.text("dir") else {
+        return StateConfig::default();
+    };
+    if dir.text.is_empty() {
+        let help = "leave the key out to keep state in memory only";
+        let message = "this names no directory".to_owned();
+        context.error("bad-value", dir.span, message, help);
     }
-}
-
-fn not_yet_used(section: &Fields<'_>, context: &Context<'_>) {
-    context.warn(
-        "not-yet-used",
-        section.span,
-        "this section is checked, but this version does not use it yet",
-        "it may stay: a later version will follow it",
-    );
+    // Written, not only read: so it is no named file to watch.
+    StateConfig {
+        dir: Some(context.sources.relative(dir.text, dir.span)),
+        written: Some(dir.span),
+    }
 }

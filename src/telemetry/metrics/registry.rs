@@ -13,7 +13,7 @@ use crate::telemetry::histogram::{Cell, Histogram, HistogramTotals};
 use crate::telemetry::metrics::exposition::{Format, Page, Value};
 use crate::telemetry::metrics::labels::{Labels, NONE};
 use crate::telemetry::metrics::shard::{
-    CodeClass, RULES, RegionCells, RequestMetrics, SeriesCells, Shard, WorkerCells,
+    CodeClass, RULES, RegionCells, RequestMetrics, ResumeResult, SeriesCells, Shard, WorkerCells,
 };
 use crate::telemetry::metrics::{self, Family};
 
@@ -300,6 +300,10 @@ fn add_region(page: &mut Page, region: &str, cells: &[Arc<RegionCells>]) {
     page.number(&metrics::HEDGES, &[region, "won"], won);
     let lost = total(|cells| &cells.hedges_lost);
     page.number(&metrics::HEDGES, &[region, "lost"], lost);
+    for result in ResumeResult::ALL {
+        let count = sum(cells, |cells| &cells.resumes[result as usize]) as f64;
+        page.number(&metrics::RESUMES, &[region, result.label()], count);
+    }
     let exhausted = total(|cells| &cells.budget_exhausted);
     page.number(&metrics::RETRY_BUDGET_EXHAUSTED, &labels, exhausted);
     let good = total(|cells| &cells.trials_good);

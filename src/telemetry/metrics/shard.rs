@@ -66,6 +66,35 @@ impl CodeClass {
     }
 }
 
+/// What came of asking a region for the rest of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumeResult {
+    /// The body went on with its answer.
+    Resumed,
+    /// It answered with something else than the bytes that were missing.
+    Unfit,
+    /// It gave no answer that could be used.
+    Failed,
+    /// The body went on by itself before it answered.
+    Overtaken,
+}
+
+impl ResumeResult {
+    /// All results, in the order of their cells.
+    pub const ALL: [Self; 4] = [Self::Resumed, Self::Unfit, Self::Failed, Self::Overtaken];
+
+    /// The result as a metric label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Unfit => "unfit",
+            Self::Failed => "failed",
+            Self::Overtaken => "overtaken",
+        }
+    }
+}
+
 /// The labels of [`Rule`], in the order of its cells.
 pub(crate) const RULES: [&str; 8] = [
     "preference",
@@ -108,6 +137,7 @@ pub(crate) struct RegionCells {
     pub(crate) retries: Cell,
     pub(crate) hedges_won: Cell,
     pub(crate) hedges_lost: Cell,
+    pub(crate) resumes: [Cell; ResumeResult::ALL.len()],
     pub(crate) budget_exhausted: Cell,
     pub(crate) trials_good: Cell,
     pub(crate) trials_bad: Cell,
@@ -279,6 +309,11 @@ impl WorkerMetrics<'_> {
         self.shard.worker.evidence_crowded_out.add(requests);
     }
 
+    /// `region` was asked for the rest of a body.
+    pub fn resumed(&self, region: RegionId, result: ResumeResult) {
+        self.region(region).resumes[result as usize].add(1);
+    }
+
     /// A retry to `region` was not made: its budget is spent.
     pub fn retry_budget_exhausted(&self, region: RegionId) {
         self.region(region).budget_exhausted.add(1);
@@ -331,6 +366,9 @@ mod tests {
         }
         for (place, class) in CodeClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, place);
+        }
+        for (place, result) in ResumeResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, place);
         }
         for rule in [
             Rule::Preference(3),

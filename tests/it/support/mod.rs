@@ -3,6 +3,7 @@
 pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod edge;
+pub(crate) mod film;
 pub(crate) mod origin;
 
 pub(crate) mod dns;

@@ -190,7 +190,7 @@ impl World {
         self.learned.push((self.id(name), Learned::Down));
     }
 
-    /// Requests to `name` fail, whatever its probes say.
+    /// Requests to `name` fail.
     pub(crate) fn condemned(&mut self, name: &str) {
         self.learned.push((self.id(name), Learned::Condemned));
     }
@@ -258,20 +258,16 @@ impl World {
 
 impl Learned {
     fn event(self, snapshot: &Snapshot, region: RegionId) -> Option<Event> {
-        let endpoint = |snapshot: &Snapshot| {
-            let endpoints = &snapshot.regions[region.index()].endpoints;
-            endpoints.first().map(|endpoint| endpoint.id)
-        };
         let outcome = match self {
             Self::NoAddress => return None,
+            Self::Admin(state) => return Some(Event::Operator { region, state }),
             Self::Condemned => {
                 return Some(Event::TrafficFailed {
-                    endpoint: endpoint(snapshot)?,
+                    endpoint: snapshot.regions[region.index()].endpoints[0].id,
                     kind: ErrorKind::GatewayStatus,
                     in_a_row: 5,
                 });
             }
-            Self::Admin(state) => return Some(Event::Operator { region, state }),
             Self::Down => ProbeOutcome::Failed(ProbeFailure::Refused),
             Self::Latency(latency) => ProbeOutcome::Passed {
                 phases: Phases {
@@ -281,7 +277,7 @@ impl Learned {
                 warm: true,
             },
         };
-        let endpoint = endpoint(snapshot)?;
+        let endpoint = snapshot.regions[region.index()].endpoints.first()?.id;
         Some(Event::Probed { endpoint, outcome })
     }
 }

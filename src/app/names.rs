@@ -1,0 +1,43 @@
+//! What the resolver is told of the board: which names, and what is known of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::decide::snapshot::Snapshot;
+use crate::model::id::RegionId;
+use crate::upstream::resolve::{Names, Resolver};
+
+/// Starts resolving the names of what `board` publishes.
+pub(super) fn follow(board: &Board, clock: Clock) -> Resolver {
+    let (reader, writer) = (board.clone(), board.clone());
+    let names = move || {
+        let live = reader.live();
+        Names {
+            generation: live.snapshot.generation,
+            table: Arc::clone(&live.snapshot.table),
+            dns: live.fittings.config.dns.clone(),
+            known: addresses(&live.snapshot),
+        }
+    };
+    Resolver::start(
+        board.revisions(),
+        names,
+        move |event| writer.tell(event),
+        clock,
+    )
+}
+
+/// The addresses in use of each origin, by region.
+fn addresses(snapshot: &Snapshot) -> BTreeMap<(RegionId, u16), Vec<IpAddr>> {
+    let mut known: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (index, region) in snapshot.regions.iter().enumerate() {
+        for endpoint in region.endpoints.iter() {
+            let origin = (RegionId::at(index), endpoint.origin);
+            known.entry(origin).or_default().push(endpoint.address.ip());
+        }
+    }
+    known
+}

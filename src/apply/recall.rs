@@ -1,0 +1,396 @@
+//! A restart: what of the beliefs of an earlier process still holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::apply::addresses;
+use crate::apply::remembered::{KeptEndpoint, KeptRegion, Remembered};
+use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState, Snapshot};
+use crate::health::order::LatencyOrder;
+use crate::model::id::RegionId;
+use crate::model::time::Timestamp;
+use crate::table::RoutingTable;
+use crate::table::origin::{OriginHost, Region};
+
+/// Beliefs older than this are dropped. The longest outages of whole cloud regions took most of a
+/// day; what was seen before says nothing any more. The operator's words have no such bound.
+pub const BELIEFS_LAST: Duration = Duration::from_secs(24 * 3600);
+
+/// Takes in what was remembered `away` ago; names that were resolved then are used again if that
+/// is no longer ago than `keep_names`. Regions are matched by name, endpoints by their origin's
+/// URL and address; what the table no longer has is ignored.
+pub(super) fn recall(
+    snapshot: &mut Snapshot,
+    remembered: &Remembered,
+    away: Duration,
+    keep_names: Duration,
+    now: Timestamp,
+) -> Option<String> {
+    let mut recalled = 0_usize;
+    for kept in &remembered.regions {
+        let Some(id) = snapshot.table.region_named(&kept.name) else {
+            continue;
+        };
+        if away <= keep_names {
+            use_names_again(snapshot, id, kept);
+        }
+        let table = Arc::clone(&snapshot.table);
+        let Some(state) = snapshot.regions.get_mut(id.index()) else {
+            continue;
+        };
+        state.admin = kept.admin;
+        if away <= BELIEFS_LAST && recall_endpoints(state, table.region(id), kept, away, now) {
+            recall_region(state, &table, kept, away, now);
+        }
+        recalled += 1;
+    }
+    if away <= BELIEFS_LAST {
+        snapshot.shared_fate = remembered.shared_fate;
+        let moment = |before| now - Duration::from_millis(before).saturating_add(away);
+        snapshot.fell_together = remembered.fell_together_ms.map(moment);
+        snapshot.last_removal = remembered.last_removal_ms.map(moment);
+        let order = remembered.order.iter();
+        let order = order.filter_map(|name| snapshot.table.region_named(name));
+        snapshot.order = LatencyOrder::recalled(order);
+    }
+    (recalled > 0).then(|| "what was known before the restart holds on".to_owned())
+}
+
+/// The addresses that names had: a start does not have to wait for a name server.
+fn use_names_again(snapshot: &mut Snapshot, id: RegionId, kept: &KeptRegion) {
+    let table = Arc::clone(&snapshot.table);
+    for (place, origin) in (0..).zip(&table.region(id).origins) {
+        if matches!(origin.host, OriginHost::Name(_)) {
+            let url = origin.url();
+            let of_origin =
+                |one: &&KeptEndpoint| one.origin == url && one.address.port() == origin.port;
+            let endpoints = kept.endpoints.iter().filter(of_origin);
+            let addresses: Vec<_> = endpoints.map(|one| one.address).collect();
+            addresses::resolve(snapshot, id, place, &addresses, &mut Vec::new());
+        }
+    }
+}
+
+/// Gives endpoints what was believed of them; says whether there was any to give it to.
+fn recall_endpoints(
+    state: &mut RegionState,
+    region: &Region,
+    kept: &KeptRegion,
+    away: Duration,
+    now: Timestamp,
+) -> bool {
+    let urls: Vec<_> = region.origins.iter().map(|origin| origin.url()).collect();
+    let known = |endpoint: &EndpointState| {
+        let url = urls.get(usize::from(endpoint.origin))?;
+        let mut all = kept.endpoints.iter();
+        all.find(|one| one.address == endpoint.address && one.origin == *url)
+    };
+    let mut endpoints = state.endpoints.to_vec();
+    let mut any = false;
+    for endpoint in &mut endpoints {
+        if let Some(one) = known(endpoint) {
+            endpoint.standing = one.health.recall(away);
+            endpoint.health = endpoint.standing.health();
+            endpoint.latency = one.latency.recall(away, now);
+            any = true;
+        }
+    }
+    state.endpoints = endpoints.into();
+    any
+}
+
+/// What was believed of a region as a whole. One without an address it had before starts anew: its
+/// hold would keep back a service that never failed.
+fn recall_region(
+    state: &mut RegionState,
+    table: &RoutingTable,
+    kept: &KeptRegion,
+    away: Duration,
+    now: Timestamp,
+) {
+    state.out = kept.out;
+    state.fell = kept
+        .fell_ms
+        .map(|before| now - Duration::from_millis(before).saturating_add(away));
+    state.latency = kept.latency.map(|figure| RegionLatency {
+        median: Duration::from_micros(figure.median_us),
+        measured: now - Duration::from_millis(figure.age_ms).saturating_add(away),
+    });
+    let goes_on = |config| {
+        let alike = kept.failback.iter().find(|way| way.followed(config));
+        let way = alike.or_else(|| kept.failback.first());
+        way.map(|way| way.recall(config, away, now))
+            .unwrap_or_default()
+    };
+    state.failback = table.failbacks().iter().map(goes_on).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Event, Transition, apply};
+    use crate::decide::snapshot::AdminState;
+    use crate::health::failback::Stage;
+    use crate::health::state::Health;
+    use crate::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+    use crate::model::viewer::UnknownViewer;
+    use crate::table::Written;
+    use crate::table::origin::{Origin, ProbeSpec, UpstreamSpec};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::after_start(Duration::from_secs(seconds))
+    }
+
+    fn region(name: &str, host: OriginHost) -> Region {
+        Region {
+            name: name.into(),
+            origins: vec![Origin {
+                tls: false,
+                host,
+                port: 80,
+            }],
+            upstream: UpstreamSpec::default(),
+            place: None,
+            probe: ProbeSpec::default(),
+            written: Written::default(),
+        }
+    }
+
+    /// Regions with one address each: `10.0.0.N` for the Nth letter.
+    fn started(names: &[&str]) -> Snapshot {
+        let regions = names.iter().map(|name| {
+            let letter = name.as_bytes()[0] - b'a' + 1;
+            region(name, OriginHost::Address([10, 0, 0, letter].into()))
+        });
+        started_with(regions.collect())
+    }
+
+    fn started_with(regions: Vec<Region>) -> Snapshot {
+        let table = Event::Table {
+            table: Arc::new(RoutingTable::new(Vec::new(), regions, Vec::new())),
+            unknown: UnknownViewer::default(),
+        };
+        apply(&Snapshot::default(), table, Timestamp::ZERO).0
+    }
+
+    struct World {
+        snapshot: Snapshot,
+        transitions: Vec<Transition>,
+    }
+
+    impl World {
+        fn tell(&mut self, event: Event, second: u64) {
+            let (snapshot, transitions) = apply(&self.snapshot, event, at(second));
+            self.snapshot = snapshot;
+            self.transitions.extend(transitions);
+        }
+
+        fn probe(&mut self, region: &str, millis: Option<u64>, second: u64) {
+            let id = self.snapshot.table.region_named(region).unwrap();
+            let outcome = millis.map_or(ProbeOutcome::Failed(ProbeFailure::Refused), |millis| {
+                let phases = Phases {
+                    first_byte: Some(Duration::from_millis(millis)),
+                    ..Phases::default()
+                };
+                ProbeOutcome::Passed { phases, warm: true }
+            });
+            for endpoint in self.snapshot.regions[id.index()].endpoints.clone().iter() {
+                let outcome = outcome.clone();
+                let endpoint = endpoint.id;
+                self.tell(Event::Probed { endpoint, outcome }, second);
+            }
+        }
+    }
+
+    fn running(snapshot: Snapshot) -> World {
+        World {
+            snapshot,
+            transitions: Vec::new(),
+        }
+    }
+
+    /// `a` is the fastest, and down since second 20 by what traffic found; `c` follows `b`.
+    fn mid_outage() -> World {
+        let mut world = running(started(&["a", "b", "c"]));
+        for second in 0..5 {
+            world.probe("a", Some(5), second);
+            world.probe("b", Some(80), second);
+            world.probe("c", Some(40), second);
+        }
+        let endpoint = world.snapshot.regions[0].endpoints[0].id;
+        world.tell(
+            Event::TrafficFailed {
+                endpoint,
+                kind: ErrorKind::FirstByteTimeout,
+                in_a_row: 5,
+            },
+            20,
+        );
+        world
+    }
+
+    /// As a file would hold it.
+    fn written(snapshot: &Snapshot, second: u64) -> Arc<Remembered> {
+        let remembered = Remembered::of(snapshot, at(second), Duration::from_secs(1_000_000));
+        let text = serde_json::to_string(&remembered).unwrap();
+        let read: Remembered = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, remembered);
+        Arc::new(read)
+    }
+
+    fn recalled(snapshot: &Snapshot, remembered: Arc<Remembered>, away: Duration) -> World {
+        let mut world = running(snapshot.clone());
+        let event = Event::Recalled {
+            remembered,
+            away,
+            keep_names: 24 * HOUR,
+        };
+        world.tell(event, 0);
+        world
+    }
+
+    fn order(snapshot: &Snapshot) -> String {
+        let names = snapshot.by_latency.iter();
+        names.map(|id| &*snapshot.table.region(*id).name).collect()
+    }
+
+    #[test]
+    fn a_region_that_was_down_is_down_at_the_first_request() {
+        let kept = written(&mid_outage().snapshot, 25);
+        let after = recalled(&started(&["a", "b", "c"]), kept, HOUR).snapshot;
+        assert_eq!(after.regions[0].health, Health::Unhealthy);
+        assert!(after.regions[0].out);
+        let serving: Vec<_> = after.serving.iter().collect();
+        assert_eq!(serving, [RegionId(1), RegionId(2)]);
+        assert_eq!(after.regions[0].failback[0].stage(), Stage::Down);
+        assert_eq!(order(&after), "cba");
+    }
+
+    #[test]
+    fn regions_are_known_by_name_and_address_whatever_their_number() {
+        let kept = written(&mid_outage().snapshot, 25);
+        let after = recalled(&started(&["a", "aa", "c"]), kept, HOUR).snapshot;
+        let health: Vec<_> = after.regions.iter().map(|region| region.health).collect();
+        assert_eq!(
+            health,
+            [Health::Unhealthy, Health::Unproven, Health::Healthy]
+        );
+    }
+
+    #[test]
+    fn a_region_at_another_address_starts_anew() {
+        let kept = written(&mid_outage().snapshot, 25);
+        let moved = region("a", OriginHost::Address([10, 9, 9, 9].into()));
+        let after = recalled(&started_with(vec![moved]), kept, HOUR).snapshot;
+        assert_eq!(after.regions[0].health, Health::Unproven);
+        assert!(!after.regions[0].out);
+        assert_eq!(after.regions[0].failback[0].stage(), Stage::Full);
+    }
+
+    #[test]
+    fn the_hold_goes_on_and_counts_the_time_away() {
+        let mut world = running(started(&["a", "b"]));
+        world.probe("a", Some(5), 0);
+        world.probe("b", Some(80), 0);
+        for second in 1..4 {
+            world.probe("a", None, second);
+            world.probe("b", Some(80), second);
+        }
+        for second in 30..32 {
+            world.probe("a", Some(5), second);
+        }
+        let held = world.snapshot.regions[0].failback[0].stage();
+        assert_eq!(held, Stage::Held { until: at(91) });
+        let kept = written(&world.snapshot, 41);
+        let mut after = recalled(&started(&["a", "b"]), kept, Duration::from_secs(20));
+        let stage = |world: &World| world.snapshot.regions[0].failback[0].stage();
+        assert_eq!(stage(&after), Stage::Held { until: at(30) });
+        after.tell(Event::Tick, 29);
+        assert_eq!(stage(&after).share(), 0);
+        after.tell(Event::Tick, 30);
+        assert_eq!(stage(&after).share(), 5);
+    }
+
+    #[test]
+    fn two_that_fell_at_different_times_share_no_fate_after_a_restart() {
+        let mut world = running(started(&["a", "b"]));
+        for (name, second) in [("a", 0), ("b", 0)] {
+            world.probe(name, Some(5), second);
+        }
+        for (place, second) in [(0, 100), (1, 500)] {
+            let endpoint = world.snapshot.regions[place].endpoints[0].id;
+            let (kind, in_a_row) = (ErrorKind::FirstByteTimeout, 5);
+            let failed = Event::TrafficFailed {
+                endpoint,
+                kind,
+                in_a_row,
+            };
+            world.tell(failed, second);
+        }
+        assert!(!world.snapshot.shared_fate);
+        let kept = written(&world.snapshot, 501);
+        let after = recalled(&started(&["a", "b"]), kept, HOUR).snapshot;
+        assert!(!after.shared_fate);
+        let fell: Vec<_> = after.regions.iter().filter_map(|one| one.fell).collect();
+        assert_eq!(fell[1].since(fell[0]), Duration::from_secs(400));
+    }
+
+    #[test]
+    fn old_beliefs_are_dropped_and_the_operators_word_is_not() {
+        let mut world = mid_outage();
+        let drained = Event::Operator {
+            region: RegionId(1),
+            state: AdminState::Drained,
+        };
+        world.tell(drained, 24);
+        let kept = written(&world.snapshot, 25);
+        let away = BELIEFS_LAST + Duration::from_secs(1);
+        let after = recalled(&started(&["a", "b", "c"]), kept, away).snapshot;
+        assert_eq!(after.regions[0].health, Health::Unproven);
+        assert_eq!(after.regions[1].admin, AdminState::Drained);
+        assert!(after.drained.contains(RegionId(1)));
+        assert_eq!(order(&after), "abc");
+    }
+
+    #[test]
+    fn names_keep_their_addresses_while_no_name_server_answers() {
+        let named = || vec![region("a", OriginHost::Name("api.example".into()))];
+        let mut world = running(started_with(named()));
+        let address = ([10, 1, 1, 1], 80).into();
+        let resolved = Event::Resolved {
+            generation: 1,
+            region: RegionId(0),
+            origin: 0,
+            addresses: vec![address],
+        };
+        world.tell(resolved, 1);
+        world.probe("a", Some(5), 1);
+        let kept = written(&world.snapshot, 2);
+        let after = recalled(&started_with(named()), Arc::clone(&kept), HOUR).snapshot;
+        assert_eq!(after.regions[0].endpoints[0].address, address);
+        assert_eq!(after.regions[0].health, Health::Healthy);
+        let after = recalled(&started_with(named()), kept, 25 * HOUR).snapshot;
+        assert!(after.regions[0].endpoints.is_empty());
+    }
+
+    #[test]
+    fn only_what_changes_a_start_makes_another_writing_urgent() {
+        let mut world = mid_outage();
+        let before = written(&world.snapshot, 25);
+        world.probe("b", Some(81), 26);
+        assert!(before.means_the_same(&written(&world.snapshot, 27)));
+        for second in 28..31 {
+            world.probe("b", None, second);
+        }
+        assert!(!before.means_the_same(&written(&world.snapshot, 31)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_older() {
+        let kept = written(&mid_outage().snapshot, 25);
+        assert_eq!(kept.age(Duration::from_secs(7)), Duration::ZERO);
+        assert_eq!(kept.age(Duration::from_secs(1_000_007)).as_secs(), 7);
+    }
+}

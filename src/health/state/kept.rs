@@ -1,0 +1,91 @@
+//! An endpoint's health in a form that outlives the process.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::state::{Condemner, Health, HealthState, MOST_RELAPSES};
+
+/// A restart that takes longer breaks every row of results: twelve default probe intervals.
+const STREAK_LASTS: Duration = Duration::from_secs(60);
+
+/// What of a [`HealthState`] is worth keeping. Trials and suspicions are not: whether requests are
+/// served is found out anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptHealth {
+    /// What was believed.
+    pub health: Health,
+    /// Whose evidence made it unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condemned_by: Option<Condemner>,
+    /// How often traffic condemned it lately.
+    #[serde(default)]
+    pub relapses: u8,
+    /// Results in a row that contradict it.
+    #[serde(default)]
+    pub streak: u32,
+}
+
+impl HealthState {
+    /// What is worth keeping.
+    #[must_use]
+    pub fn keep(&self) -> KeptHealth {
+        KeptHealth {
+            health: self.health,
+            condemned_by: self.condemned_by,
+            relapses: self.relapses,
+            streak: self.streak,
+        }
+    }
+}
+
+impl KeptHealth {
+    /// The state that goes on after nobody looked for as long as `away`: unhealthy stays so until
+    /// probes, and where traffic condemned it real requests, say otherwise.
+    #[must_use]
+    pub fn recall(&self, away: Duration) -> HealthState {
+        let unhealthy = self.health == Health::Unhealthy;
+        HealthState {
+            health: self.health,
+            condemned_by: self.condemned_by.filter(|_| unhealthy),
+            relapses: self.relapses.min(MOST_RELAPSES),
+            streak: if away <= STREAK_LASTS { self.streak } else { 0 },
+            ..HealthState::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::state::Limits;
+    use crate::model::time::Timestamp;
+
+    const LIMITS: Limits = Limits { rise: 2, fall: 3 };
+
+    #[test]
+    fn what_traffic_condemned_needs_a_trial_after_a_restart_too() {
+        let mut state = HealthState::default();
+        state.observe(true, LIMITS, Timestamp::ZERO);
+        state.traffic_failed(5);
+        let mut recalled = state.keep().recall(Duration::from_secs(3600));
+        assert_eq!(recalled.condemned_by(), Some(Condemner::Traffic));
+        for _ in 0..LIMITS.rise {
+            assert_eq!(recalled.observe(true, LIMITS, Timestamp::ZERO), None);
+        }
+        assert!(recalled.is_on_trial());
+        assert_eq!(recalled.keep(), state.keep());
+    }
+
+    #[test]
+    fn a_row_of_results_outlives_a_short_restart_only() {
+        let mut state = HealthState::default();
+        state.observe(true, LIMITS, Timestamp::ZERO);
+        state.observe(false, LIMITS, Timestamp::ZERO);
+        for (away, streak) in [(60, 1), (61, 0)] {
+            let recalled = state.keep().recall(Duration::from_secs(away));
+            assert_eq!(recalled.health(), Health::Healthy);
+            assert_eq!(recalled.streak(), streak);
+        }
+    }
+}

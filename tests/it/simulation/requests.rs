@@ -1,0 +1,382 @@
+//! Requests through hours of faults: where they go, what is tried again, and that all comes back.
+//!
+//! The same pure functions as in a worker decide here (`decide`, `failover::next`, the budget and a
+//! worker's evidence); only sockets are missing. What must hold is written down a second time,
+//! apart from the code: an own table of what may be repeated, and an own count of the budget.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use meridian::decide::budget::{Budget, MINIMUM, SHARE};
+use meridian::decide::endpoint::{Wish, choose};
+use meridian::decide::failover::{
+    Attempt, Attempts, Next, RequestClass, RetryFacts, is_charged, next,
+};
+use meridian::decide::snapshot::EndpointState;
+use meridian::decide::{Decision, Ranked};
+use meridian::proxy::evidence::{Evidence, Verdict};
+
+use super::*;
+
+const EAST: RegionId = RegionId(0);
+const ISLAND: RegionId = RegionId(1);
+const WEST: RegionId = RegionId(2);
+const ROUTE: RouteId = RouteId(0);
+
+/// What a region does with requests; its probes are `World::down`'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Serving {
+    #[default]
+    Well,
+    /// No request gets an answer, for this reason.
+    Failing(ErrorKind),
+    /// Half of them do not.
+    Flaky,
+    /// 429, or 503 with `Retry-After`.
+    Overloaded,
+}
+
+/// A fault of the east: how its probes and its requests fare.
+const FAULTS: [(bool, Serving); 8] = [
+    (true, Serving::Failing(ErrorKind::ConnectRefused)),
+    (true, Serving::Failing(ErrorKind::ConnectTimeout)),
+    (true, Serving::Failing(ErrorKind::FirstByteTimeout)),
+    (true, Serving::Failing(ErrorKind::GatewayStatus)),
+    (false, Serving::Failing(ErrorKind::GatewayStatus)),
+    (false, Serving::Failing(ErrorKind::FreshReset)),
+    (false, Serving::Flaky),
+    (false, Serving::Overloaded),
+];
+
+/// One worker without sockets.
+struct Worker {
+    world: World,
+    east: Serving,
+    budget: Budget,
+    evidence: Evidence,
+    /// Requests and charged retries of the last ten seconds, counted apart from the budget.
+    requests: VecDeque<Timestamp>,
+    retries: VecDeque<(Timestamp, RegionId)>,
+    tried: Timestamp,
+}
+
+/// One request that is under way.
+struct Pending {
+    class: RequestClass,
+    decision: Decision,
+    viewer: IpAddr,
+    attempts: Attempts,
+    blamed: Vec<(RegionId, EndpointId, ErrorKind)>,
+    charged: Vec<RegionId>,
+    tries: bool,
+    done: bool,
+}
+
+impl Worker {
+    fn new(seed: u64) -> Self {
+        let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
+        Self {
+            world: World::with(seed, routed(), &latency),
+            east: Serving::Well,
+            budget: Budget::default(),
+            evidence: Evidence::default(),
+            requests: VecDeque::new(),
+            retries: VecDeque::new(),
+            tried: Timestamp::ZERO,
+        }
+    }
+
+    /// Lets `span` pass, with a batch of requests at once every four seconds.
+    fn pass(&mut self, span: u64) {
+        for _ in 0..span.div_ceil(4) {
+            self.world.pass(seconds(4));
+            let count = self.world.random.usize(4..16);
+            self.batch(count);
+            let generation = self.world.snapshot.generation;
+            let told = self.evidence.drain(generation, self.world.now);
+            self.tell(told);
+        }
+    }
+
+    fn tell(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.world.tell(event);
+        }
+    }
+
+    /// `count` requests at the same instant, so that their retries compete for the budget.
+    fn batch(&mut self, count: usize) {
+        let now = self.world.now;
+        let fresh = |at: &Timestamp| now.since(*at) < seconds(9);
+        self.requests.retain(fresh);
+        self.retries.retain(|(at, _)| fresh(at));
+        let mut pending: Vec<_> = (0..count).map(|_| self.arrive()).collect();
+        while pending.iter().any(|request| !request.done) {
+            for request in pending.iter_mut().filter(|request| !request.done) {
+                self.attempt(request);
+            }
+        }
+        for region in pending.iter().flat_map(|request| &request.charged) {
+            self.budget.release(*region);
+        }
+        self.check_budget(&pending);
+    }
+
+    fn arrive(&mut self) -> Pending {
+        let now = self.world.now;
+        self.requests.push_back(now);
+        self.budget.request_seen(now);
+        let class = [
+            RequestClass::Read,
+            RequestClass::Read,
+            RequestClass::Read,
+            RequestClass::Write,
+            RequestClass::Idempotent,
+        ][self.world.random.usize(..5)];
+        let viewer = IpAddr::from([203, 0, 113, self.world.random.u8(..)]);
+        let due = now.since(self.tried) >= Duration::from_millis(100);
+        let tries = class == RequestClass::Read && due && self.world.random.u8(..4) == 0;
+        if tries {
+            self.tried = now;
+        }
+        let who = Viewer {
+            address: viewer,
+            country: None,
+            source: ViewerSource::Unknown,
+            place: None,
+        };
+        let facts = RequestFacts {
+            host: None,
+            path: "/",
+            viewer: &who,
+            tries,
+        };
+        let decision = decide(&self.world.snapshot, &facts).expect("two regions are permitted");
+        Pending {
+            class,
+            decision,
+            viewer,
+            attempts: Attempts::default(),
+            blamed: Vec::new(),
+            charged: Vec::new(),
+            tries,
+            done: false,
+        }
+    }
+
+    /// One attempt, or the end.
+    fn attempt(&mut self, request: &mut Pending) {
+        let retry = RetryPolicy::default();
+        let facts = RetryFacts {
+            class: request.class,
+            retry: &retry,
+            deadline_left: seconds(30),
+            replayable: true,
+            other_endpoint: false,
+        };
+        let now = self.world.now;
+        let failed = request.attempts.last().copied();
+        let found = next(
+            &request.decision,
+            &request.attempts,
+            &facts,
+            &mut self.budget,
+            now,
+        );
+        let region = match found {
+            Next::Try(region) | Next::Again(region) => region,
+            Next::GiveUp(_) => return request.done = true,
+        };
+        assert_ne!(region, ISLAND, "outside the permitted set");
+        if let Some(failed) = failed {
+            assert!(may_repeat(request.class, &failed), "against the table");
+        }
+        assert!(request.attempts.len() < 4, "no end");
+        if is_charged(&request.attempts) {
+            request.charged.push(region);
+            self.retries.push_back((now, region));
+        }
+        let wish = Wish {
+            tries: request.tries && request.attempts.is_empty(),
+            avoid: None,
+        };
+        let endpoints =
+            std::sync::Arc::clone(&self.world.snapshot.regions[region.index()].endpoints);
+        let endpoint = choose(&endpoints, wish, |_| 0, |_| 0).expect("an address");
+        self.answer_of(request, region, endpoint);
+    }
+
+    /// What becomes of an attempt, and what it proves.
+    fn answer_of(&mut self, request: &mut Pending, region: RegionId, endpoint: &EndpointState) {
+        let pair = (ROUTE, region);
+        let serving = if region == EAST {
+            self.east
+        } else {
+            Serving::Well
+        };
+        let on_trial = endpoint.standing.is_on_trial();
+        let error = match serving {
+            Serving::Failing(error) => error,
+            Serving::Flaky if self.world.random.bool() => ErrorKind::GatewayStatus,
+            Serving::Overloaded => ErrorKind::GatewayStatus,
+            Serving::Well | Serving::Flaky => {
+                let took = Duration::from_millis(if region == EAST { 5 } else { 40 });
+                let told = self
+                    .evidence
+                    .answered(pair, endpoint.id, request.viewer, took, true);
+                self.tell(told);
+                self.tried(endpoint, true);
+                for (region, id, kind) in std::mem::take(&mut request.blamed) {
+                    let (pair, compared) = ((ROUTE, region), Verdict::Compared);
+                    let told = self
+                        .evidence
+                        .failed(pair, id, request.viewer, kind, compared);
+                    self.tell(told);
+                }
+                return request.done = true;
+            }
+        };
+        self.tried(endpoint, false);
+        let asked_to_wait = serving == Serving::Overloaded && !on_trial;
+        if asked_to_wait {
+            let verdict = Verdict::AskedToWait;
+            let told = self
+                .evidence
+                .failed(pair, endpoint.id, request.viewer, error, verdict);
+            self.tell(told);
+        } else {
+            request.blamed.push((region, endpoint.id, error));
+        }
+        request.attempts.push(Attempt {
+            region,
+            error,
+            asked_to_wait,
+        });
+    }
+
+    fn tried(&mut self, endpoint: &EndpointState, good: bool) {
+        if endpoint.standing.is_on_trial() {
+            let endpoint = endpoint.id;
+            self.world.tell(Event::Tried { endpoint, good });
+        }
+    }
+
+    /// At most a fifth of the requests, or three at once.
+    fn check_budget(&self, batch: &[Pending]) {
+        for region in [EAST, WEST] {
+            let now = batch.iter().flat_map(|request| &request.charged);
+            let now = now.filter(|one| **one == region).count();
+            let all = self
+                .retries
+                .iter()
+                .filter(|(_, one)| *one == region)
+                .count();
+            // The budget's own window is up to a second longer than the one counted here.
+            let share = (self.requests.len() as f64 * SHARE).ceil() as usize + batch.len();
+            assert!(
+                now <= MINIMUM as usize || all <= share,
+                "{now} now, {all} in all"
+            );
+        }
+    }
+
+    fn all_at(&self, region: RegionId) -> bool {
+        choices(&self.world).iter().all(|choice| *choice == region)
+    }
+}
+
+/// The retry table of the manual, read anew.
+fn may_repeat(class: RequestClass, failed: &Attempt) -> bool {
+    let nothing_sent = matches!(
+        failed.error,
+        ErrorKind::ConnectRefused | ErrorKind::ConnectTimeout
+    );
+    match class {
+        _ if failed.asked_to_wait => false,
+        RequestClass::Write => nothing_sent,
+        _ => true,
+    }
+}
+
+/// How long the way back may take: detection, a trial of up to 80 answers, a hold doubled four
+/// times, and the ramp.
+const LONGEST_WAY_BACK: u64 = 60 + 400 + 16 * 20 + 40 + 20;
+
+#[test]
+fn no_fault_breaks_a_rule_and_a_healed_region_gets_its_viewers_back() {
+    for_each_seed_on_all_cores(10_000, |seed| {
+        let mut worker = Worker::new(seed);
+        worker.pass(16 + seed % 7);
+        assert!(worker.all_at(EAST), "at first");
+        let faults = worker.world.random.u64(1..4);
+        let mut moves = [0; 4];
+        for _ in 0..faults {
+            let (down, serving) = FAULTS[worker.world.random.usize(..FAULTS.len())];
+            worker.east = serving;
+            if down {
+                worker.world.down.insert(0);
+            }
+            worker.world.loss = worker.world.random.u8(..3);
+            if worker.world.random.u8(..8) == 0 {
+                let again = load(routed());
+                worker.world.tell(again);
+                worker.world.resolve(0, &[1]);
+            }
+            let before = choices(&worker.world);
+            let span = worker.world.random.u64(8..60);
+            worker.pass(span);
+            count_moves(&mut moves, &before, &choices(&worker.world));
+            worker.east = Serving::Well;
+            worker.world.down.clear();
+            let before = choices(&worker.world);
+            let span = worker.world.random.u64(8..120);
+            worker.pass(span);
+            count_moves(&mut moves, &before, &choices(&worker.world));
+        }
+        worker.world.loss = 0;
+        let before = choices(&worker.world);
+        let mut waited = 0;
+        while !worker.all_at(EAST) {
+            assert!(
+                waited < LONGEST_WAY_BACK,
+                "left unused: {:?}",
+                worker.world.transitions
+            );
+            worker.pass(8);
+            waited += 8;
+        }
+        count_moves(&mut moves, &before, &choices(&worker.world));
+        let most = 2 * u32::try_from(faults).unwrap_or(u32::MAX);
+        assert!(moves.iter().all(|moves| *moves <= most), "{moves:?} moves");
+    });
+}
+
+fn count_moves(moves: &mut [u32], before: &[RegionId], now: &[RegionId]) {
+    for (moved, (before, now)) in moves.iter_mut().zip(before.iter().zip(now)) {
+        *moved += u32::from(before != now);
+    }
+}
+
+#[test]
+fn hours_of_faults_end_as_they_began() {
+    for_each_seed_on_all_cores(8, |seed| {
+        let mut worker = Worker::new(seed);
+        for _ in 0..60 {
+            let (down, serving) = FAULTS[worker.world.random.usize(..FAULTS.len())];
+            worker.east = serving;
+            if down {
+                worker.world.down.insert(0);
+            }
+            let span = worker.world.random.u64(8..120);
+            worker.pass(span);
+            worker.east = Serving::Well;
+            worker.world.down.clear();
+            let span = worker.world.random.u64(20..400);
+            worker.pass(span);
+        }
+        worker.pass(LONGEST_WAY_BACK);
+        assert!(worker.all_at(EAST));
+        let ranked: &Ranked = &worker.arrive().decision.ranked;
+        assert_eq!(ranked.serving(), [EAST, WEST]);
+    });
+}
