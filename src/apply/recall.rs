@@ -296,6 +296,7 @@ mod tests {
         world.probe("b", Some(80), 0);
         for second in 1..4 {
             world.probe("a", None, second);
+            world.probe("b", Some(80), second);
         }
         for second in 30..32 {
             world.probe("a", Some(5), second);
