@@ -70,10 +70,15 @@ fn failing(
 ) -> Option<(RegionId, String, u32)> {
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
-    let newest = counts
-        .iter()
-        .map(|count| ((count.route, count.region), Sum::of(count)));
-    let sums: Vec<_> = newest.chain(snapshot.traffic.sums(now)).collect();
+    let recent: Vec<_> = snapshot.traffic.sums(now).collect();
+    let newest = counts.iter().map(|count| {
+        let key = (count.route, count.region);
+        let known = recent.iter().find(|(known, _)| *known == key);
+        let sum = Sum::of(count);
+        // Who asks most is alone in what is told within milliseconds.
+        (key, known.map_or(sum, |(_, known)| sum.among(known)))
+    });
+    let sums: Vec<_> = newest.chain(recent.iter().copied()).collect();
     let trouble = |key: (RouteId, RegionId)| {
         let mut known = sums.iter().filter(|(known, _)| *known == key);
         known.find_map(|(_, sum)| sum.trouble())
