@@ -31,6 +31,7 @@ mod demo;
 mod drain;
 mod edge;
 mod failover;
+mod faults;
 mod framing;
 mod reload_live;
 mod request;
