@@ -68,7 +68,7 @@ pub fn decide_with(
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
-    let trial = candidates::to_be_tried(snapshot, allowed, facts);
+    let trial = candidates::to_be_tried(snapshot, route, allowed, facts);
     let (ranked, rule) = {
         let order = Order::of(snapshot, allowed, away, trial);
         candidates::rank(order, route, facts.viewer, country)

@@ -152,6 +152,7 @@ impl Proxy {
         self.pools.follow_limits(limits);
         self.memory
             .follow_limits(limits.replay_bytes, limits.replay_total_bytes / workers);
+        self.holds.follow_limit(limits.replay_total_bytes / workers);
         self.budget
             .borrow_mut()
             .follow_limits(limits.retry_budget, limits.retry_budget_minimum);
@@ -278,11 +279,7 @@ impl Proxy {
         }
         let now = self.clock.now();
         let due = now.since(self.tried.get()) >= TRIAL_GAP;
-        let chosen = due && self.random.borrow_mut().u32(..TRIAL_ONE_IN) == 0;
-        if chosen {
-            self.tried.set(now);
-        }
-        chosen
+        due && self.random.borrow_mut().u32(..TRIAL_ONE_IN) == 0
     }
 
     /// Decides where the request may go, makes it ready and forwards it.
@@ -313,7 +310,10 @@ impl Proxy {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
             viewer: &viewer,
-            tries: parts.method.is_safe() && self.may_try(&live.snapshot),
+            tries: source.is_none()
+                && parts.method.is_safe()
+                && self.may_try(&live.snapshot)
+                && !asks_for_upgrade(&parts.headers),
         };
         let tries = facts.tries;
         let decision = decide(&live.snapshot, &facts)?;
@@ -355,7 +355,7 @@ impl Proxy {
             head,
             source,
             viewer,
-            tries,
+            tries: tries && route.retry.attempts > 1,
         };
         let outcome = self.forward(&outgoing, recorder).await;
         let malformed = outgoing
@@ -388,13 +388,16 @@ impl Proxy {
             ..
         } = answered;
         let endpoint = answer.endpoint;
-        recorder.responding(answer.response.status(), region, endpoint);
+        recorder.responding(answer.response.status(), region);
         if is_switching(&answer.response) {
             return switch(answer.response, viewer, answer.outstanding, recorder);
         }
         let route = recorder.record().route;
         let timeouts = route.map(|route| live.snapshot.table.route(route).timeouts);
         let held = answer.held.take();
+        if held.is_none() && !answer.response.body().is_end_stream() {
+            recorder.body_of(Some((region, endpoint)));
+        }
         let mut response = self.origin_body(answer, timeouts.unwrap_or_default().body_progress);
         strip_hop_by_hop(response.headers_mut(), false);
         *response.version_mut() = Version::HTTP_11;

@@ -104,10 +104,15 @@ fn failing(
     }
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
-    let newest = counts
-        .iter()
-        .map(|count| ((count.route, count.region), Sum::of(count)));
-    let sums: Vec<_> = newest.chain(snapshot.traffic.sums(now)).collect();
+    let recent: Vec<_> = snapshot.traffic.sums(now).collect();
+    let newest = counts.iter().map(|count| {
+        let key = (count.route, count.region);
+        let known = recent.iter().find(|(known, _)| *known == key);
+        let sum = Sum::of(count);
+        // Who asks most is alone in what is told within milliseconds.
+        (key, known.map_or(sum, |(_, known)| sum.among(known)))
+    });
+    let sums: Vec<_> = newest.chain(recent.iter().copied()).collect();
     let trouble = |key: (RouteId, RegionId)| {
         let mut known = sums.iter().filter(|(known, _)| *known == key);
         known.find_map(|(_, sum)| sum.trouble())
@@ -185,14 +190,12 @@ fn worse(snapshot: &Snapshot, now: Timestamp) -> RegionSet {
     worse.map(|((_, region), _)| *region).collect()
 }
 
-/// Whether, on every route that names `region`, another one serves.
+/// Whether another region serves. Routes that have `region` alone use it all the same, as their last
+/// resort.
 fn others_serve(snapshot: &Snapshot, region: RegionId) -> bool {
-    let mut routes = snapshot.table.routes.iter();
     let mut alone = RegionSet::EMPTY;
     alone.insert(region);
-    let others = |set: RegionSet| !set.and(snapshot.serving).without(alone).is_empty();
-    routes.all(|route| !route.regions.contains(region) || others(route.regions))
-        && others(snapshot.serving)
+    !snapshot.serving.without(alone).is_empty()
 }
 
 fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {

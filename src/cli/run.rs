@@ -1,6 +1,7 @@
 //! `meridian run`: the proxy, in the foreground.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -34,6 +35,9 @@ pub(crate) struct Run {
     last_good: Option<PathBuf>,
 }
 
+/// For unfinished file work when everything else has ended.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 impl Run {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let written = config_file::locate(globals)
@@ -44,7 +48,8 @@ impl Run {
             (written, _) => written,
         };
         start_logging(globals.log_filter_or("info"), globals, terminal)?;
-        control_runtime()?.block_on(async {
+        let runtime = control_runtime()?;
+        let outcome = runtime.block_on(async {
             let started = match written {
                 Ok((config, source)) => start(config, source, terminal).await,
                 Err(refusal) => Err(refusal),
@@ -57,7 +62,10 @@ impl Run {
             };
             terminal.say(&listening(&app));
             serve(app, terminal).await
-        })
+        });
+        // Work that a hung disk holds up must not hold up the end.
+        runtime.shutdown_timeout(LAST_WORK);
+        outcome
     }
 }
 

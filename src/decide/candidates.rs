@@ -176,10 +176,12 @@ pub(super) fn on_their_way_back(
 /// on trial, while another one stands by.
 pub(super) fn to_be_tried(
     snapshot: &Snapshot,
+    route: &Route,
     permitted: RegionSet,
     facts: &RequestFacts<'_>,
 ) -> Option<RegionId> {
-    let stands_by = !permitted.and(snapshot.serving).is_empty();
+    // Whoever may not ask another region after a failure must not be spent on it.
+    let stands_by = !permitted.and(snapshot.serving).is_empty() && route.retry.attempts > 1;
     let trial = permitted.and(snapshot.trial).without(snapshot.serving);
     trial.iter().next().filter(|_| facts.tries && stands_by)
 }

@@ -335,13 +335,11 @@ pub fn next(
     chosen.unwrap_or_else(Next::GiveUp)
 }
 
-/// Whether the attempt after `attempts` is charged to its region's budget. One after an attempt of
-/// which nothing was sent is not: no origin had the request, so that it adds to nobody's load.
+/// Whether the attempt after `attempts` is charged to its region's budget. It is not while nothing of
+/// the request was sent anywhere: no origin had it, so that it adds to nobody's load.
 #[must_use]
 pub fn is_charged(attempts: &Attempts) -> bool {
-    attempts
-        .last()
-        .is_some_and(|last| !last.error.nothing_sent())
+    attempts.iter().any(|made| !made.error.nothing_sent())
 }
 
 fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<Next, GiveUp> {

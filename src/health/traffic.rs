@@ -87,6 +87,16 @@ impl Sum {
         }
     }
 
+    /// The same counts, among the viewers of the last seconds.
+    #[must_use]
+    pub fn among(self, recent: &Self) -> Self {
+        Self {
+            viewers: self.viewers | recent.viewers,
+            failing_viewers: self.failing_viewers | recent.failing_viewers,
+            ..self
+        }
+    }
+
     /// Whether it does clearly worse than `sibling`: failures by 5 % of all requests more, or
     /// first bytes later by more than twice and 100 ms. What is far away is no worse for it, so
     /// only a region's own usual time tells, given as `usual`.

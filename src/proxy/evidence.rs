@@ -21,8 +21,8 @@ const FAILURES_THAT_CONDEMN: u32 = 5;
 /// Late answers in a row that are worth telling.
 const LATES_THAT_TELL: u32 = 5;
 
-/// Late writes in a row that condemn: nothing else was asked, so more of them are asked for.
-const LATE_WRITES_THAT_TELL: u32 = 10;
+/// Late answers in a row that condemn where nothing else was asked, so that more of them are needed.
+const LATES_ALONE_THAT_TELL: u32 = 10;
 
 /// A write is not late before, whatever is usual: nobody else is asked, so that nothing is gained by
 /// knowing sooner.
@@ -33,6 +33,14 @@ const FAILURES_THAT_ALARM: u32 = 2;
 
 /// So many failures, and every fifth request among them, are told before the second is over.
 const FAILURES_THAT_HURRY: u32 = 10;
+
+/// What one worker's requests may ask of the board in a second: a viewer can make as many of them fail
+/// as it likes.
+const ALARMS_A_SECOND: u32 = 32;
+const HURRIES_A_SECOND: u32 = 10;
+
+/// Seconds without a request after which a pair makes room.
+const QUIET: u8 = 60;
 
 /// How often counts go to the board.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -58,6 +66,11 @@ struct Inner {
     drained: Timestamp,
     /// Requests whose pair there was no room for.
     crowded_out: u64,
+    /// One of 64 bits for each viewer of this second, and of the one before.
+    viewers: [u64; 2],
+    /// Probes that were asked for, and windows that were hurried, in this second.
+    alarms: u32,
+    hurries: u32,
 }
 
 /// What happened in a row at one endpoint.
@@ -66,18 +79,29 @@ struct Streaks {
     generation: u32,
     failures: u32,
     lates: u32,
-    /// Writes in a row that were late. Reads that go well say nothing of them.
-    late_writes: u32,
+    /// Late answers in a row that nothing was compared with, and whose they were. Reads that go well
+    /// say nothing of writes.
+    reads_alone: Alone,
+    writes_alone: Alone,
     /// Failures that could not be compared.
     doubts: u32,
     /// Among the failures or lates was a body: a head that comes in time clears nothing then.
     bodies_doubted: bool,
 }
 
+/// Late answers in a row that nothing was compared with, and whose they were.
+#[derive(Clone, Copy, Debug, Default)]
+struct Alone {
+    late: u32,
+    viewers: u64,
+}
+
 /// One route in one region.
 #[derive(Debug, Default)]
 struct Pair {
     pace: Pace,
+    /// Seconds without a request.
+    quiet: u8,
     /// Of requests that must not be asked twice, which are known by their own times only.
     writes: Pace,
     seen: Seen,
@@ -121,6 +145,7 @@ impl Evidence {
         whole: bool,
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
+        inner.viewers[0] |= mark(viewer);
         let mut late = false;
         if let Some(pair) = inner.pair(pair) {
             pair.seen.request(viewer);
@@ -129,7 +154,8 @@ impl Evidence {
             pair.pace.observe(first_byte);
         }
         if late {
-            return inner.late(endpoint, false);
+            // Nothing was faster: it may be the path, or the viewer, that is slow.
+            return inner.late_alone(endpoint, viewer, false);
         }
         let streaks = inner.streaks(endpoint);
         if whole || !streaks.bodies_doubted {
@@ -158,18 +184,33 @@ impl Evidence {
         verdict: Verdict,
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
-        let generation = inner.generation;
+        let may_hurry = inner.hurries < HURRIES_A_SECOND;
+        inner.viewers[0] |= mark(viewer);
         let hurried = inner
             .pair(pair)
-            .and_then(|found| found.failed(pair, viewer, verdict));
+            .and_then(|found| found.failed(pair, viewer, verdict, may_hurry));
         if let Some(count) = hurried {
-            let counts = vec![count];
-            return Some(Event::TrafficWindow { generation, counts });
+            return Some(inner.hurry(count));
         }
         match verdict {
             Verdict::Compared => inner.failed(endpoint, kind),
             Verdict::Alone => inner.doubted(endpoint),
             Verdict::AskedToWait => None,
+        }
+    }
+
+    /// The body of an answer that was counted as good broke off or stood still.
+    #[must_use]
+    pub fn body_failed(&self, pair: PairId, endpoint: EndpointId, viewer: IpAddr) -> Option<Event> {
+        let inner = &mut *self.inner.borrow_mut();
+        let may_hurry = inner.hurries < HURRIES_A_SECOND;
+        inner.streaks(endpoint).bodies_doubted = true;
+        let hurried = inner
+            .pair(pair)
+            .and_then(|found| found.body_failed(pair, viewer, may_hurry));
+        match hurried {
+            Some(count) => Some(inner.hurry(count)),
+            None => inner.doubted(endpoint),
         }
     }
 
@@ -183,7 +224,7 @@ impl Evidence {
     /// [`Evidence::answered`].
     pub fn written(&self, pair: PairId, endpoint: EndpointId, first_byte: Duration) {
         let inner = &mut *self.inner.borrow_mut();
-        inner.streaks(endpoint).late_writes = 0;
+        inner.streaks(endpoint).writes_alone = Alone::default();
         if let Some(pair) = inner.pair(pair) {
             pair.writes.observe(first_byte);
         }
@@ -200,21 +241,8 @@ impl Evidence {
 
     /// A write is late. Gives what the board must hear at once.
     #[must_use]
-    pub fn late_write(&self, endpoint: EndpointId) -> Option<Event> {
-        let mut inner = self.inner.borrow_mut();
-        let streaks = inner.streaks(endpoint);
-        streaks.late_writes = streaks.late_writes.saturating_add(1);
-        match streaks.late_writes {
-            in_a_row if in_a_row.is_multiple_of(LATE_WRITES_THAT_TELL) => {
-                Some(Event::TrafficLate {
-                    endpoint,
-                    in_a_row,
-                    alone: true,
-                })
-            }
-            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
-            _ => None,
-        }
+    pub fn late_write(&self, endpoint: EndpointId, viewer: IpAddr) -> Option<Event> {
+        self.inner.borrow_mut().late_alone(endpoint, viewer, true)
     }
 
     /// A hedge had to be sent because of this endpoint, and won; the body was already on its way if
@@ -263,6 +291,9 @@ impl Evidence {
             return None;
         }
         inner.drained = now;
+        inner.viewers = [0, inner.viewers[0]];
+        (inner.alarms, inner.hurries) = (0, 0);
+        inner.pairs.retain(|_, pair| pair.is_alive());
         let mut counts: Vec<_> = inner
             .pairs
             .iter_mut()
@@ -310,7 +341,7 @@ impl Inner {
                     in_a_row,
                 })
             }
-            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
+            FAILURES_THAT_ALARM => self.alarm(endpoint),
             _ => None,
         }
     }
@@ -319,8 +350,51 @@ impl Inner {
     fn doubted(&mut self, endpoint: EndpointId) -> Option<Event> {
         let streaks = self.streaks(endpoint);
         streaks.doubts = streaks.doubts.saturating_add(1);
-        let tells = streaks.doubts.is_power_of_two();
-        tells.then_some(Event::Suspected { endpoint })
+        if streaks.doubts.is_power_of_two() {
+            self.alarm(endpoint)
+        } else {
+            None
+        }
+    }
+
+    /// A late answer that nothing was compared with. It takes more of them than of others, and most of
+    /// the viewers there are.
+    fn late_alone(&mut self, endpoint: EndpointId, viewer: IpAddr, write: bool) -> Option<Event> {
+        let recent = self.viewers[0] | self.viewers[1];
+        let streaks = self.streaks(endpoint);
+        let alone = if write {
+            &mut streaks.writes_alone
+        } else {
+            &mut streaks.reads_alone
+        };
+        alone.late = alone.late.saturating_add(1);
+        alone.viewers |= mark(viewer);
+        let most = alone.viewers.count_ones() * 2 >= recent.count_ones();
+        match alone.late {
+            in_a_row if in_a_row.is_multiple_of(LATES_ALONE_THAT_TELL) && most => {
+                Some(Event::TrafficLate {
+                    endpoint,
+                    in_a_row,
+                    alone: true,
+                })
+            }
+            FAILURES_THAT_ALARM => self.alarm(endpoint),
+            _ => None,
+        }
+    }
+
+    /// Has the endpoint probed at once, within bounds: each of these is work for the board.
+    fn alarm(&mut self, endpoint: EndpointId) -> Option<Event> {
+        self.alarms += 1;
+        (self.alarms <= ALARMS_A_SECOND).then_some(Event::Suspected { endpoint })
+    }
+
+    fn hurry(&mut self, count: WindowCount) -> Event {
+        self.hurries += 1;
+        Event::TrafficWindow {
+            generation: self.generation,
+            counts: vec![count],
+        }
     }
 
     fn late(&mut self, endpoint: EndpointId, body: bool) -> Option<Event> {
@@ -333,7 +407,7 @@ impl Inner {
                 in_a_row,
                 alone: false,
             }),
-            FAILURES_THAT_ALARM => Some(Event::Suspected { endpoint }),
+            FAILURES_THAT_ALARM => self.alarm(endpoint),
             _ => None,
         }
     }
@@ -344,15 +418,39 @@ impl Streaks {
     fn cleared(self) -> Self {
         Self {
             generation: self.generation,
-            late_writes: self.late_writes,
+            writes_alone: self.writes_alone,
             ..Self::default()
         }
     }
 }
 
 impl Pair {
+    /// To be asked once a second.
+    fn is_alive(&mut self) -> bool {
+        let quiet = self.seen.requests == 0;
+        self.quiet = if quiet {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.quiet < QUIET
+    }
+
+    /// Counts a body that failed after its head was counted as good.
+    fn body_failed(&mut self, id: PairId, viewer: IpAddr, may_hurry: bool) -> Option<WindowCount> {
+        self.seen.failing_viewers |= mark(viewer);
+        self.seen.alone = self.seen.alone.saturating_add(1);
+        may_hurry.then(|| self.hurried(id)).flatten()
+    }
+
     /// Counts a failure; gives the counts when they should not wait for the second's end.
-    fn failed(&mut self, id: PairId, viewer: IpAddr, verdict: Verdict) -> Option<WindowCount> {
+    fn failed(
+        &mut self,
+        id: PairId,
+        viewer: IpAddr,
+        verdict: Verdict,
+        may_hurry: bool,
+    ) -> Option<WindowCount> {
         let seen = &mut self.seen;
         seen.request(viewer);
         seen.failing_viewers |= mark(viewer);
@@ -362,8 +460,14 @@ impl Pair {
             Verdict::AskedToWait => &mut seen.waits,
         };
         *counter = counter.saturating_add(1);
-        let bad = seen.failures + seen.alone + seen.waits;
-        (bad >= FAILURES_THAT_HURRY && bad * 5 >= seen.requests)
+        may_hurry.then(|| self.hurried(id)).flatten()
+    }
+
+    fn hurried(&mut self, id: PairId) -> Option<WindowCount> {
+        let seen = &self.seen;
+        let bad = seen.failures.saturating_add(seen.alone);
+        let bad = bad.saturating_add(seen.waits);
+        (bad >= FAILURES_THAT_HURRY && bad.saturating_mul(5) >= seen.requests)
             .then(|| self.seen.take(id))
             .flatten()
     }

@@ -194,7 +194,7 @@ impl Proxy {
             }
             let charge = is_charged(&course.attempts).then(|| self.charged(region));
             let answered = self
-                .race(outgoing, &mut course, region, fresh, left)
+                .race(outgoing, &mut course, region, fresh, started)
                 .await?;
             drop(charge);
             if let Some(answered) = answered {
@@ -212,8 +212,9 @@ impl Proxy {
         course: &mut Course<'_>,
         region: RegionId,
         fresh: bool,
-        left: Duration,
+        started: Timestamp,
     ) -> Result<Option<Answered>, ProxyError> {
+        let left = self.time_left(started, outgoing);
         let wish = Wish {
             tries: outgoing.tries && course.attempts.is_empty(),
             avoid: course.avoid,
@@ -221,6 +222,9 @@ impl Proxy {
         let Some(endpoint) = self.endpoint(outgoing, region, wish) else {
             return Ok(no_endpoint(course, region));
         };
+        if wish.tries && endpoint.standing.is_on_trial() {
+            self.tried.set(self.clock.now());
+        }
         let safe = outgoing.class == RequestClass::Read;
         // Held back where another region could still give it whole, and where half an answer would
         // leave it open whether a write was done.
@@ -249,11 +253,13 @@ impl Proxy {
                 return self.settle(outgoing, course, tried);
             }
             // A budget that is spent now has room again once the attempts that spent it end.
+            let left = self.time_left(started, outgoing);
             if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
                 break second;
             }
         };
         let charge = self.charged(other);
+        let left = self.time_left(started, outgoing);
         let mut second = pin!(self.attempt(outgoing, other, other_endpoint, false, left, holds));
         let (mut tried, first_ended) = tokio::select! {
             biased;
@@ -314,7 +320,8 @@ impl Proxy {
                     None => Duration::ZERO,
                 };
             }
-            self.tell(self.evidence.late_write(endpoint.id));
+            let viewer = outgoing.viewer.address;
+            self.tell(self.evidence.late_write(endpoint.id, viewer));
         }
         attempt.await
     }
@@ -344,23 +351,25 @@ impl Proxy {
                     self.well(outgoing, region, endpoint, &answer);
                     for blame in course.blamed.drain(..) {
                         self.blame(outgoing, blame, Verdict::Compared);
+                        self.tried_at(blame.endpoint, false);
                     }
                     return Ok(Some(course.answered(region, answer)));
                 };
                 let error = ErrorKind::GatewayStatus;
                 // That this one was asked was our own wish, so it is ours to ask another.
-                let asked_to_wait = asked_to_wait && !endpoint.standing.is_on_trial();
+                let our_wish = outgoing.tries && endpoint.standing.is_on_trial();
+                let put_off = asked_to_wait;
+                let asked_to_wait = asked_to_wait && !our_wish;
                 course.recorder.gateway_failed(region);
                 let blame = Blame {
                     region,
                     endpoint: endpoint.id,
                     kind: error,
                 };
-                self.tried(endpoint, false);
                 course.avoid = Some(endpoint.id);
                 if asked_to_wait {
                     self.blame(outgoing, blame, Verdict::AskedToWait);
-                } else {
+                } else if !put_off {
                     course.blamed.push(blame);
                 }
                 course.attempts.push(Attempt {
@@ -382,7 +391,6 @@ impl Proxy {
                 course.recorder.failed(at, kind);
                 course.avoid = Some(endpoint.id);
                 if error.blames_the_origin() {
-                    self.tried(endpoint, false);
                     course.blamed.push(Blame {
                         region,
                         endpoint: endpoint.id,
@@ -408,9 +416,11 @@ impl Proxy {
         endpoint: &EndpointState,
         answer: &Answer,
     ) {
+        if !self.is_current(&outgoing.live) {
+            return;
+        }
         let took = answer.phases.first_byte.unwrap_or_default();
         let pair = (outgoing.decision.route, region);
-        let in_time = took <= self.late_after(outgoing, region);
         let whole = answer.held.is_some() || answer.response.body().is_end_stream();
         let viewer = outgoing.viewer.address;
         let told = self
@@ -420,7 +430,25 @@ impl Proxy {
         if outgoing.class.is_write() {
             self.evidence.written(pair, endpoint.id, took);
         }
-        self.tried(endpoint, in_time);
+        // Of one that streams the body's end tells.
+        if whole && endpoint.standing.is_on_trial() {
+            self.tried(endpoint, took <= self.late_after(outgoing, region));
+        }
+    }
+
+    /// Whether routes and regions still have the numbers that a request began with.
+    fn is_current(&self, live: &LiveRef) -> bool {
+        live.snapshot.generation == self.live().snapshot.generation
+    }
+
+    /// What became of a request at an endpoint that may have to prove itself.
+    fn tried_at(&self, endpoint: EndpointId, good: bool) {
+        let live = self.live();
+        if !live.snapshot.trial.is_empty()
+            && let Some((_, endpoint)) = live.snapshot.endpoint(endpoint)
+        {
+            self.tried(endpoint, good);
+        }
     }
 
     /// What became of a request at an endpoint that has to prove itself.
@@ -543,10 +571,12 @@ impl Proxy {
         let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
         if let Ok(answer) = &mut outcome
             && holds
+            // A gateway's failure is judged by its head.
+            && gateway_failure(&answer.response, outgoing.class).is_none()
             && let Some(room) = self.holds.room_for(&answer.response)
         {
             let limit = timeouts.body_progress.min(left);
-            match hold(answer.response.body_mut(), room, limit).await {
+            match hold(answer.response.body_mut(), room, limit, left).await {
                 Ok(held) => answer.held = Some(held),
                 Err(error) => outcome = Err(error),
             }
@@ -563,6 +593,9 @@ impl Proxy {
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
     pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
+        if !self.is_current(&outgoing.live) {
+            return;
+        }
         let pair = (outgoing.decision.route, blame.region);
         let told = self.evidence.failed(
             pair,
@@ -592,12 +625,21 @@ impl Proxy {
     /// The body of an answer ended as it should.
     pub(super) fn body_ended(&self, endpoint: EndpointId) {
         self.evidence.whole(endpoint);
+        self.tried_at(endpoint, true);
     }
 
     /// The body of an answer broke off or stood still on its way to the viewer.
-    pub(super) fn body_broke(&self, pair: PairId, endpoint: EndpointId, viewer: IpAddr) {
-        let (kind, verdict) = (ErrorKind::BodyBroken, Verdict::Alone);
-        self.tell(self.evidence.failed(pair, endpoint, viewer, kind, verdict));
+    pub(super) fn body_broke(
+        &self,
+        live: &LiveRef,
+        pair: PairId,
+        endpoint: EndpointId,
+        viewer: IpAddr,
+    ) {
+        if self.is_current(live) {
+            self.tell(self.evidence.body_failed(pair, endpoint, viewer));
+        }
+        self.tried_at(endpoint, false);
     }
 
     pub(super) fn tell(&self, event: Option<Event>) {

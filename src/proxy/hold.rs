@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::proxy::attempt::AttemptError;
 
@@ -32,7 +32,7 @@ pub struct Held {
 #[derive(Clone, Debug)]
 pub struct HoldRoom {
     used: Rc<Cell<usize>>,
-    most: usize,
+    most: Rc<Cell<usize>>,
 }
 
 /// Room taken for one body.
@@ -48,8 +48,13 @@ impl HoldRoom {
     pub fn new(most: usize) -> Self {
         Self {
             used: Rc::default(),
-            most,
+            most: Rc::new(Cell::new(most)),
         }
+    }
+
+    /// From now on has room for `most` bytes.
+    pub fn follow_limit(&self, most: usize) {
+        self.most.set(most);
     }
 
     /// Room for the body of `response`, if it is small, of known length, and there is room.
@@ -68,7 +73,7 @@ impl HoldRoom {
         }
         let bytes = usize::try_from(length).ok()?;
         let used = self.used.get() + bytes;
-        (used <= self.most).then(|| {
+        (used <= self.most.get()).then(|| {
             self.used.set(used);
             Room {
                 used: Rc::clone(&self.used),
@@ -84,36 +89,53 @@ impl Drop for Room {
     }
 }
 
-/// Reads `body` to its end into `room`; it may stand still for `limit`.
+/// Reads `body` to its end into `room`; it may stand still for `limit`, and take `left` in
+/// all.
 ///
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
-pub async fn hold(body: &mut Incoming, room: Room, limit: Duration) -> Result<Held, AttemptError> {
+pub async fn hold(
+    body: &mut Incoming,
+    room: Room,
+    limit: Duration,
+    left: Duration,
+) -> Result<Held, AttemptError> {
     let length = room.bytes;
     let mut held = Held {
         room: Some(room),
         ..Held::default()
     };
     let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
-    while let Some(frame) = timeout(limit, body.frame()).await.map_err(stalled)? {
+    let until = Instant::now() + left;
+    let mut joined = BytesMut::new();
+    loop {
+        let next = timeout_at(until.min(Instant::now() + limit), body.frame());
+        let Some(frame) = next.await.map_err(stalled)? else {
+            break;
+        };
         let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;
         match frame.into_data() {
             // One frame, as a rule: nothing is copied.
             Ok(data) if held.bytes.is_empty() => held.bytes = data,
-            Ok(data) => held.bytes = joined(&held.bytes, &data),
+            Ok(data) => {
+                if joined.is_empty() {
+                    joined.reserve(length);
+                    joined.extend_from_slice(&held.bytes);
+                }
+                joined.extend_from_slice(&data);
+                if joined.len() > length {
+                    return Err(AttemptError::BodyBroken("it is too long".to_owned()));
+                }
+            }
             Err(frame) => held.trailers = frame.into_trailers().ok(),
         }
+    }
+    if !joined.is_empty() {
+        held.bytes = joined.freeze();
     }
     // hyper takes an HTTP/2 stream that was reset with NO_ERROR for one that ended.
     if held.bytes.len() != length {
         return Err(AttemptError::BodyBroken("it ended early".to_owned()));
     }
     Ok(held)
-}
-
-fn joined(first: &Bytes, second: &Bytes) -> Bytes {
-    let mut both = BytesMut::with_capacity(first.len() + second.len());
-    both.extend_from_slice(first);
-    both.extend_from_slice(second);
-    both.freeze()
 }

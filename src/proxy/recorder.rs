@@ -213,8 +213,7 @@ impl Recorder {
     }
 
     /// The head of the response is about to be sent: an origin's.
-    pub fn responding(&mut self, status: StatusCode, region: RegionId, endpoint: EndpointId) {
-        self.body_of = Some((region, endpoint));
+    pub fn responding(&mut self, status: StatusCode, region: RegionId) {
         self.record.status = Some(status.as_u16());
         self.record.region = Some(region);
         self.record.first_byte = Some(self.started.elapsed());
@@ -241,7 +240,7 @@ impl Recorder {
         self.completed = true;
         if let (Some(route), Some((region, endpoint))) = (self.record.route, self.body_of.take()) {
             self.proxy
-                .body_broke((route, region), endpoint, self.record.client);
+                .body_broke(&self.live, (route, region), endpoint, self.record.client);
         }
         self.record.error = Some(match error {
             BodyError::Broken(_) | BodyError::Unfinished | BodyError::Superseded => {

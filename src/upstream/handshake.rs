@@ -15,8 +15,9 @@ use crate::upstream::metered::{Meter, Metered};
 /// Flow-control window of one HTTP/2 stream: a region 120 ms away fills 1 MiB at 70 Mbit/s.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// Flow-control window of one HTTP/2 connection.
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Flow-control window of one HTTP/2 connection: so many viewers that do not read may have a whole
+/// stream window each before the others of the connection notice.
+const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// So many of the largest heads may come before an answer has begun: interim ones, the final one,
 /// and what hyper reads ahead of the body.

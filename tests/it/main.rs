@@ -33,6 +33,7 @@ mod drain;
 mod edge;
 mod failback;
 mod failover;
+mod faults;
 mod framing;
 mod record;
 mod reload_live;

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use rcgen::KeyPair;
 use rustls::ServerConfig;
 
-use crate::support::authority::{Authority, params, serve, tls};
+use crate::support::authority::{Authority, serve, tls};
 use crate::support::client::{get, request, send};
 use crate::support::dns::{DnsServer, Say};
 use crate::support::edge::Edge;
@@ -83,26 +82,13 @@ async fn an_origin_is_verified_against_the_regions_authority() {
 #[tokio::test]
 async fn an_origin_that_cannot_be_verified_gets_nothing_and_the_next_region_serves() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let mut old = params(&["127.0.0.1"]);
-    old.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    let key = KeyPair::generate().unwrap();
-    let signed = old.signed_by(&key, &authority.issuer).unwrap();
-    let expired = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let expired = ServerConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_no_client_auth()
-    .with_single_cert(vec![signed.der().clone()], expired)
-    .unwrap();
     let cases = [
         ("another authority", certified(&other, &["127.0.0.1"], &[])),
         (
             "another name",
             certified(&authority, &["other.example"], &[]),
         ),
-        ("expired", Arc::new(expired)),
+        ("expired", authority.expired(&["127.0.0.1"])),
     ];
     for (case, config) in cases {
         let (bad, good) = (origin("bad", config).await, FakeOrigin::start("good").await);

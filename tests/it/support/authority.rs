@@ -61,6 +61,21 @@ impl Authority {
         }
     }
 
+    /// What serves `names` by a certificate that ended long ago.
+    pub(crate) fn expired(&self, names: &[&str]) -> Arc<ServerConfig> {
+        let mut old = params(names);
+        old.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let signed = old.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![signed.der().clone()], key);
+        Arc::new(config.unwrap())
+    }
+
     /// Requires viewers to show a certificate of this authority.
     pub(crate) fn for_viewers(&self, certificates: &[CertificateFiles]) -> TlsConfig {
         TlsConfig {

@@ -1,6 +1,6 @@
 //! A client that shows exactly what a viewer sees.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 /// A whole answer.
@@ -64,6 +64,21 @@ pub(crate) async fn send(
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     whole(sender.send_request(request).await?).await
+}
+
+/// The same from an address of the viewer's own, which must be a loopback one.
+pub(crate) async fn send_from(
+    viewer: Ipv4Addr,
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((viewer, 0).into())?;
+    let stream = socket.connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(whole(sender.send_request(request).await?).await?)
 }
 
 /// One request over a connection of its own, HTTP/2 by prior knowledge.

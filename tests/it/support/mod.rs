@@ -1,10 +1,15 @@
 //! What the tests share: a proxy in this process, origins that misbehave on demand, a client.
 
 pub(crate) mod authority;
+pub(crate) mod blackhole;
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod film;
+pub(crate) mod http2;
+pub(crate) mod load;
 pub(crate) mod origin;
+pub(crate) mod regions;
 
 pub(crate) mod dns;
 pub(crate) mod fittings;

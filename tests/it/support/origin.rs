@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,11 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A response's body in tests.
-pub(crate) type TestBody = BoxBody<Bytes, std::io::Error>;
+use crate::support::body::half_then_silence;
+pub(crate) use crate::support::body::{TestBody, frames, full};
 
-/// What an origin does with a request (health probes are always answered 200 unless it is
-/// `Raw`, `Reset` or `Hang`).
+/// What an origin does with a request. Health probes are answered as [`Probes`] says, unless it is
+/// `Raw`, `Reset`, `Hang` or `Mute`.
 #[derive(Clone)]
 pub(crate) enum Behaviour {
     /// Answers 200 with its name as the body.
@@ -31,14 +31,33 @@ pub(crate) enum Behaviour {
     Echo,
     /// Whatever the function says.
     With(Arc<dyn Fn(Seen) -> Response<TestBody> + Send + Sync>),
+    /// Answers 200 with its name, so much later.
+    Slow(Duration),
+    /// Answers with the head and half of a body, and then says no more.
+    Stall,
     /// Reads the request and never answers, health probes included.
     Hang,
+    /// Accepts connections and never reads a byte of them, a TLS handshake neither.
+    Mute,
     /// Reads the request's first bytes and resets the connection.
     Reset,
     /// Writes these bytes and closes, once a request's head was read.
     Raw(Bytes),
     /// As `Raw`, but leaves the connection open.
     RawOpen(Bytes),
+}
+
+/// What an origin answers to health probes.
+#[derive(Clone)]
+pub(crate) enum Probes {
+    /// 200, and its own name as the region's.
+    Pass,
+    /// 503.
+    Fail,
+    /// 200, and this region's name.
+    Name(&'static str),
+    /// Whether the probe of this number, counted from 0, passes.
+    Each(fn(usize) -> bool),
 }
 
 /// A request as an origin saw it.
@@ -67,11 +86,13 @@ pub(crate) struct FakeOrigin {
 struct Shared {
     name: String,
     behaviour: Mutex<Behaviour>,
+    probes: Mutex<Probes>,
+    probed: watch::Sender<usize>,
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
     connections: watch::Sender<usize>,
     http2: bool,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Mutex<Option<tokio_rustls::TlsAcceptor>>,
     kill: watch::Sender<u32>,
 }
 
@@ -98,11 +119,13 @@ impl FakeOrigin {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             behaviour: Mutex::new(Behaviour::Name),
+            probes: Mutex::new(Probes::Pass),
+            probed: watch::Sender::new(0),
             seen: Mutex::default(),
             count: watch::Sender::new(0),
             connections: watch::Sender::new(0),
             http2,
-            tls: tls.map(tokio_rustls::TlsAcceptor::from),
+            tls: Mutex::new(tls.map(tokio_rustls::TlsAcceptor::from)),
             kill: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -115,7 +138,7 @@ impl FakeOrigin {
 
     /// `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.shared.tls.is_some() {
+        let scheme = if self.shared.tls.lock().unwrap().is_some() {
             "https"
         } else {
             "http"
@@ -126,6 +149,16 @@ impl FakeOrigin {
     /// From now on it does this.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// From now on it answers probes like this.
+    pub(crate) fn answer_probes(&self, probes: Probes) {
+        *self.shared.probes.lock().unwrap() = probes;
+    }
+
+    /// From now on it shows this certificate to whoever connects.
+    pub(crate) fn certify(&self, tls: Arc<rustls::ServerConfig>) {
+        *self.shared.tls.lock().unwrap() = Some(tls.into());
     }
 
     /// Requests it saw so far, probes left out.
@@ -146,6 +179,14 @@ impl FakeOrigin {
             .wait_for(|seen| *seen >= count)
             .await
             .unwrap();
+    }
+
+    /// Waits for so many more probes.
+    pub(crate) async fn probed(&self, more: usize) {
+        let mut probed = self.shared.probed.subscribe();
+        let before = *probed.borrow();
+        let enough = |seen: &usize| *seen >= before + more;
+        probed.wait_for(enough).await.unwrap();
     }
 
     /// Closes every open connection; new ones are accepted.
@@ -193,7 +234,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let behaviour = shared.behaviour.lock().unwrap().clone();
-    match (behaviour, &shared.tls) {
+    let tls = shared.tls.lock().unwrap().clone();
+    match (behaviour, tls) {
+        (Behaviour::Mute, _) => std::future::pending().await,
         (Behaviour::Reset, _) => reset_after_head(stream, &shared).await,
         (Behaviour::Raw(bytes), _) => raw(stream, bytes, false, &shared).await,
         (Behaviour::RawOpen(bytes), _) => raw(stream, bytes, true, &shared).await,
@@ -237,10 +280,7 @@ async fn answer(
         std::future::pending::<()>().await;
     }
     if probe {
-        return Ok(Response::new(full(format!(
-            "{{\"region\":\"{}\"}}",
-            shared.name
-        ))));
+        return Ok(health(&shared));
     }
     if matches!(behaviour, Behaviour::Echo) {
         note(&shared, &request, Bytes::new());
@@ -262,8 +302,29 @@ async fn answer(
             response
         }
         Behaviour::With(function) => function(seen),
+        Behaviour::Stall => half_then_silence(),
+        Behaviour::Slow(delay) => {
+            tokio::time::sleep(delay).await;
+            Response::new(full(shared.name.clone()))
+        }
         _ => Response::new(full(shared.name.clone())),
     })
+}
+
+fn health(shared: &Shared) -> Response<TestBody> {
+    let number = *shared.probed.borrow();
+    let (passes, name) = match *shared.probes.lock().unwrap() {
+        Probes::Pass => (true, shared.name.as_str()),
+        Probes::Fail => (false, shared.name.as_str()),
+        Probes::Name(name) => (true, name),
+        Probes::Each(passes) => (passes(number), shared.name.as_str()),
+    };
+    shared.probed.send_modify(|probed| *probed += 1);
+    let mut response = Response::new(full(format!("{{\"region\":\"{name}\"}}")));
+    if !passes {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 fn note<B>(shared: &Shared, request: &Request<B>, body: Bytes) -> Seen {
@@ -283,37 +344,6 @@ fn note<B>(shared: &Shared, request: &Request<B>, body: Bytes) -> Seen {
     seen
 }
 
-/// A body known whole.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> TestBody {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed()
-}
-
-/// A body of these frames; an `Err` breaks it off.
-pub(crate) fn frames(frames: Vec<Result<Frame<Bytes>, std::io::Error>>) -> TestBody {
-    BodyExt::boxed(StreamBody::new(tokio_stream(frames)))
-}
-
-fn tokio_stream<T>(items: Vec<T>) -> impl futures_core::Stream<Item = T> {
-    Items(items.into_iter())
-}
-
-struct Items<T>(std::vec::IntoIter<T>);
-
-impl<T> futures_core::Stream for Items<T> {
-    type Item = T;
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<T>> {
-        std::task::Poll::Ready(self.get_mut().0.next())
-    }
-}
-
-impl<T> Unpin for Items<T> {}
-
 async fn read_head(stream: &mut TcpStream, shared: &Shared) {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
@@ -323,8 +353,17 @@ async fn read_head(stream: &mut TcpStream, shared: &Shared) {
             Ok(count) => head.extend_from_slice(&buffer[..count]),
         }
     }
-    if !head.starts_with(b"GET /health") {
-        shared.count.send_modify(|count| *count += 1);
+    if head.starts_with(b"GET /health") {
+        return;
+    }
+    let text = String::from_utf8_lossy(&head);
+    let mut words = text.split(' ');
+    let (method, path) = (words.next(), words.next());
+    let request = Request::builder()
+        .method(method.unwrap())
+        .uri(path.unwrap_or("/"));
+    if let Ok(request) = request.body(()) {
+        note(shared, &request, Bytes::new());
     }
 }
 
