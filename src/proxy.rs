@@ -182,10 +182,15 @@ impl Proxy {
         self.log.borrow_mut().push(record, table);
     }
 
-    /// What has to be done from time to time: stalled bodies end, old connections close, log
-    /// lines go out. To be called every [`crate::upstream::stall::SWEEP_INTERVAL`].
-    pub fn sweep(&self) {
+    /// Bodies that stand still for too long end. To be called every
+    /// [`crate::upstream::stall::SWEEP_INTERVAL`].
+    pub fn sweep_stalls(&self) {
         self.stalls.sweep(tokio::time::Instant::now());
+    }
+
+    /// What has to be done from time to time: old connections close, log lines and counts go out.
+    /// To be called several times a second.
+    pub fn sweep(&self) {
         self.log.borrow_mut().flush_due();
         let live = self.live();
         let metrics = live.fittings.metrics.shard(self.worker);

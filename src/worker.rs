@@ -24,6 +24,9 @@ use crate::proxy::Proxy;
 use crate::telemetry::access_log::WorkerLog;
 use crate::upstream::stall::SWEEP_INTERVAL;
 
+/// Stalls are looked for oftener than what holds for seconds.
+const SWEEPS_UNTIL_ALL: u32 = 3;
+
 /// What all workers are told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -109,6 +112,7 @@ async fn run(parts: WorkerParts) {
     };
     let mut accepting = JoinSet::new();
     let mut generation = 0;
+    let mut ticks = 0_u32;
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -133,8 +137,12 @@ async fn run(parts: WorkerParts) {
         }
         tokio::select! {
             _ = sweep.tick() => {
-                proxy.sweep();
-                connections.sweep(Instant::now());
+                proxy.sweep_stalls();
+                ticks = (ticks + 1) % SWEEPS_UNTIL_ALL;
+                if ticks == 0 {
+                    proxy.sweep();
+                    connections.sweep(Instant::now());
+                }
             }
             changed = revisions.changed() => if changed.is_err() { break },
             Some(_) = accepting.join_next() => {}

@@ -14,7 +14,7 @@ use crate::proxy::Proxy;
 use crate::setup::Site;
 
 /// What differs from Meridian's defaults, for the head of the table.
-pub(crate) const MERIDIAN: &str = "defaults, but failback hold 2 s and ramp 2 s, bodies may stand still for 3 s; where the row needs \
+pub(crate) const MERIDIAN: &str = "defaults, but failback hold 2 s and ramp 2 s, bodies may stand still for 3 s and downloads for 200 ms until they are resumed; where the row needs \
     it also HTTP/2, a private authority, a name server, or the region's name in its health; policy \
     failover for the region that comes back 10 times slower";
 

@@ -190,12 +190,16 @@ fn worse(snapshot: &Snapshot, now: Timestamp) -> RegionSet {
     worse.map(|((_, region), _)| *region).collect()
 }
 
-/// Whether another region serves. Routes that have `region` alone use it all the same, as their last
-/// resort.
+/// Whether another region serves a route that names `region`. Routes that have it alone use it all
+/// the same, as their last resort.
 fn others_serve(snapshot: &Snapshot, region: RegionId) -> bool {
     let mut alone = RegionSet::EMPTY;
     alone.insert(region);
-    !snapshot.serving.without(alone).is_empty()
+    let mut routes = snapshot.table.routes.iter();
+    routes.any(|route| {
+        let others = route.regions.and(snapshot.serving).without(alone);
+        route.regions.contains(region) && !others.is_empty()
+    })
 }
 
 fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {

@@ -94,6 +94,7 @@ fn upstream(timeouts: UpstreamTimeouts) -> Value {
         "first_byte": timeouts.first_byte.as_secs_f64(),
         "request": timeouts.request.as_secs_f64(),
         "body_progress": timeouts.body_progress.as_secs_f64(),
+        "resume_after": timeouts.resume_after.as_secs_f64(),
         "upstream_idle": timeouts.idle.as_secs_f64(),
     })
 }

@@ -478,6 +478,12 @@ const REQUEST: Key = key(
     "\"30s\"",
     "All attempts together, until the response head.",
 );
+const RESUME_AFTER: Key = key(
+    "resume_after",
+    NONZERO,
+    "\"1s\"",
+    "A download that stands still for so long is asked for from another region, where that can go on with it; whichever sends the next byte first goes on.",
+);
 const UPSTREAM_IDLE: Key = key(
     "upstream_idle",
     NONZERO,
@@ -495,6 +501,7 @@ static TIMEOUTS: Section = Section {
         CONNECT,
         FIRST_BYTE,
         REQUEST,
+        RESUME_AFTER,
         UPSTREAM_IDLE,
     ],
 };
@@ -506,7 +513,14 @@ static LISTENER_TIMEOUTS: Section = Section {
 
 static ROUTE_TIMEOUTS: Section = Section {
     doc: "Time limits of one route towards its origins. Absent: as in `[timeouts]`.",
-    keys: &[BODY_PROGRESS, CONNECT, FIRST_BYTE, REQUEST, UPSTREAM_IDLE],
+    keys: &[
+        BODY_PROGRESS,
+        CONNECT,
+        FIRST_BYTE,
+        REQUEST,
+        RESUME_AFTER,
+        UPSTREAM_IDLE,
+    ],
 };
 
 static LIMITS: Section = Section {

@@ -626,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn five_late_answers_in_a_row_are_told() {
+    fn late_answers_that_nothing_was_compared_with_are_told_when_there_are_ten() {
         let evidence = Evidence::default();
         for _ in 0..100 {
             assert!(
@@ -636,12 +636,39 @@ mod tests {
             );
         }
         let late = Duration::from_secs(2);
-        let told: Vec<_> = (0..5)
+        let told: Vec<_> = (0..10)
             .map(|_| evidence.answered(PAIR, ENDPOINT, VIEWER, late, true))
             .collect();
+        let tells = |told: &&Option<Event>| matches!(told, Some(Event::TrafficLate { .. }));
+        assert_eq!(told.iter().filter(tells).count(), 1);
         assert!(matches!(
-            told[4],
-            Some(Event::TrafficLate { in_a_row: 5, .. })
+            told[9],
+            Some(Event::TrafficLate { alone: true, .. })
         ));
+    }
+
+    #[test]
+    fn one_viewer_among_many_makes_no_endpoint_late() {
+        let evidence = Evidence::default();
+        for host in 0..100_u8 {
+            let viewer = IpAddr::from([203, 0, 113, host]);
+            let _ = evidence.answered(PAIR, ENDPOINT, viewer, FINE, true);
+        }
+        for _ in 0..100 {
+            let told = evidence.late_write(ENDPOINT, VIEWER);
+            assert!(!matches!(told, Some(Event::TrafficLate { .. })));
+        }
+    }
+
+    #[test]
+    fn bodies_that_all_break_are_nearly_all_requests() {
+        let evidence = Evidence::default();
+        let mut told = Vec::new();
+        for _ in 0..10 {
+            let _ = evidence.answered(PAIR, ENDPOINT, VIEWER, FINE, false);
+            told.push(evidence.body_failed(PAIR, ENDPOINT, VIEWER));
+        }
+        let count = window(told.pop().flatten());
+        assert_eq!((count.requests, count.alone), (10, 10));
     }
 }

@@ -46,6 +46,11 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// How long the body may stand still before another region is asked.
+    pub(super) fn resume_after(&self) -> Duration {
+        self.outgoing.route().timeouts.resume_after
+    }
+
     /// What is needed to go on with the body of `answered`, if that can be done at all.
     pub(super) fn of(proxy: &Proxy, outgoing: Outgoing, answered: &Answered) -> Option<Box<Self>> {
         let answer = &answered.answer;

@@ -22,11 +22,6 @@ use crate::telemetry::metrics::ResumeResult;
 use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
 
-/// How long a body may stand still before another region is asked for its rest. Three packets lost
-/// in a row cost TCP less (its time-out begins at 200 ms and doubles), and a player's buffer holds
-/// more.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// A body that streams from one origin after another.
 #[derive(Debug)]
 pub(super) struct Resumable {
@@ -62,7 +57,7 @@ impl Resumable {
         place: (RegionId, EndpointId),
     ) -> Self {
         Self {
-            patience: Some(proxy.stalls.watch(PATIENCE)),
+            patience: Some(proxy.stalls.watch(rest.resume_after())),
             proxy,
             rest,
             sent: 0,
@@ -159,7 +154,7 @@ impl Resumable {
     fn goes_on(&mut self, recorder: &mut Recorder) {
         self.rest.goes_on();
         self.unpaid = None;
-        self.patience = Some(self.proxy.stalls.watch(PATIENCE));
+        self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
         for blame in self.blamed.drain(..) {
             self.proxy
                 .blame(&self.rest.outgoing, blame, Verdict::Compared);
@@ -292,7 +287,7 @@ impl Resumable {
         self.is_part = true;
         self.is_noted = false;
         self.error = None;
-        self.patience = Some(self.proxy.stalls.watch(PATIENCE));
+        self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
         recorder.body_of(Some(self.place));
         let limit = outgoing.route().timeouts.body_progress;
         self.body = Some(self.proxy.origin_body(answer, limit).into_body());

@@ -87,6 +87,8 @@ pub struct UpstreamTimeouts {
     pub request: Duration,
     /// A body that stands still, either way.
     pub body_progress: Duration,
+    /// How long a download may stand still before another region is asked for its rest.
+    pub resume_after: Duration,
     /// How long an unused connection is kept.
     pub idle: Duration,
 }
@@ -100,6 +102,10 @@ impl Default for UpstreamTimeouts {
             first_byte: Duration::from_secs(5),
             request: Duration::from_secs(30),
             body_progress: Duration::from_secs(15),
+            // Three packets lost in a row cost TCP less (its time-out begins at 200 ms and
+            // doubles), a player's buffer holds more, and an origin that paces a download sends
+            // oftener.
+            resume_after: Duration::from_secs(1),
             idle: Duration::from_secs(50),
         }
     }

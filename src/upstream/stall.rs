@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often a worker looks for stalled bodies: the precision of a limit of seconds.
-pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bodies of one worker that wait for bytes.
 #[derive(Clone, Debug, Default)]

@@ -23,6 +23,7 @@ address = "{address}"
 address = "off"
 {regions}{more}[timeouts]
 body_progress = "3s"
+resume_after = "200ms"
 [failback]
 hold = "2s"
 ramp = "2s"

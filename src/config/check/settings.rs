@@ -79,6 +79,9 @@ pub(super) fn upstream(section: &Fields<'_>, before: UpstreamTimeouts) -> Upstre
         body_progress: section
             .duration("body_progress")
             .unwrap_or(before.body_progress),
+        resume_after: section
+            .duration("resume_after")
+            .unwrap_or(before.resume_after),
         idle: section.duration("upstream_idle").unwrap_or(before.idle),
     }
 }

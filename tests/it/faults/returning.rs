@@ -6,7 +6,7 @@ use meridian::apply::Event;
 use tokio::time::Instant;
 
 use crate::support::load::Load;
-use crate::support::regions::{ENOUGH, Regions, numbered};
+use crate::support::regions::{ENOUGH, Regions};
 
 #[tokio::test]
 async fn on_the_ramp_each_viewer_moves_once_and_none_bounces() {
@@ -58,11 +58,11 @@ async fn stays_out(mode: &str) {
     let waiting = Instant::now();
     regions.a.probed(4).await;
     let told = Instant::now();
-    let snapshot = &regions.edge.app.board().live().snapshot;
-    let region = numbered(snapshot, "a");
-    regions.edge.app.board().tell(Event::Confirm {
-        region: "near".into(),
-    });
+    regions
+        .edge
+        .app
+        .board()
+        .tell(Event::Confirm { region: "a".into() });
     regions.edge.stage("a", "full").await;
     let full = Instant::now();
     load.more(20).await;
