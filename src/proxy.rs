@@ -7,6 +7,8 @@ pub mod forward;
 pub mod headers;
 pub mod hold;
 pub mod host;
+pub mod judge;
+pub mod outgoing;
 pub mod pace;
 pub mod peer;
 pub mod recorder;
@@ -46,10 +48,10 @@ use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, Head};
 use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
 use crate::proxy::evidence::Evidence;
-use crate::proxy::forward::{Answered, Outgoing};
 use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
+use crate::proxy::outgoing::{Answered, Outgoing};
 use crate::proxy::peer::Peer;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::respond::ProxyError;
@@ -103,8 +105,10 @@ pub struct Proxy {
     memory: ReplayMemory,
     budget: RefCell<Budget>,
     evidence: Evidence,
-    /// When a request was last spent on a trial.
+    /// When a request was last spent on a trial, and whether it still is: one at a time, or all that
+    /// came before the first was found late would be late too.
     tried: Cell<Timestamp>,
+    trying: Cell<bool>,
     holds: HoldRoom,
     log: RefCell<WorkerLog>,
     random: RefCell<fastrand::Rng>,
@@ -139,6 +143,7 @@ impl Proxy {
             )),
             evidence: Evidence::default(),
             tried: Cell::default(),
+            trying: Cell::default(),
             holds: HoldRoom::new(limits.replay_total_bytes / workers),
             log: RefCell::new(log),
             random: RefCell::new(fastrand::Rng::new()),
@@ -195,6 +200,7 @@ impl Proxy {
         let live = self.live();
         let metrics = live.fittings.metrics.shard(self.worker);
         metrics.evidence_crowded_out(self.evidence.take_crowded_out());
+        metrics.holds_denied(self.holds.take_denied());
         let window = self
             .evidence
             .drain(live.snapshot.generation, self.clock.now());
@@ -283,8 +289,15 @@ impl Proxy {
             return false;
         }
         let now = self.clock.now();
-        let due = now.since(self.tried.get()) >= TRIAL_GAP;
+        let due = !self.trying.get() && now.since(self.tried.get()) >= TRIAL_GAP;
         due && self.random.borrow_mut().u32(..TRIAL_ONE_IN) == 0
+    }
+
+    /// A request is spent on a trial until the guard is dropped, however that comes about.
+    fn begin_trial(&self) -> Trial<'_> {
+        self.tried.set(self.clock.now());
+        self.trying.set(true);
+        Trial(&self.trying)
     }
 
     /// Decides where the request may go, makes it ready and forwards it.
@@ -430,6 +443,15 @@ impl Proxy {
         };
         let stall = self.stalls.watch(limit);
         response.map(|incoming| OriginBody::new(incoming, connection, stall, answer.outstanding))
+    }
+}
+
+/// A request that is spent on a trial.
+struct Trial<'a>(&'a Cell<bool>);
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

@@ -1,115 +1,36 @@
 //! From a request to the head of a response: attempt, fail over, keep the best answer.
 
-use std::borrow::Borrow;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::header;
 use http::{Response, StatusCode};
-use hyper::body::Body;
 use tokio::time::timeout;
 
-use crate::apply::Event;
-use crate::decide::Decision;
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
-    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, is_charged, next,
+    Attempt, Attempts, GiveUp, Next, RequestClass, hedge, is_charged, next,
 };
 use crate::decide::snapshot::EndpointState;
 use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
-use crate::model::viewer::Viewer;
-use crate::proxy::attempt::{Answer, AttemptError, Head, Try, send};
-use crate::proxy::evidence::{PairId, Verdict};
+use crate::proxy::Proxy;
+use crate::proxy::attempt::{Answer, AttemptError, send};
+use crate::proxy::evidence::Verdict;
 use crate::proxy::hold::hold;
+use crate::proxy::judge::Blame;
+use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
 use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::respond::ProxyError;
-use crate::proxy::rest::Rest;
-use crate::proxy::{LiveRef, Proxy};
-use crate::table::route::Route;
-use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::body::{Progress, ReplaySource};
+
+/// A budget that is spent now has room again as soon as the attempts that spent it end.
+const UNTIL_ROOM: Duration = Duration::from_millis(25);
 
 /// What a viewer waits at most for an endpoint on trial before another region is asked.
 const TRIAL_HEDGE: Duration = Duration::from_millis(250);
-
-/// A request ready to be sent, as often as the retry table allows.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    /// Table and beliefs, the same to the end.
-    pub(super) live: LiveRef,
-    /// Where it may go.
-    pub(super) decision: Decision,
-    /// What sending it twice would mean.
-    pub(super) class: RequestClass,
-    /// Its head.
-    pub(super) head: Head,
-    /// Its body, if it has one.
-    pub(super) source: Option<ReplaySource>,
-    /// Who asks.
-    pub(super) viewer: Viewer,
-    /// Whether it may try what has to prove itself.
-    pub(super) tries: bool,
-}
-
-impl Outgoing {
-    pub(super) fn route(&self) -> &Route {
-        self.live.snapshot.table.route(self.decision.route)
-    }
-
-    /// An attempt at `endpoint`, which may take `left` at most; over a `fresh` connection if need be.
-    pub(super) fn to<'a>(
-        &'a self,
-        region: RegionId,
-        endpoint: &'a EndpointState,
-        fresh: bool,
-        left: Duration,
-    ) -> Try<'a> {
-        let timeouts = &self.route().timeouts;
-        Try {
-            region: self.live.snapshot.table.region(region),
-            endpoint,
-            tls: self.live.fittings.upstream_tls[region.index()].as_ref(),
-            pooled: !fresh,
-            connect: timeouts.connect.min(left),
-            first_byte: timeouts.first_byte.min(left),
-            idle: timeouts.idle,
-        }
-    }
-}
-
-/// The region's answer that the viewer gets.
-#[derive(Debug)]
-pub(super) struct Answered {
-    /// Which region.
-    pub(super) region: RegionId,
-    /// The head, and where the body comes from.
-    pub(super) answer: Answer,
-    /// The attempts that failed before it.
-    pub(super) attempts: Attempts,
-    /// Where another attempt went that it overtook. It counts, but did not fail.
-    pub(super) overtaken: Option<RegionId>,
-    /// What is needed to go on with its body from elsewhere, where that is possible.
-    pub(super) rest: Option<Box<Rest>>,
-}
-
-/// A retry that was charged to a region's budget, given back also when the viewer leaves.
-pub(super) struct Charge<P: Borrow<Proxy>> {
-    /// Whose budget it is.
-    pub(super) proxy: P,
-    /// Where the retry goes.
-    pub(super) region: RegionId,
-}
-
-impl<P: Borrow<Proxy>> Drop for Charge<P> {
-    fn drop(&mut self) {
-        let proxy: &Proxy = self.proxy.borrow();
-        proxy.budget.borrow_mut().release(self.region);
-    }
-}
 
 /// How far a request has come.
 struct Course<'a> {
@@ -136,14 +57,6 @@ impl Course<'_> {
             rest: None,
         }
     }
-}
-
-/// A failure that may count against an endpoint.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Blame {
-    pub(super) region: RegionId,
-    pub(super) endpoint: EndpointId,
-    pub(super) kind: ErrorKind,
 }
 
 /// One attempt that ended.
@@ -177,7 +90,7 @@ impl Proxy {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
-                    self.count_uncompared(outgoing, &course, reason);
+                    self.count_uncompared(outgoing, &course.blamed, reason);
                     let Course {
                         attempts,
                         kept,
@@ -222,9 +135,7 @@ impl Proxy {
         let Some(endpoint) = self.endpoint(outgoing, region, wish) else {
             return Ok(no_endpoint(course, region));
         };
-        if wish.tries && endpoint.standing.is_on_trial() {
-            self.tried.set(self.clock.now());
-        }
+        let _trial = (wish.tries && endpoint.standing.is_on_trial()).then(|| self.begin_trial());
         let safe = outgoing.class == RequestClass::Read;
         // Held back where another region could still give it whole, and where half an answer would
         // leave it open whether a write was done.
@@ -243,7 +154,7 @@ impl Proxy {
             return self.settle(outgoing, course, tried);
         }
         // What has to prove itself gets no more time than what is known of it allows.
-        let patience = if endpoint.standing.is_on_trial() {
+        let mut patience = if endpoint.standing.is_on_trial() {
             self.late_after(outgoing, region).min(TRIAL_HEDGE)
         } else {
             self.late_after(outgoing, region)
@@ -252,11 +163,11 @@ impl Proxy {
             if let Ok(tried) = timeout(patience, &mut first).await {
                 return self.settle(outgoing, course, tried);
             }
-            // A budget that is spent now has room again once the attempts that spent it end.
             let left = self.time_left(started, outgoing);
             if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
                 break second;
             }
+            patience = patience.min(UNTIL_ROOM);
         };
         let charge = self.charged(other);
         let left = self.time_left(started, outgoing);
@@ -408,59 +319,7 @@ impl Proxy {
         Ok(None)
     }
 
-    /// A good answer clears an endpoint of the failures before it.
-    pub(super) fn well(
-        &self,
-        outgoing: &Outgoing,
-        region: RegionId,
-        endpoint: &EndpointState,
-        answer: &Answer,
-    ) {
-        if !self.is_current(&outgoing.live) {
-            return;
-        }
-        let took = answer.phases.first_byte.unwrap_or_default();
-        let pair = (outgoing.decision.route, region);
-        let whole = answer.held.is_some() || answer.response.body().is_end_stream();
-        let viewer = outgoing.viewer.address;
-        let told = self
-            .evidence
-            .answered(pair, endpoint.id, viewer, took, whole);
-        self.tell(told);
-        if outgoing.class.is_write() {
-            self.evidence.written(pair, endpoint.id, took);
-        }
-        // Of one that streams the body's end tells.
-        if whole && endpoint.standing.is_on_trial() {
-            self.tried(endpoint, took <= self.late_after(outgoing, region));
-        }
-    }
-
-    /// Whether routes and regions still have the numbers that a request began with.
-    fn is_current(&self, live: &LiveRef) -> bool {
-        live.snapshot.generation == self.live().snapshot.generation
-    }
-
-    /// What became of a request at an endpoint that may have to prove itself.
-    fn tried_at(&self, endpoint: EndpointId, good: bool) {
-        let live = self.live();
-        if !live.snapshot.trial.is_empty()
-            && let Some((_, endpoint)) = live.snapshot.endpoint(endpoint)
-        {
-            self.tried(endpoint, good);
-        }
-    }
-
-    /// What became of a request at an endpoint that has to prove itself.
-    pub(super) fn tried(&self, endpoint: &EndpointState, good: bool) {
-        if endpoint.standing.is_on_trial() {
-            let endpoint = endpoint.id;
-            self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
-            self.board.tell(Event::Tried { endpoint, good });
-        }
-    }
-
-    fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
+    pub(super) fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
         let probed = outgoing.live.snapshot.regions[region.index()].latency;
         let pair = (outgoing.decision.route, region);
         self.evidence
@@ -587,93 +446,6 @@ impl Proxy {
             hedge: false,
             outcome,
         }
-    }
-
-    /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
-    /// better with the same request: a path that none serves well speaks against none, and no viewer
-    /// can take a region out by asking for it.
-    pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
-        if !self.is_current(&outgoing.live) {
-            return;
-        }
-        let pair = (outgoing.decision.route, blame.region);
-        let told = self.evidence.failed(
-            pair,
-            blame.endpoint,
-            outgoing.viewer.address,
-            blame.kind,
-            verdict,
-        );
-        self.tell(told);
-    }
-
-    /// Counts failures that no better answer followed: the request must not be repeated, or failed
-    /// wherever it went.
-    fn count_uncompared(&self, outgoing: &Outgoing, course: &Course<'_>, reason: GiveUp) {
-        match (&course.blamed[..], reason) {
-            ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
-                self.blame(outgoing, *blame, Verdict::Alone);
-            }
-            (blamed, _) => {
-                for blame in blamed {
-                    self.tell(self.evidence.doubted(blame.endpoint));
-                }
-            }
-        }
-    }
-
-    /// The body of an answer ended as it should.
-    pub(super) fn body_ended(&self, endpoint: EndpointId) {
-        self.evidence.whole(endpoint);
-        self.tried_at(endpoint, true);
-    }
-
-    /// The body of an answer broke off or stood still on its way to the viewer.
-    pub(super) fn body_broke(
-        &self,
-        live: &LiveRef,
-        pair: PairId,
-        endpoint: EndpointId,
-        viewer: IpAddr,
-    ) {
-        if self.is_current(live) {
-            self.tell(self.evidence.body_failed(pair, endpoint, viewer));
-        }
-        self.tried_at(endpoint, false);
-    }
-
-    pub(super) fn tell(&self, event: Option<Event>) {
-        if let Some(event) = event {
-            if let Event::Suspected { endpoint } = event {
-                self.count_at(endpoint, |metrics, region| metrics.suspected(region));
-            }
-            self.board.tell(event);
-        }
-    }
-
-    /// Counts something at the region of `endpoint`, while that is known.
-    fn count_at(&self, endpoint: EndpointId, count: impl Fn(WorkerMetrics<'_>, RegionId)) {
-        let live = self.live();
-        if let Some((region, _)) = live.snapshot.endpoint(endpoint) {
-            count(live.fittings.metrics.shard(self.worker), region);
-        }
-    }
-}
-
-pub(super) fn facts(
-    outgoing: &Outgoing,
-    deadline_left: Duration,
-    other_endpoint: bool,
-) -> RetryFacts<'_> {
-    RetryFacts {
-        class: outgoing.class,
-        retry: &outgoing.route().retry,
-        deadline_left,
-        replayable: outgoing
-            .source
-            .as_ref()
-            .is_none_or(ReplaySource::replayable),
-        other_endpoint,
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Held {
 pub struct HoldRoom {
     used: Rc<Cell<usize>>,
     most: Rc<Cell<usize>>,
+    denied: Rc<Cell<u64>>,
 }
 
 /// Room taken for one body.
@@ -49,6 +50,7 @@ impl HoldRoom {
         Self {
             used: Rc::default(),
             most: Rc::new(Cell::new(most)),
+            denied: Rc::default(),
         }
     }
 
@@ -73,13 +75,21 @@ impl HoldRoom {
         }
         let bytes = usize::try_from(length).ok()?;
         let used = self.used.get() + bytes;
-        (used <= self.most.get()).then(|| {
-            self.used.set(used);
-            Room {
-                used: Rc::clone(&self.used),
-                bytes,
-            }
+        if used > self.most.get() {
+            self.denied.set(self.denied.get() + 1);
+            return None;
+        }
+        self.used.set(used);
+        Some(Room {
+            used: Rc::clone(&self.used),
+            bytes,
         })
+    }
+
+    /// Bodies that there was no room for since the last time this was asked.
+    #[must_use]
+    pub fn take_denied(&self) -> u64 {
+        self.denied.take()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Answer, AttemptError, send};
-use crate::proxy::forward::{Answered, Charge, Outgoing, facts};
+use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
 use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::splice::Promise;
 use crate::table::path::matched_path;

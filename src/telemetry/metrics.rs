@@ -191,6 +191,12 @@ pub const REPLAY_OVERFLOWS: Family = counter(
     &[],
     "Request bodies too large to be kept for another attempt.",
 );
+/// Small answers that were streamed because there was no room to hold them.
+pub const HOLDS_DENIED: Family = counter(
+    "meridian_holds_denied_total",
+    &[],
+    "Small answers that were streamed because there was no room to hold them until they are whole.",
+);
 /// Body bytes received from viewers.
 pub const BYTES_IN: Family = counter(
     "meridian_request_body_bytes_total",
@@ -438,6 +444,7 @@ pub const FAMILIES: &[Family] = &[
     VIEWER_SOURCES,
     STRIPPED_HEADERS,
     REPLAY_OVERFLOWS,
+    HOLDS_DENIED,
     BYTES_IN,
     BYTES_OUT,
     CONNECTIONS_ACTIVE,

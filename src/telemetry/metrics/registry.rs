@@ -334,6 +334,7 @@ fn add_workers(page: &mut Page, cells: &[Arc<WorkerCells>]) {
     total(&metrics::REQUESTS_IN_FLIGHT, |cells| &cells.in_flight);
     total(&metrics::STRIPPED_HEADERS, |cells| &cells.stripped_headers);
     total(&metrics::REPLAY_OVERFLOWS, |cells| &cells.replay_overflows);
+    total(&metrics::HOLDS_DENIED, |cells| &cells.holds_denied);
     total(&metrics::EVIDENCE_CROWDED_OUT, |cells| {
         &cells.evidence_crowded_out
     });

@@ -155,6 +155,7 @@ pub(crate) struct WorkerCells {
     pub(crate) viewer_sources: [Cell; ViewerSource::ALL.len()],
     pub(crate) stripped_headers: Cell,
     pub(crate) replay_overflows: Cell,
+    pub(crate) holds_denied: Cell,
     pub(crate) evidence_crowded_out: Cell,
     pub(crate) bytes_in: Cell,
     pub(crate) bytes_out: Cell,
@@ -342,6 +343,11 @@ impl WorkerMetrics<'_> {
     /// A request body outgrew the replay buffer.
     pub fn replay_overflowed(&self) {
         self.shard.worker.replay_overflows.add(1);
+    }
+
+    /// Small answers were streamed because there was no room to hold them.
+    pub fn holds_denied(&self, count: u64) {
+        self.shard.worker.holds_denied.add(count);
     }
 
     /// Body bytes came from a viewer.

@@ -1,0 +1,107 @@
+//! A request on its way out: what every attempt at it needs, and what one is charged.
+
+use std::borrow::Borrow;
+use std::time::Duration;
+
+use crate::decide::Decision;
+use crate::decide::failover::{Attempts, RequestClass, RetryFacts};
+use crate::decide::snapshot::EndpointState;
+use crate::model::id::RegionId;
+use crate::model::viewer::Viewer;
+use crate::proxy::attempt::{Answer, Head, Try};
+use crate::proxy::rest::Rest;
+use crate::proxy::{LiveRef, Proxy};
+use crate::table::route::Route;
+use crate::upstream::body::ReplaySource;
+
+/// A request ready to be sent, as often as the retry table allows.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Table and beliefs, the same to the end.
+    pub(super) live: LiveRef,
+    /// Where it may go.
+    pub(super) decision: Decision,
+    /// What sending it twice would mean.
+    pub(super) class: RequestClass,
+    /// Its head.
+    pub(super) head: Head,
+    /// Its body, if it has one.
+    pub(super) source: Option<ReplaySource>,
+    /// Who asks.
+    pub(super) viewer: Viewer,
+    /// Whether it may try what has to prove itself.
+    pub(super) tries: bool,
+}
+
+impl Outgoing {
+    pub(super) fn route(&self) -> &Route {
+        self.live.snapshot.table.route(self.decision.route)
+    }
+
+    /// An attempt at `endpoint`, which may take `left` at most; over a `fresh` connection if need be.
+    pub(super) fn to<'a>(
+        &'a self,
+        region: RegionId,
+        endpoint: &'a EndpointState,
+        fresh: bool,
+        left: Duration,
+    ) -> Try<'a> {
+        let timeouts = &self.route().timeouts;
+        Try {
+            region: self.live.snapshot.table.region(region),
+            endpoint,
+            tls: self.live.fittings.upstream_tls[region.index()].as_ref(),
+            pooled: !fresh,
+            connect: timeouts.connect.min(left),
+            first_byte: timeouts.first_byte.min(left),
+            idle: timeouts.idle,
+        }
+    }
+}
+
+/// The region's answer that the viewer gets.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// Which region.
+    pub(super) region: RegionId,
+    /// The head, and where the body comes from.
+    pub(super) answer: Answer,
+    /// The attempts that failed before it.
+    pub(super) attempts: Attempts,
+    /// Where another attempt went that it overtook. It counts, but did not fail.
+    pub(super) overtaken: Option<RegionId>,
+    /// What is needed to go on with its body from elsewhere, where that is possible.
+    pub(super) rest: Option<Box<Rest>>,
+}
+
+/// A retry that was charged to a region's budget, given back also when the viewer leaves.
+pub(super) struct Charge<P: Borrow<Proxy>> {
+    /// Whose budget it is.
+    pub(super) proxy: P,
+    /// Where the retry goes.
+    pub(super) region: RegionId,
+}
+
+impl<P: Borrow<Proxy>> Drop for Charge<P> {
+    fn drop(&mut self) {
+        let proxy: &Proxy = self.proxy.borrow();
+        proxy.budget.borrow_mut().release(self.region);
+    }
+}
+
+pub(super) fn facts(
+    outgoing: &Outgoing,
+    deadline_left: Duration,
+    other_endpoint: bool,
+) -> RetryFacts<'_> {
+    RetryFacts {
+        class: outgoing.class,
+        retry: &outgoing.route().retry,
+        deadline_left,
+        replayable: outgoing
+            .source
+            .as_ref()
+            .is_none_or(ReplaySource::replayable),
+        other_endpoint,
+    }
+}
