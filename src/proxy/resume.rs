@@ -148,6 +148,13 @@ impl Resumable {
         if bytes > 0 && self.rest.is_due() {
             self.goes_on(recorder);
         }
+        if self.left() == 0 {
+            // Only now is it known that others did better: they may break off as well.
+            for blame in self.blamed.drain(..) {
+                self.proxy
+                    .blame(&self.rest.outgoing, blame, Verdict::Compared);
+            }
+        }
         Some(frame)
     }
 
@@ -156,10 +163,6 @@ impl Resumable {
         self.rest.goes_on();
         self.unpaid = None;
         self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
-        for blame in self.blamed.drain(..) {
-            self.proxy
-                .blame(&self.rest.outgoing, blame, Verdict::Compared);
-        }
         if let Some(asked) = self.asked.take() {
             recorder.overtaken(Place::first(asked.region, asked.address));
             recorder.resumed(asked.region, ResumeResult::Overtaken);

@@ -99,8 +99,19 @@ impl Promise {
             && strong_etag(headers) == Some(&self.etag)
             && ByteRange::of(headers) == Some(missing)
             && headers.get(header::CONTENT_ENCODING) == self.encoding.as_ref()
+            && !is_multipart(headers)
             && length == Some(missing.len())
     }
+}
+
+/// Whether the body is several ranges in an envelope (RFC 9110 section 15.3.7.2), whatever else the
+/// head says.
+fn is_multipart(headers: &HeaderMap) -> bool {
+    const MULTIPART: &[u8] = b"multipart/";
+    headers.get_all(header::CONTENT_TYPE).iter().any(|value| {
+        let start = value.as_bytes().get(..MULTIPART.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+    })
 }
 
 impl ByteRange {
@@ -181,6 +192,15 @@ mod tests {
             ("content-length", length),
         ];
         response(206, &fields)
+    }
+
+    #[test]
+    fn several_ranges_in_an_envelope_continue_nothing() {
+        let promise = Promise::of(&response(200, &WHOLE)).unwrap();
+        let mut answer = part("bytes 40-99/100", "60");
+        let kind = HeaderValue::from_static("Multipart/byteranges; boundary=x");
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        assert!(!promise.continues(&answer, 40));
     }
 
     #[test]
