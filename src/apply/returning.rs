@@ -6,7 +6,7 @@ use crate::apply::Transition;
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::health::failback::{Condition, Stage};
 use crate::health::state::Health;
-use crate::model::id::{RegionId, RegionSet};
+use crate::model::id::RegionId;
 use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
 
@@ -54,7 +54,7 @@ pub(super) fn advance(
     }
     let lanes = 0..table.failbacks().len();
     let limited = |lane| {
-        let limited = members(snapshot, |region| region.share(lane) < 100);
+        let limited = snapshot.regions_that(|region| region.share(lane) < 100);
         limited.and(snapshot.serving)
     };
     snapshot.limited = lanes.map(limited).collect();
@@ -110,12 +110,4 @@ fn condition(region: &RegionState, shared: bool) -> Condition {
         worse: false,
         forced: region.admin == AdminState::Forced,
     }
-}
-
-fn members(snapshot: &Snapshot, belongs: impl Fn(&RegionState) -> bool) -> RegionSet {
-    let regions = snapshot.regions.iter().enumerate();
-    regions
-        .filter(|(_, region)| belongs(region))
-        .map(|(index, _)| RegionId::at(index))
-        .collect()
 }

@@ -7,7 +7,6 @@ use crate::apply::{Transition, removal, returning};
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
-use crate::model::id::{RegionId, RegionSet};
 use crate::model::time::Timestamp;
 
 /// Brings everything that follows from endpoints and the operator's words up to date, and
@@ -27,9 +26,9 @@ pub(super) fn refresh(
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);
     }
-    new.serving = members(new, serves);
-    new.trial = members(new, has_trial);
-    new.drained = members(new, |region| region.admin == AdminState::Drained);
+    new.serving = new.regions_that(serves);
+    new.trial = new.regions_that(has_trial);
+    new.drained = new.regions_that(|region| region.admin == AdminState::Drained);
     let returned = returning::advance(new, now, transitions);
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
@@ -87,14 +86,6 @@ fn serves(region: &RegionState) -> bool {
 fn has_trial(region: &RegionState) -> bool {
     let mut endpoints = region.endpoints.iter();
     region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_trial())
-}
-
-fn members(snapshot: &Snapshot, belongs: impl Fn(&RegionState) -> bool) -> RegionSet {
-    let regions = snapshot.regions.iter().enumerate();
-    regions
-        .filter(|(_, region)| belongs(region))
-        .map(|(index, _)| RegionId::at(index))
-        .collect()
 }
 
 /// Flips of regions that were in the old table too.

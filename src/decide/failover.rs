@@ -310,7 +310,7 @@ impl GiveUp {
 /// survive the loss of regions and a stale connection is none. With `attempts = 1` there is no
 /// repeat either.
 ///
-/// Every `Try` but the first and every `Again` is charged to `budget`; the caller releases the
+/// What [`is_charged`] says of is charged to `budget`; the caller releases the
 /// region when that attempt ends.
 pub fn next(
     decision: &Decision,

@@ -70,6 +70,16 @@ pub struct Snapshot {
 const FATE_LINGERS: Duration = Duration::from_secs(5);
 
 impl Snapshot {
+    /// The regions of which `holds` is true.
+    #[must_use]
+    pub fn regions_that(&self, holds: impl Fn(&RegionState) -> bool) -> RegionSet {
+        let regions = self.regions.iter().enumerate();
+        regions
+            .filter(|(_, region)| holds(region))
+            .map(|(index, _)| RegionId::at(index))
+            .collect()
+    }
+
     /// Whether all regions are down together, or were a moment ago.
     #[must_use]
     pub fn shared_fate_lately(&self, now: Timestamp) -> bool {
