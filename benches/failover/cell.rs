@@ -9,7 +9,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::fault::{Behaviour, Course, Fault};
 use crate::large;
 use crate::measure::Numbers;
-use crate::proxy::{Process, Proxy, Running};
+use crate::process::{Process, Running};
+use crate::proxy::Proxy;
+use crate::settings;
 use crate::setup::{Setup, Site};
 use crate::viewer::{self, Load};
 use crate::world::{World, free_address};
@@ -53,9 +55,7 @@ pub(crate) fn run(
     if let Some(authority) = &world.authority {
         std::fs::write(site.authority(), authority).map_err(|error| said("a file", &error))?;
     }
-    let mut process = proxy
-        .start(&site, running)
-        .map_err(|error| said("the start", &error))?;
+    let mut process = start(proxy, &site, running).map_err(|error| said("the start", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,6 +80,13 @@ pub(crate) fn run(
         return Err(format!("no answer from the preferred region; {last}"));
     };
     Ok(Numbers::of(&samples, proxy, fault, timing, &world.ledger))
+}
+
+/// Writes the settings and starts the proxy in front of the regions.
+fn start(proxy: Proxy, site: &Site, running: &Running) -> io::Result<Process> {
+    let folder = &site.folder;
+    std::fs::write(folder.join(proxy.file_name()), settings::text(proxy, site))?;
+    running.spawn(&mut proxy.command(folder, 1, site.address.port())?)
 }
 
 /// Waits for five answers in a row from the preferred region; of two that are as good, from any.

@@ -15,6 +15,9 @@ mod ledger;
 mod measure;
 mod moves;
 mod options;
+#[path = "../peers/process.rs"]
+mod process;
+#[path = "../peers/proxy.rs"]
 mod proxy;
 mod rows;
 mod settings;
@@ -34,7 +37,8 @@ use crate::cell::Timing;
 use crate::fault::Fault;
 use crate::measure::Numbers;
 use crate::options::{HELP, Options};
-use crate::proxy::{Proxy, Running};
+use crate::process::Running;
+use crate::proxy::Proxy;
 
 /// A cell, or why there is none; nothing where the proxy cannot have such regions.
 type Cell = Option<Result<Numbers, String>>;
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
         }
     };
     let running = Running::default();
-    end_with_us(running.clone());
+    running.end_with_us();
     let done = if options.is_list {
         list()
     } else if options.is_bench {
@@ -69,27 +73,6 @@ fn list() -> io::Result<ExitCode> {
         writeln!(out, "{:10} {}", fault.name, fault.title)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ends the proxies when this program is told to end.
-fn end_with_us(running: Running) {
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut terminate = signal(SignalKind::terminate())?;
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            running.end_and_exit();
-            #[expect(unreachable_code, reason = "it gives the block its type")]
-            io::Result::Ok(())
-        })
-    });
 }
 
 /// One short cell, to show that all parts work.

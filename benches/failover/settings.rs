@@ -18,17 +18,6 @@ pub(crate) const MERIDIAN: &str = "defaults, but failback hold 2 s and ramp 2 s,
     it also HTTP/2, a private authority, a name server, or the region's name in its health; policy \
     failover for the region that comes back 10 times slower";
 
-/// The name under which the settings are written.
-pub(crate) fn file_name(proxy: Proxy) -> &'static str {
-    match proxy {
-        Proxy::Meridian => "meridian.toml",
-        Proxy::Nginx => "nginx.conf",
-        Proxy::Haproxy => "haproxy.cfg",
-        Proxy::Envoy => "envoy.yaml",
-        Proxy::Caddy => "Caddyfile",
-    }
-}
-
 /// The settings themselves.
 pub(crate) fn text(proxy: Proxy, site: &Site) -> String {
     match proxy {

@@ -1,15 +1,9 @@
-//! The proxies of the table: found, configured, started, ended.
+//! The proxies of a table: how they are found, named and started.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use rustix::process::{Pid, Signal};
-
-use crate::settings;
-use crate::setup::Site;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// One column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,21 +58,34 @@ impl Proxy {
         output.status.success().then(|| number(line).to_owned())
     }
 
-    /// Writes the settings and starts the proxy in front of the regions.
-    pub(crate) fn start(self, site: &Site, running: &Running) -> io::Result<Process> {
-        let folder = &site.folder;
-        let file = folder.join(settings::file_name(self));
-        fs::write(&file, settings::text(self, site))?;
+    /// The name under which its settings are written.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Meridian => "meridian.toml",
+            Self::Nginx => "nginx.conf",
+            Self::Haproxy => "haproxy.cfg",
+            Self::Envoy => "envoy.yaml",
+            Self::Caddy => "Caddyfile",
+        }
+    }
+
+    /// What starts it with the settings in its folder, on `threads` threads where it is told so on
+    /// the command line. `number` tells instances of Envoy apart.
+    pub(crate) fn command(self, folder: &Path, threads: usize, number: u16) -> io::Result<Command> {
+        let file = folder.join(self.file_name());
         let mut command = Command::new(self.program());
         match self {
             Self::Meridian => command.arg("run").arg("-c").arg(&file),
             Self::Nginx => command.arg("-p").arg(folder).arg("-c").arg(&file),
             Self::Haproxy => command.arg("-db").arg("-f").arg(&file),
             Self::Envoy => command
-                .args(["--log-level", "error", "--concurrency", "1", "-c"])
+                .args(["--log-level", "error", "--concurrency"])
+                .arg(threads.to_string())
+                .arg("-c")
                 .arg(&file)
-                .args(["--base-id", &site.address.port().to_string()]),
+                .args(["--base-id", &number.to_string()]),
             Self::Caddy => command
+                .env("GOMAXPROCS", threads.to_string())
                 .args(["run", "--adapter", "caddyfile", "--config"])
                 .arg(&file),
         };
@@ -88,7 +95,7 @@ impl Proxy {
             .stdin(Stdio::null())
             .stdout(File::create(folder.join("out.log"))?)
             .stderr(File::create(folder.join("err.log"))?);
-        running.spawn(&mut command)
+        Ok(command)
     }
 }
 
@@ -100,56 +107,4 @@ fn number(line: &str) -> &str {
     let is_version =
         |word: &&str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
     words.rfind(is_version).unwrap_or(line)
-}
-
-/// A running proxy; dropping it ends it.
-pub(crate) struct Process {
-    child: Child,
-    running: Running,
-}
-
-impl Process {
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.running.remove(&self.child);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The processes to end when this program is told to end.
-#[derive(Clone, Default)]
-pub(crate) struct Running(Arc<Mutex<Vec<u32>>>);
-
-impl Running {
-    fn spawn(&self, command: &mut Command) -> io::Result<Process> {
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
-        ids.push(child.id());
-        let running = self.clone();
-        Ok(Process { child, running })
-    }
-
-    fn remove(&self, child: &Child) {
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.retain(|id| *id != child.id());
-    }
-
-    /// Ends all of them and this program; none can start in between.
-    pub(crate) fn end_and_exit(&self) -> ! {
-        let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in ids.iter() {
-            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-        }
-        std::process::exit(130)
-    }
 }

@@ -1,0 +1,89 @@
+//! Processes that end with this program.
+
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal};
+
+/// A running process; dropping it ends it.
+pub(crate) struct Process {
+    child: Child,
+    running: Running,
+}
+
+impl Process {
+    /// Its number.
+    #[allow(dead_code, reason = "not every bench asks for it")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.running.remove(&self.child);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes to end when this program is told to end.
+#[derive(Clone, Default)]
+pub(crate) struct Running(Arc<Mutex<Vec<u32>>>);
+
+impl Running {
+    /// Starts a process.
+    pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn()?;
+        ids.push(child.id());
+        let running = self.clone();
+        Ok(Process { child, running })
+    }
+
+    fn remove(&self, child: &Child) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.retain(|id| *id != child.id());
+    }
+
+    /// Ends them when this program is told to end.
+    pub(crate) fn end_with_us(&self) {
+        let running = self.clone();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                use tokio::signal::unix::{SignalKind, signal};
+                let mut interrupt = signal(SignalKind::interrupt())?;
+                let mut terminate = signal(SignalKind::terminate())?;
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                running.end_and_exit();
+                #[expect(unreachable_code, reason = "it gives the block its type")]
+                io::Result::Ok(())
+            })
+        });
+    }
+
+    /// Ends all of them and this program; none can start in between.
+    fn end_and_exit(&self) -> ! {
+        let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids.iter() {
+            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        std::process::exit(130)
+    }
+}
