@@ -1,7 +1,7 @@
 //! Processes that end with this program.
 
 use std::io;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -18,6 +18,12 @@ impl Process {
     #[allow(dead_code, reason = "not every bench asks for it")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits for its end.
+    #[allow(dead_code, reason = "not every bench asks for it")]
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
     }
 
     /// Whether it has ended by itself.

@@ -1,0 +1,42 @@
+//! What a process and its children have used, by the kernel's own books.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// Time on a processor of all threads of the process and of its children, by the scheduler's clock
+/// (`/proc/PID/task/TID/schedstat`): in nanoseconds, where `stat` counts ticks.
+pub(crate) fn time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        // A thread may end while it is looked at.
+        let Ok(text) = fs::read_to_string(task.join("schedstat")) else {
+            continue;
+        };
+        let on_cpu = text.split_whitespace().next();
+        nanos += on_cpu.and_then(|text| text.parse().ok()).unwrap_or(0);
+    }
+    let mut sum = Duration::from_nanos(nanos);
+    for child in children(pid) {
+        sum += time(child).unwrap_or_default();
+    }
+    Ok(sum)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let lists = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let each = lists.flat_map(|list| {
+        let each: Vec<_> = list
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        each
+    });
+    each.collect()
+}

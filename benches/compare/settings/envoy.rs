@@ -1,0 +1,89 @@
+//! Envoy.
+
+use crate::certificates::{AUTHORITY, CERTIFICATE, KEY, NAME};
+use crate::origin::Speech;
+use crate::row::Viewers;
+use crate::site::Site;
+
+pub(super) fn text(site: &Site) -> String {
+    let (address, origin) = (site.address, site.origin);
+    let (ip, port) = (address.ip(), address.port());
+    let (origin_ip, origin_port) = (origin.ip(), origin.port());
+    let (tls, to_origins) = (tls(site), to_origins(site));
+    format!(
+        r#"static_resources:
+  listeners:
+  - address: {{socket_address: {{address: {ip}, port_value: {port}}}}}
+    tcp_backlog_size: 4096
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: viewers
+          upgrade_configs: [{{upgrade_type: websocket}}]
+          http2_protocol_options: {{max_concurrent_streams: 1000}}
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{prefix: "/"}}
+                route: {{cluster: origins, timeout: 0s}}
+{tls}  clusters:
+  - name: origins
+    type: STATIC
+{to_origins}    connect_timeout: 1s
+    circuit_breakers:
+      thresholds: [{{max_connections: 30000, max_requests: 30000, max_pending_requests: 30000}}]
+    load_assignment:
+      cluster_name: origins
+      endpoints:
+      - lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {origin_ip}, port_value: {origin_port}}}}}}}}}]
+"#
+    )
+}
+
+fn tls(site: &Site) -> String {
+    let folder = site.folder.display();
+    match site.row.viewers {
+        Viewers::Plain => String::new(),
+        Viewers::Tls => format!(
+            r#"      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates: [{{certificate_chain: {{filename: {folder}/{CERTIFICATE}}}, private_key: {{filename: {folder}/{KEY}}}}}]
+"#
+        ),
+    }
+}
+
+fn to_origins(site: &Site) -> String {
+    let folder = site.folder.display();
+    match site.row.origins {
+        Speech::Plain => String::new(),
+        Speech::Http2 => r#"    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {http2_protocol_options: {}}
+"#
+        .to_owned(),
+        Speech::Tls => format!(
+            r#"    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: {NAME}
+        common_tls_context:
+          validation_context: {{trusted_ca: {{filename: {folder}/{AUTHORITY}}}}}
+"#
+        ),
+    }
+}
