@@ -46,7 +46,7 @@ use crate::model::id::RegionSet;
 use crate::model::time::Timestamp;
 use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, Head};
-use crate::proxy::body::{Connection, OriginBody, Unread, ViewerBody};
+use crate::proxy::body::{Home, OriginBody, Unread, ViewerBody};
 use crate::proxy::evidence::Evidence;
 use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
@@ -64,6 +64,7 @@ use crate::table::RoutingTable;
 use crate::table::path::{is_ambiguous, matched_path};
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::record::RequestRecord;
+use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplayMemory, ReplaySource};
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::Stalls;
@@ -221,34 +222,63 @@ impl Proxy {
         self.pools.sweep(idle.unwrap_or_default(), &known);
     }
 
-    /// Serves one request: with an origin's answer, or our own when there is none.
-    pub async fn handle(
+    /// Serves one request: with an origin's answer, or our own when there is none. What needs no
+    /// waiting is done before the future is made, so that it holds only what must wait.
+    pub fn handle(
         self: Rc<Self>,
-        peer: Rc<Peer>,
+        peer: &Peer,
         request: Request<Incoming>,
-    ) -> Response<ViewerBody> {
+    ) -> impl Future<Output = Response<ViewerBody>> + use<> {
         let live = self.live();
+        let (mut arrived, mut recorder) = self.arrived(&live, peer, request);
+        let unanswered = Unanswered {
+            is_head: arrived.parts.method == Method::HEAD,
+            trace: arrived.trace,
+            source: arrived.source.clone(),
+        };
+        let upgrade = arrived.parts.extensions.remove::<OnUpgrade>();
+        let outgoing = self.prepare(&live, peer, arrived, &mut recorder);
+        async move {
+            let outcome = match outgoing {
+                Ok(outgoing) => {
+                    let outcome = self.forward(&outgoing, &mut recorder).await;
+                    self.forwarded(outgoing, outcome)
+                }
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(answered) => self.respond(&live, answered, upgrade, recorder),
+                Err(error) => unanswered.refuse(&live, &error, recorder),
+            }
+        }
+    }
+
+    /// What the head of a request says of its viewer, and its record.
+    fn arrived(
+        self: &Rc<Self>,
+        live: &LiveRef,
+        peer: &Peer,
+        request: Request<Incoming>,
+    ) -> (Arrived, Recorder) {
         let (mut parts, incoming) = request.into_parts();
         let rules = &live.fittings.viewer;
         let trusted = |address| peer.listener.trust.contains(address);
-        let resolution = resolve(
+        let viewer = resolve(
             &peer.facts(),
             &parts.headers,
             rules,
             trusted,
             &live.fittings.geo,
-        );
-        let viewer = resolution.viewer;
+        )
+        .viewer;
         let trace = TraceContext::of(&parts.headers, peer.trusted, || {
             self.random.borrow_mut().u64(..)
         });
-        let record = self.record(&peer, &parts, &trace);
-        let mut recorder = Recorder::new(Rc::clone(&self), live.clone(), record, &viewer);
+        let record = self.record(peer, &parts, &trace);
+        let mut recorder = Recorder::new(Rc::clone(self), live.clone(), record, &viewer);
         if !peer.trusted {
             recorder.stripped(strip_viewer_headers(&mut parts.headers, rules));
         }
-        let head_only = parts.method == Method::HEAD;
-        let upgrade = parts.extensions.remove::<OnUpgrade>();
         let source = (!incoming.is_end_stream()).then(|| {
             let limit = peer.listener.config.timeouts.body_progress;
             let stall = self.stalls.watch(limit);
@@ -259,14 +289,11 @@ impl Proxy {
         }
         let arrived = Arrived {
             parts,
-            source: source.clone(),
+            source,
             viewer,
             trace,
         };
-        match self.answer(&live, &peer, arrived, &mut recorder).await {
-            Ok(answered) => self.respond(&live, answered, upgrade, recorder),
-            Err(error) => refuse(&live, &error, &trace, head_only, source.as_ref(), recorder),
-        }
+        (arrived, recorder)
     }
 
     fn record(&self, peer: &Peer, parts: &Parts, trace: &TraceContext) -> RequestRecord {
@@ -300,14 +327,14 @@ impl Proxy {
         Trial(&self.trying)
     }
 
-    /// Decides where the request may go, makes it ready and forwards it.
-    async fn answer(
+    /// Decides where the request may go and makes it ready to be sent there.
+    fn prepare(
         &self,
         live: &LiveRef,
         peer: &Peer,
         arrived: Arrived,
         recorder: &mut Recorder,
-    ) -> Result<Answered, ProxyError> {
+    ) -> Result<Outgoing, ProxyError> {
         let Arrived {
             parts,
             source,
@@ -351,7 +378,6 @@ impl Proxy {
         };
         let mut headers = parts.headers;
         strip_hop_by_hop(&mut headers, upgrade);
-        headers.remove(header::HOST);
         // hyper asks the viewer for its body when an origin first takes from it.
         headers.remove(header::EXPECT);
         if source.is_none() && has_meaningful_content(&parts.method) {
@@ -359,23 +385,30 @@ impl Proxy {
             // section 8.6).
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        announce(&mut headers, &live.fittings.identity, hop, &viewer, &trace);
-        let head = Head {
-            method: parts.method,
-            path,
-            headers,
-            host,
-        };
-        let outgoing = Outgoing {
+        let added = announce(&mut headers, &live.fittings.identity, hop, &viewer, &trace);
+        Ok(Outgoing {
             live: live.clone(),
+            tries: tries && route.retry.attempts > 1,
             decision,
             class,
-            head,
+            head: Head {
+                method: parts.method,
+                path,
+                headers,
+                added,
+                host,
+            },
             source,
             viewer,
-            tries: tries && route.retry.attempts > 1,
-        };
-        let outcome = self.forward(&outgoing, recorder).await;
+        })
+    }
+
+    /// What came of forwarding a request, with what is needed to go on with its answer from elsewhere.
+    fn forwarded(
+        &self,
+        outgoing: Outgoing,
+        outcome: Result<Answered, ProxyError>,
+    ) -> Result<Answered, ProxyError> {
         let malformed = outgoing
             .source
             .as_ref()
@@ -435,14 +468,13 @@ impl Proxy {
     fn origin_body(&self, answer: Answer, limit: Duration) -> Response<OriginBody> {
         let response = answer.response;
         let reusable = response.version() == Version::HTTP_11 && !says_close(response.headers());
-        let connection = Connection {
+        let home = Home {
             pools: self.pools.clone(),
             endpoint: answer.endpoint,
-            sender: answer.sender,
             reusable,
         };
         let stall = self.stalls.watch(limit);
-        response.map(|incoming| OriginBody::new(incoming, connection, stall, answer.outstanding))
+        response.map(|body| OriginBody::new(body, home, stall, answer.outstanding))
     }
 }
 
@@ -481,16 +513,19 @@ fn says_close(headers: &http::HeaderMap) -> bool {
 
 /// Passes a `101` on and joins the two connections after it.
 fn switch(
-    mut response: Response<Incoming>,
+    mut response: Response<AnswerBody>,
     viewer: Option<OnUpgrade>,
     outstanding: Outstanding,
     recorder: Recorder,
 ) -> Response<ViewerBody> {
-    let origin = hyper::upgrade::on(&mut response);
+    let origin = match response.body_mut() {
+        AnswerBody::Http1(body) => body.switched(),
+        AnswerBody::Http2(..) => None,
+    };
     strip_hop_by_hop(response.headers_mut(), true);
     keep_upgrade_fields(response.headers_mut());
     let (parts, _) = response.into_parts();
-    if let Some(viewer) = viewer {
+    if let (Some(viewer), Some(origin)) = (viewer, origin) {
         Tunnel {
             viewer,
             origin,
@@ -501,20 +536,42 @@ fn switch(
     Response::from_parts(parts, ViewerBody::none())
 }
 
-/// Our own answer, when no origin's can be had.
-fn refuse(
-    live: &LiveRef,
-    error: &ProxyError,
-    trace: &TraceContext,
-    head_only: bool,
-    source: Option<&ReplaySource>,
-    mut recorder: Recorder,
-) -> Response<ViewerBody> {
-    recorder.refusing(error.status(), error.proxy_status());
-    tracing::debug!(error = %error, "request refused");
-    let response = error.response(live.fittings.identity.name(), &trace.id());
-    response.map(|text| {
-        let text = if head_only { Bytes::new() } else { text };
-        ViewerBody::own(text, source.map(Unread::of), recorder)
-    })
+/// What our own answer needs to know of a request, when no origin's can be had.
+struct Unanswered {
+    is_head: bool,
+    trace: TraceContext,
+    source: Option<ReplaySource>,
+}
+
+impl Unanswered {
+    fn refuse(
+        &self,
+        live: &LiveRef,
+        error: &ProxyError,
+        mut recorder: Recorder,
+    ) -> Response<ViewerBody> {
+        recorder.refusing(error.status(), error.proxy_status());
+        tracing::debug!(error = %error, "request refused");
+        let response = error.response(live.fittings.identity.name(), &self.trace.id());
+        response.map(|text| {
+            let text = if self.is_head { Bytes::new() } else { text };
+            ViewerBody::own(text, self.source.as_ref().map(Unread::of), recorder)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<A, B, C, R>(_: impl FnOnce(A, B, C) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// It is moved as a whole, and its room is held by every request that waits.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        println!("handle {}", size_of_output(Proxy::handle));
+        assert!(size_of_output(Proxy::handle) <= 3072);
+    }
 }

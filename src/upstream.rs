@@ -1,10 +1,13 @@
 //! The origins' side: names to addresses, dialling, TLS, pooled connections.
 
+pub mod added;
+pub mod answer;
 pub mod body;
 pub mod connect;
 pub mod exchange;
 pub mod framing;
 pub mod handshake;
+pub mod http1;
 pub mod metered;
 pub mod pool;
 pub mod stall;

@@ -21,6 +21,7 @@ use crate::edge::watched::Connections;
 use crate::fittings::bound::Bound;
 use crate::fittings::{Fittings, ListenerFittings};
 use crate::proxy::Proxy;
+use crate::proxy::peer::Peer;
 use crate::telemetry::access_log::WorkerLog;
 use crate::upstream::stall::SWEEP_INTERVAL;
 
@@ -98,7 +99,7 @@ async fn run(parts: WorkerParts) {
     let connections = Rc::new(Connections::default());
     let handler = {
         let proxy = Rc::clone(&proxy);
-        move |peer, request| Rc::clone(&proxy).handle(peer, request)
+        move |peer: &Peer, request| Rc::clone(&proxy).handle(peer, request)
     };
     let shop = Shop {
         handler,

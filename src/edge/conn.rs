@@ -88,7 +88,7 @@ pub struct Accepted {
 /// Serves a connection to its end.
 pub async fn serve<H, F, B>(shop: Rc<Shop<H>>, accepted: Accepted)
 where
-    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -174,7 +174,7 @@ async fn serve_plain<H, F, B>(
     active: Active,
     door: Door,
 ) where
-    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -217,7 +217,7 @@ async fn serve_http<H, F, B, T>(
     registration: Registration,
     http2: bool,
 ) where
-    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -232,7 +232,8 @@ async fn serve_http<H, F, B, T>(
             let ends_by_close = request.version() == Version::HTTP_10;
             shop.counters.requests.raise();
             let in_flight = watch.begin();
-            let response = (shop.handler)(Rc::clone(&peer), request);
+            // In a box: hyper moves the future it is given more than once.
+            let response = Box::pin((shop.handler)(&peer, request));
             async move {
                 let response = response.await;
                 in_flight.gave();

@@ -36,7 +36,7 @@ pub async fn accept<H, F, B>(
     listener: watch::Receiver<Arc<ListenerFittings>>,
     door: Door,
 ) where
-    H: Fn(Rc<Peer>, Request<Incoming>) -> F + 'static,
+    H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,

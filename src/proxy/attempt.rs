@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Response, Version};
-use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
 use crate::decide::snapshot::EndpointState;
@@ -15,9 +14,12 @@ use crate::model::outcome::{ErrorKind, Phases};
 use crate::proxy::hold::Held;
 use crate::proxy::upgrade::{is_asked_for, is_switching};
 use crate::table::origin::{HostField, Origin, Region, UpstreamHttp};
+use crate::upstream::added::AddedFields;
+use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplaySource, RequestBody};
 use crate::upstream::connect::{DialError, Target};
-use crate::upstream::exchange::{ExchangeError, Patience, exchange};
+use crate::upstream::exchange::{ExchangeError, Patience, exchange_http1, exchange_http2};
+use crate::upstream::http1::RequestHead;
 use crate::upstream::pool::{DialPlan, Lease, Outstanding, Pools, Sender};
 
 /// A request's head, ready for any origin but for what differs between them.
@@ -27,81 +29,65 @@ pub struct Head {
     pub method: Method,
     /// Path and query, as the viewer wrote them.
     pub path: PathAndQuery,
-    /// All fields but `Host`.
+    /// The viewer's fields that are passed on, and `Host`, which is not.
     pub headers: HeaderMap,
+    /// What tells the origin of the viewer and of us.
+    pub added: AddedFields,
     /// The host the viewer asked for.
     pub host: Option<HeaderValue>,
 }
 
 impl Head {
-    /// The request for `origin` of `region`, framed for the connection's HTTP version.
-    fn request(
-        &self,
-        region: &Region,
-        origin: &Origin,
-        http2: bool,
-        body: RequestBody,
-    ) -> Result<Request<RequestBody>, AttemptError> {
+    /// What `Host` says to `origin` of `region`.
+    fn host_for(&self, region: &Region, origin: &Origin) -> Result<HeaderValue, AttemptError> {
         let host = match &region.upstream.host {
             HostField::Viewer => self.host.clone(),
             HostField::Origin => None,
             HostField::Fixed(host) => HeaderValue::try_from(host.as_str()).ok(),
         };
-        let host = match host {
-            Some(host) => host,
-            None => HeaderValue::try_from(origin.authority()).map_err(AttemptError::unsendable)?,
+        match host {
+            Some(host) => Ok(host),
+            None => HeaderValue::try_from(origin.authority()).map_err(AttemptError::unsendable),
+        }
+    }
+
+    /// The head as an HTTP/1.1 connection takes it.
+    fn http1<'a>(&'a self, host: &'a HeaderValue) -> RequestHead<'a> {
+        RequestHead {
+            method: &self.method,
+            target: self.path.as_str(),
+            host,
+            headers: &self.headers,
+            added: &self.added,
+        }
+    }
+
+    /// The request as an HTTP/2 connection takes it.
+    fn http2(
+        &self,
+        host: &HeaderValue,
+        tls: bool,
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, AttemptError> {
+        let mut parts = uri::Parts::default();
+        let scheme = if tls {
+            uri::Scheme::HTTPS
+        } else {
+            uri::Scheme::HTTP
         };
+        parts.scheme = Some(scheme);
+        let authority = host.as_bytes().try_into();
+        parts.authority = Some(authority.map_err(AttemptError::unsendable)?);
+        parts.path_and_query = Some(self.path.clone());
         let mut request = Request::new(body);
         request.method_mut().clone_from(&self.method);
-        request.headers_mut().clone_from(&self.headers);
-        if http2 {
-            let mut parts = uri::Parts::default();
-            let scheme = if origin.tls {
-                uri::Scheme::HTTPS
-            } else {
-                uri::Scheme::HTTP
-            };
-            parts.scheme = Some(scheme);
-            parts.authority = Some(
-                host.as_bytes()
-                    .try_into()
-                    .map_err(AttemptError::unsendable)?,
-            );
-            parts.path_and_query = Some(self.path.clone());
-            *request.uri_mut() = Uri::from_parts(parts).map_err(AttemptError::unsendable)?;
-            *request.version_mut() = Version::HTTP_2;
-        } else {
-            *request.uri_mut() = Uri::from(self.path.clone());
-            let unsized_body =
-                !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
-            let headers = request.headers_mut();
-            headers.insert(header::HOST, host);
-            join_cookies(headers);
-            if unsized_body {
-                // hyper takes a GET of no known length for one without a body, and drops it.
-                headers.insert(
-                    header::TRANSFER_ENCODING,
-                    HeaderValue::from_static("chunked"),
-                );
-            }
-        }
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.remove(header::HOST);
+        self.added.append_to(headers);
+        *request.uri_mut() = Uri::from_parts(parts).map_err(AttemptError::unsendable)?;
+        *request.version_mut() = Version::HTTP_2;
         Ok(request)
-    }
-}
-
-/// One `Cookie` field of the many that HTTP/2 allows (RFC 9113 section 8.2.3): HTTP/1.1 servers read
-/// the first only.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut crumbs = headers.get_all(header::COOKIE).iter();
-    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
-        let mut whole = first.as_bytes().to_vec();
-        for crumb in std::iter::once(second).chain(crumbs) {
-            whole.extend_from_slice(b"; ");
-            whole.extend_from_slice(crumb.as_bytes());
-        }
-        if let Ok(whole) = HeaderValue::from_bytes(&whole) {
-            headers.insert(header::COOKIE, whole);
-        }
     }
 }
 
@@ -124,15 +110,13 @@ pub struct Try<'a> {
     pub idle: Duration,
 }
 
-/// A response's head, and the connection its body comes over.
+/// A response's head, and its body as it comes.
 #[derive(Debug)]
 pub struct Answer {
     /// Which endpoint gave it.
     pub endpoint: EndpointId,
     /// The head; the body streams.
-    pub response: Response<Incoming>,
-    /// The connection.
-    pub sender: Sender,
+    pub response: Response<AnswerBody>,
     /// Counts the request at the endpoint until it is dropped.
     pub outstanding: Outstanding,
     /// What the attempt took.
@@ -210,18 +194,16 @@ pub async fn send(
         source.restart();
     }
     loop {
-        let mut lease = lease(pools, &to).await?;
+        let lease = lease(pools, &to).await?;
         let reused = lease.reused;
         let mut phases = lease.phases;
         let sent_at = Instant::now();
-        match write(&mut lease, head, source, &to).await {
+        match write(lease, head, source, &to).await {
             Ok(response) => {
                 phases.first_byte = Some(sent_at.elapsed());
-                let sender = lease.sender;
                 return Ok(Answer {
                     endpoint: to.endpoint.id,
                     response,
-                    sender,
                     outstanding,
                     phases,
                     reused,
@@ -251,30 +233,42 @@ async fn lease(pools: &Pools, to: &Try<'_>) -> Result<Lease, AttemptError> {
         idle: to.idle,
         fresh: !to.pooled,
     };
-    Ok(pools.connect(to.endpoint.id, plan).await?)
+    // In a box: most requests find a connection open, and would carry its room along.
+    Ok(Box::pin(pools.connect(to.endpoint.id, plan)).await?)
 }
 
 async fn write(
-    lease: &mut Lease,
+    lease: Lease,
     head: &Head,
     source: Option<&ReplaySource>,
     to: &Try<'_>,
-) -> Result<Response<Incoming>, AttemptError> {
+) -> Result<Response<AnswerBody>, AttemptError> {
     let Some(origin) = to.region.origins.get(usize::from(to.endpoint.origin)) else {
         return Err(AttemptError::Dial(DialError::Refused));
     };
-    let http2 = matches!(lease.sender, Sender::Http2(..));
+    let host = head.host_for(to.region, origin)?;
     let body = source.map_or(RequestBody::Empty, ReplaySource::body);
-    let request = head.request(to.region, origin, http2, body)?;
-    let response = exchange(
-        lease,
-        request,
-        Patience {
-            limit: to.first_byte,
-            source,
-        },
-    )
-    .await?;
+    let patience = Patience {
+        limit: to.first_byte,
+        source,
+    };
+    let response = match lease.sender {
+        Sender::Http1(connection) => {
+            let head = head.http1(&host);
+            exchange_http1(connection, lease.reused, &head, body, patience).await?
+        }
+        Sender::Http2(sender, stream) => {
+            let request = head.http2(&host, origin.tls, body)?;
+            Box::pin(exchange_http2(
+                sender,
+                stream,
+                lease.reused,
+                request,
+                patience,
+            ))
+            .await?
+        }
+    };
     if is_switching(&response) && !is_asked_for(&response, &head.headers) {
         return Err(ExchangeError::UnaskedSwitch.into());
     }

@@ -2,19 +2,19 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::model::id::EndpointId;
 use crate::proxy::hold::{Held, Room};
 use crate::proxy::recorder::Recorder;
 use crate::proxy::resume::Resumable;
+use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{BodyError, ReplaySource, RequestBody};
-use crate::upstream::pool::{Outstanding, Pools, Sender};
+use crate::upstream::http1::body::Released;
+use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::StallWatch;
 
 /// What hyper sends to a viewer. The request's record is written when it is dropped, however
@@ -33,7 +33,7 @@ enum Source {
     /// An origin's, held back until it was whole.
     Held {
         bytes: Option<Bytes>,
-        trailers: Option<HeaderMap>,
+        trailers: Option<Box<HeaderMap>>,
         _room: Option<Room>,
     },
     /// An origin's.
@@ -78,54 +78,39 @@ impl Unread {
     }
 }
 
-/// A body that streams from an origin, and the connection it comes over.
+/// A body that streams from an origin, and where its connection goes.
 #[derive(Debug)]
 pub struct OriginBody {
-    incoming: Incoming,
-    connection: Option<Connection>,
+    answer: AnswerBody,
+    /// Absent once the connection has gone back.
+    home: Option<Home>,
     stall: StallWatch,
     _outstanding: Outstanding,
 }
 
 /// Where an HTTP/1.1 connection goes after the body's end; an HTTP/2 stream just ends.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Home {
     /// The pool it came from.
     pub pools: Pools,
     /// The endpoint it leads to.
     pub endpoint: EndpointId,
-    /// The connection.
-    pub sender: Sender,
     /// Whether the origin will read another request on it.
     pub reusable: bool,
 }
 
-impl Connection {
-    /// A connection that is still busy with the request may take `limit` to end.
-    fn give_back(self, limit: Duration) {
-        let Sender::Http1(sender) = self.sender else {
-            return;
-        };
-        if self.reusable {
-            self.pools.give_back(self.endpoint, sender, limit);
-        } else {
-            self.pools.part(self.endpoint, sender, limit);
-        }
-    }
-}
-
 impl OriginBody {
-    /// A body from `incoming`; its connection goes back to the pool at its end.
+    /// A body from `answer`; its connection goes back to the pool at its end.
     #[must_use]
     pub fn new(
-        incoming: Incoming,
-        connection: Connection,
+        answer: AnswerBody,
+        home: Home,
         stall: StallWatch,
         outstanding: Outstanding,
     ) -> Self {
         let mut body = Self {
-            incoming,
-            connection: Some(connection),
+            answer,
+            home: Some(home),
             stall,
             _outstanding: outstanding,
         };
@@ -135,26 +120,29 @@ impl OriginBody {
 
     /// Whether the origin has sent all of it.
     pub(super) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.answer.is_end_stream()
     }
 
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.answer.is_end_stream() {
             self.release();
         }
     }
 
-    /// hyper takes an HTTP/2 stream that was reset with NO_ERROR for one that ended: only the end
-    /// that the origin sent itself (RFC 9113 section 8.1) makes the body whole.
-    fn ended_early(&self) -> bool {
-        let http2 =
-            matches!(&self.connection, Some(one) if matches!(one.sender, Sender::Http2(..)));
-        http2 && !self.incoming.is_end_stream()
-    }
-
+    /// A connection that is still busy with the request may take as long to end as a body may stand
+    /// still.
     fn release(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.give_back(self.stall.limit());
+        let (Some(home), AnswerBody::Http1(body)) = (self.home.take(), &mut self.answer) else {
+            return;
+        };
+        match body.release() {
+            Released::Ready(connection) if home.reusable => {
+                home.pools.give_back(home.endpoint, connection);
+            }
+            Released::Busy(leaving) => {
+                home.pools.part(home.endpoint, leaving, self.stall.limit());
+            }
+            Released::Ready(_) | Released::Closed => {}
         }
     }
 
@@ -163,31 +151,19 @@ impl OriginBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = Pin::new(&mut self.answer).poll_frame(cx) else {
             if self.stall.pending(cx) {
                 return Poll::Ready(Some(Err(BodyError::Stalled)));
             }
             return Poll::Pending;
         };
         self.stall.progressed();
-        match frame {
-            None if self.ended_early() => {
-                self.connection = None;
-                Poll::Ready(Some(Err(BodyError::Unfinished)))
-            }
-            None => {
-                self.release();
-                Poll::Ready(None)
-            }
-            Some(Ok(frame)) => {
-                self.release_at_end();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                self.connection = None;
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
-            }
+        match &frame {
+            None => self.release(),
+            Some(Ok(_)) => self.release_at_end(),
+            Some(Err(_)) => self.home = None,
         }
+        Poll::Ready(frame)
     }
 }
 
@@ -269,7 +245,7 @@ impl Body for ViewerBody {
             } => {
                 let data = bytes.take().map(Frame::data);
                 Poll::Ready(
-                    data.or_else(|| trailers.take().map(Frame::trailers))
+                    data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)))
                         .map(Ok),
                 )
             }
@@ -306,7 +282,7 @@ impl Body for ViewerBody {
             Source::Own(bytes, _) | Source::Held { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Source::Origin(body) => body.incoming.size_hint(),
+            Source::Origin(body) => body.answer.size_hint(),
             Source::Resumable(body) => body.size_hint(),
         }
     }

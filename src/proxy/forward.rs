@@ -171,7 +171,9 @@ impl Proxy {
         };
         let charge = self.charged(other);
         let left = self.time_left(started, outgoing);
-        let mut second = pin!(self.attempt(outgoing, other, other_endpoint, false, left, holds));
+        // In a box: hardly a request has a second attempt, and every one would carry its room along.
+        let second = self.attempt(outgoing, other, other_endpoint, false, left, holds);
+        let mut second = Box::pin(second);
         let (mut tried, first_ended) = tokio::select! {
             biased;
             tried = &mut first => (tried, true),

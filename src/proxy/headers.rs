@@ -1,6 +1,7 @@
 //! Header fields on their way through: what belongs to one hop is taken off, what tells the next
 //! hop about this one is put on.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 use http::Version;
@@ -9,6 +10,7 @@ use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use crate::fittings::identity::{CDN_LOOP, Identity};
 use crate::model::viewer::Viewer;
 use crate::proxy::trace::TraceContext;
+use crate::upstream::added::AddedFields;
 
 /// `X-Forwarded-For`: the addresses a request came through.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -38,6 +40,10 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// `Connection` names too. `TE: trailers` stays: a server answers gRPC only with it. With
 /// `upgrade`, the two fields of a protocol upgrade stay.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+    // One look at the names costs less than a search for each.
+    if !headers.keys().any(is_of_one_hop) {
+        return;
+    }
     if headers.contains_key(header::CONNECTION) {
         strip_named_by_connection(headers, upgrade);
     }
@@ -63,6 +69,21 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
             te.remove_entry_mult();
         }
     }
+}
+
+/// Whether it is one of the fields that [`strip_hop_by_hop`] looks at.
+fn is_of_one_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+    )
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap, upgrade: bool) {
@@ -111,79 +132,111 @@ pub struct Hop<'a> {
     pub host: Option<&'a HeaderValue>,
 }
 
-/// Puts on what tells an origin about the viewer and about us.
+/// What tells an origin about the viewer and about us. What the viewer says of the same is taken
+/// off `headers`, unless it is believed.
 pub fn announce(
     headers: &mut HeaderMap,
     identity: &Identity,
     hop: Hop<'_>,
     viewer: &Viewer,
     trace: &TraceContext,
-) {
-    announce_forwarded(headers, hop);
-    headers.append(header::VIA, identity.via(hop.version).clone());
-    headers.append(CDN_LOOP, identity.cdn_loop().clone());
-    match viewer
-        .country
-        .map(|country| HeaderValue::from_str(country.as_str()))
-    {
-        Some(Ok(country)) => {
-            headers.insert(X_VIEWER_COUNTRY, country);
+) -> AddedFields {
+    let mut added = AddedFields::default();
+    // As a rule there is nothing to take off, and one look at the names tells.
+    let mut taken = headers.keys().any(is_announced).then_some(headers);
+    announce_forwarded(&mut added, taken.as_deref_mut(), hop);
+    added.add(&header::VIA, identity.via(hop.version).as_bytes());
+    added.add(&CDN_LOOP, identity.cdn_loop().as_bytes());
+    if let Some(country) = viewer.country {
+        added.add(&X_VIEWER_COUNTRY, country.as_str().as_bytes());
+    }
+    let mut has_id = false;
+    if let Some(headers) = taken {
+        headers.remove(X_VIEWER_COUNTRY);
+        has_id = hop.trusted && headers.contains_key(X_REQUEST_ID);
+        if !has_id {
+            headers.remove(X_REQUEST_ID);
         }
-        _ => {
-            headers.remove(X_VIEWER_COUNTRY);
+        if !trace.is_continued() {
+            headers.remove(TRACESTATE);
         }
+        headers.remove(TRACEPARENT);
     }
-    if !(hop.trusted && headers.contains_key(X_REQUEST_ID)) {
-        headers.insert(X_REQUEST_ID, trace.id_value());
+    if !has_id {
+        added.add(&X_REQUEST_ID, &trace.id());
     }
-    if !trace.is_continued() {
-        headers.remove(TRACESTATE);
-    }
-    headers.insert(TRACEPARENT, trace.parent_value());
+    added.add(&TRACEPARENT, &trace.parent());
+    added
+}
+
+/// Whether it is one of the fields that [`announce`] may take off.
+fn is_announced(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-proto"
+            | "x-forwarded-port"
+            | "x-forwarded-host"
+            | "x-viewer-country"
+            | "x-request-id"
+            | "traceparent"
+            | "tracestate"
+    )
 }
 
 /// `X-Forwarded-*`: appended to what a trusted peer says, in place of what anyone else says.
-fn announce_forwarded(headers: &mut HeaderMap, hop: Hop<'_>) {
-    let peer = hop.peer.to_canonical().to_string();
-    if !hop.trusted {
-        headers.remove(header::FORWARDED);
-    }
-    let forwarded_for = match headers
-        .get(X_FORWARDED_FOR)
-        .and_then(|value| value.to_str().ok())
-    {
-        Some(before) if hop.trusted => HeaderValue::try_from(joined(headers, before, &peer)),
-        _ => HeaderValue::try_from(peer),
+/// `headers` is there if it may have any of them.
+fn announce_forwarded(added: &mut AddedFields, mut headers: Option<&mut HeaderMap>, hop: Hop<'_>) {
+    let before = headers.as_mut().and_then(|headers| {
+        if !hop.trusted {
+            headers.remove(header::FORWARDED);
+        }
+        let before = joined(headers);
+        headers.remove(X_FORWARDED_FOR);
+        before.filter(|_| hop.trusted)
+    });
+    let mut path = before.unwrap_or_default();
+    // Writing to memory does not fail.
+    let _ = write!(path, "{}", hop.peer.to_canonical());
+    added.add(&X_FORWARDED_FOR, path.as_bytes());
+    // Whether a trusted peer has said it already; what anyone else says goes.
+    let mut is_said = |name: HeaderName| {
+        headers.as_mut().is_some_and(|headers| {
+            let is_said = hop.trusted && headers.contains_key(&name);
+            if !is_said {
+                headers.remove(name);
+            }
+            is_said
+        })
     };
-    if let Ok(value) = forwarded_for {
-        headers.insert(X_FORWARDED_FOR, value);
-    }
-    if !(hop.trusted && headers.contains_key(X_FORWARDED_PROTO)) {
+    if !is_said(X_FORWARDED_PROTO) {
         let scheme = if hop.secure { "https" } else { "http" };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        added.add(&X_FORWARDED_PROTO, scheme.as_bytes());
     }
-    if !(hop.trusted && headers.contains_key(X_FORWARDED_PORT)) {
-        headers.insert(X_FORWARDED_PORT, HeaderValue::from(hop.port));
+    if !is_said(X_FORWARDED_PORT) {
+        let mut digits = itoa::Buffer::new();
+        added.add(&X_FORWARDED_PORT, digits.format(hop.port).as_bytes());
     }
-    if !(hop.trusted && headers.contains_key(X_FORWARDED_HOST)) {
-        match hop.host {
-            Some(host) => headers.insert(X_FORWARDED_HOST, host.clone()),
-            None => headers.remove(X_FORWARDED_HOST),
-        };
+    if !is_said(X_FORWARDED_HOST)
+        && let Some(host) = hop.host
+    {
+        added.add(&X_FORWARDED_HOST, host.as_bytes());
     }
 }
 
-/// All `X-Forwarded-For` fields as one list, with `peer` last.
-fn joined(headers: &HeaderMap, first: &str, peer: &str) -> String {
-    let mut list = String::with_capacity(first.len() + 2 + peer.len());
+/// All `X-Forwarded-For` fields as one list with room for another address; nothing if there is
+/// none that can be read.
+fn joined(headers: &HeaderMap) -> Option<String> {
+    headers.get(X_FORWARDED_FOR)?.to_str().ok()?;
+    let mut list = String::new();
     for value in headers.get_all(X_FORWARDED_FOR) {
         if let Ok(part) = value.to_str() {
             list.push_str(part);
             list.push_str(", ");
         }
     }
-    list.push_str(peer);
-    list
+    Some(list)
 }
 
 #[cfg(test)]
@@ -278,21 +331,24 @@ mod tests {
             ("x-forwarded-for", "198.51.100.1"),
             ("x-forwarded-for", "10.0.0.1"),
         ]);
-        let mut headers = before.clone();
-        announce_forwarded(&mut headers, hop);
+        let announced = |mut headers: HeaderMap, hop| {
+            let mut added = AddedFields::default();
+            announce_forwarded(&mut added, Some(&mut headers), hop);
+            added.append_to(&mut headers);
+            headers
+        };
+        let headers = announced(before.clone(), hop);
         assert_eq!(
             headers[X_FORWARDED_FOR],
             "198.51.100.1, 10.0.0.1, 192.0.2.7"
         );
         assert!(headers.contains_key("forwarded"));
-        let mut headers = before;
-        announce_forwarded(
-            &mut headers,
-            Hop {
-                trusted: false,
-                ..hop
-            },
-        );
+        let stranger = Hop {
+            trusted: false,
+            ..hop
+        };
+        let headers = announced(before, stranger);
+        assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
         assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.7");
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
         assert!(!headers.contains_key("forwarded"));

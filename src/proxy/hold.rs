@@ -9,10 +9,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use crate::proxy::attempt::AttemptError;
+use crate::upstream::answer::AnswerBody;
 
 /// Bytes of a body that is held back; larger ones stream.
 const MOST: u64 = 64 << 10;
@@ -23,7 +24,7 @@ pub struct Held {
     /// All its bytes.
     pub bytes: Bytes,
     /// Its trailers, if it had any.
-    pub trailers: Option<HeaderMap>,
+    pub trailers: Option<Box<HeaderMap>>,
     /// Given back when the viewer has it.
     pub room: Option<Room>,
 }
@@ -61,7 +62,7 @@ impl HoldRoom {
 
     /// Room for the body of `response`, if it is small, of known length, and there is room.
     #[must_use]
-    pub fn room_for(&self, response: &Response<Incoming>) -> Option<Room> {
+    pub fn room_for(&self, response: &Response<AnswerBody>) -> Option<Room> {
         // Without the field the length of an HTTP/2 body is not known, and none of it is held:
         // it may be a stream of events.
         let length = response
@@ -105,7 +106,7 @@ impl Drop for Room {
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
 pub async fn hold(
-    body: &mut Incoming,
+    body: &mut AnswerBody,
     room: Room,
     limit: Duration,
     left: Duration,
@@ -137,13 +138,12 @@ pub async fn hold(
                     return Err(AttemptError::BodyBroken("it is too long".to_owned()));
                 }
             }
-            Err(frame) => held.trailers = frame.into_trailers().ok(),
+            Err(frame) => held.trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
     if !joined.is_empty() {
         held.bytes = joined.freeze();
     }
-    // hyper takes an HTTP/2 stream that was reset with NO_ERROR for one that ended.
     if held.bytes.len() != length {
         return Err(AttemptError::BodyBroken("it ended early".to_owned()));
     }

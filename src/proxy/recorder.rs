@@ -243,9 +243,10 @@ impl Recorder {
                 .body_broke(&self.live, (route, region), endpoint, self.record.client);
         }
         self.record.error = Some(match error {
-            BodyError::Broken(_) | BodyError::Unfinished | BodyError::Superseded => {
-                "http_response_incomplete"
-            }
+            BodyError::Broken(_)
+            | BodyError::Cut(_)
+            | BodyError::Unfinished
+            | BodyError::Superseded => "http_response_incomplete",
             BodyError::Stalled => "http_response_timeout",
         });
     }

@@ -79,6 +79,7 @@ impl Promise {
             method: head.method.clone(),
             path: head.path.clone(),
             headers,
+            added: head.added.clone(),
             host: head.host.clone(),
         }
     }
@@ -166,6 +167,7 @@ fn number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::upstream::added::AddedFields;
     use http::Method;
     use http::uri::PathAndQuery;
 
@@ -295,6 +297,7 @@ mod tests {
             method: Method::GET,
             path: PathAndQuery::from_static("/film"),
             headers,
+            added: AddedFields::default(),
             host: None,
         };
         let rest = promise.rest(&head, 30).headers;

@@ -1,6 +1,6 @@
 //! W3C trace context: one id for a request, continued from trusted peers.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::proxy::headers::TRACEPARENT;
 
@@ -58,20 +58,14 @@ impl TraceContext {
         self.continued
     }
 
-    /// The trace id as a field value.
-    #[must_use]
-    pub fn id_value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.id()).unwrap_or_else(|_| HeaderValue::from_static(""))
-    }
-
     /// The `traceparent` field for the next hop: our span is its parent.
     #[must_use]
-    pub fn parent_value(&self) -> HeaderValue {
+    pub fn parent(&self) -> [u8; 55] {
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut value[3..35], self.trace);
         write_hex(&mut value[36..52], u128::from(self.span));
         value[54] = if self.sampled { b'1' } else { b'0' };
-        HeaderValue::from_bytes(&value).unwrap_or_else(|_| HeaderValue::from_static(""))
+        value
     }
 }
 
@@ -103,6 +97,8 @@ fn write_hex(digits: &mut [u8], mut number: u128) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -115,10 +111,10 @@ mod tests {
     fn a_trusted_peers_trace_goes_on_with_our_span_as_the_parent() {
         let trace = TraceContext::of(&with(PARENT), true, || 0x10);
         assert_eq!(trace.id(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
-        let next = trace.parent_value();
+        let next = trace.parent();
         assert_eq!(
             next,
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000011-01"
+            *b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000011-01"
         );
     }
 

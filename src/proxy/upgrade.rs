@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::recorder::Recorder;
+use crate::upstream::http1::switched::Switched;
 use crate::upstream::pool::Outstanding;
 
 /// Bytes in flight each way, per tunnel.
@@ -21,7 +22,7 @@ pub struct Tunnel {
     /// The viewer's connection, once its answer is written.
     pub viewer: OnUpgrade,
     /// The origin's connection.
-    pub origin: OnUpgrade,
+    pub origin: Switched,
     /// Counts the tunnel at its endpoint.
     pub outstanding: Outstanding,
 }
@@ -31,11 +32,11 @@ impl Tunnel {
     pub fn start(self, mut recorder: Recorder) {
         tokio::task::spawn_local(async move {
             let _outstanding = self.outstanding;
-            let (Ok(viewer), Ok(origin)) = (self.viewer.await, self.origin.await) else {
+            let Ok(viewer) = self.viewer.await else {
                 return;
             };
             let mut viewer = Counted::new(TokioIo::new(viewer));
-            let mut origin = TokioIo::new(origin);
+            let mut origin = self.origin;
             // How it ended is told to both sides by their closed connections; that one reset its
             // own is an end like another.
             let _ = tokio::io::copy_bidirectional_with_sizes(

@@ -376,7 +376,10 @@ fn is_malformed(error: &hyper::Error) -> bool {
 pub enum BodyError {
     /// The connection it came over broke.
     #[error("the body broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(hyper::Error),
+    /// The connection to the origin broke, or ended before the body did.
+    #[error("the body broke off: {0}")]
+    Cut(#[from] std::io::Error),
     /// Its HTTP/2 stream was reset before its end.
     #[error("the body's stream was reset before its end")]
     Unfinished,

@@ -1,16 +1,18 @@
 //! One request and the head of its response, on a connection already open.
 
 use std::error::Error;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::client::conn::http2;
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::outcome::ErrorKind;
+use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{Progress, ReplaySource, RequestBody};
 use crate::upstream::framing::{FramingError, settle_framing};
-use crate::upstream::pool::{Lease, Sender};
+use crate::upstream::http1::{BadHead, Connection, Http1Error, RequestHead};
 
 /// Why there is no response head.
 #[derive(Debug, thiserror::Error)]
@@ -26,15 +28,15 @@ pub enum ExchangeError {
     Reset {
         /// Whether the connection had served a request before.
         reused: bool,
-        /// hyper's word.
-        source: hyper::Error,
+        /// What is known of it.
+        source: Broken,
     },
     /// No response head in time.
     #[error("no response head within {0:?}")]
     FirstByteTimeout(Duration),
     /// What came was no HTTP, or beyond a limit.
     #[error("the response cannot be read: {0}")]
-    BadResponse(hyper::Error),
+    BadResponse(Unreadable),
     /// Interim answers without end.
     #[error("the origin sent more interim answers than are read")]
     Chatter,
@@ -44,6 +46,28 @@ pub enum ExchangeError {
     /// `101` to a request that did not ask for that protocol.
     #[error("the origin switched protocols unasked")]
     UnaskedSwitch,
+}
+
+/// How a connection broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// As HTTP/1.1 or the viewer's body tells it.
+    #[error(transparent)]
+    Http1(Http1Error),
+    /// As hyper tells it.
+    #[error(transparent)]
+    Http2(hyper::Error),
+}
+
+/// What makes a response unreadable.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Its HTTP/1.1 head.
+    #[error(transparent)]
+    Head(BadHead),
+    /// As hyper tells it.
+    #[error(transparent)]
+    Http2(hyper::Error),
 }
 
 impl ExchangeError {
@@ -72,33 +96,46 @@ pub struct Patience<'a> {
     pub source: Option<&'a ReplaySource>,
 }
 
-/// Sends `request` on the lease's connection and waits for the response's head.
-///
-/// The request must be framed for the connection's version: origin-form for HTTP/1.1, with
-/// scheme and authority for HTTP/2.
-pub async fn exchange(
-    lease: &mut Lease,
+/// Sends a request on an HTTP/1.1 connection and waits for the response's head.
+pub async fn exchange_http1(
+    connection: Box<Connection>,
+    reused: bool,
+    head: &RequestHead<'_>,
+    body: RequestBody,
+    patience: Patience<'_>,
+) -> Result<Response<AnswerBody>, ExchangeError> {
+    match patiently(patience, connection.exchange(head, body)).await {
+        None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
+        Some(Ok(response)) => Ok(response.map(AnswerBody::Http1)),
+        Some(Err(error)) => Err(match error {
+            Http1Error::ClosedBeforeSend => ExchangeError::ClosedBeforeSend,
+            Http1Error::BadHead(bad) => ExchangeError::BadResponse(Unreadable::Head(bad)),
+            Http1Error::Chatter => ExchangeError::Chatter,
+            Http1Error::Framing(error) => error.into(),
+            Http1Error::Closed | Http1Error::Broken(_) | Http1Error::Upload(_) => {
+                ExchangeError::Reset {
+                    reused,
+                    source: Broken::Http1(error),
+                }
+            }
+        }),
+    }
+}
+
+/// Sends `request`, which has scheme and authority, as a stream of an HTTP/2 connection and waits
+/// for the response's head; `stream` counts it.
+pub async fn exchange_http2(
+    mut sender: http2::SendRequest<RequestBody>,
+    stream: Rc<()>,
+    reused: bool,
     request: Request<RequestBody>,
     patience: Patience<'_>,
-) -> Result<Response<Incoming>, ExchangeError> {
-    let reused = lease.reused;
-    let answer = match &mut lease.sender {
-        Sender::Http1(one) => {
-            one.meter.allow(one.most);
-            let answer = patiently(patience, one.sender.try_send_request(request)).await;
-            one.meter.answered();
-            if one.meter.exceeded() {
-                return Err(ExchangeError::Chatter);
-            }
-            answer
-        }
-        Sender::Http2(sender, _) => patiently(patience, sender.try_send_request(request)).await,
-    };
-    match answer {
+) -> Result<Response<AnswerBody>, ExchangeError> {
+    match patiently(patience, sender.try_send_request(request)).await {
         None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
         Some(Ok(mut response)) => {
             settle_framing(response.headers_mut())?;
-            Ok(response)
+            Ok(response.map(|incoming| AnswerBody::Http2(incoming, stream)))
         }
         // hyper hands the message back only if it never began to write it.
         Some(Err(error)) if error.message().is_some() => Err(ExchangeError::ClosedBeforeSend),
@@ -133,11 +170,11 @@ fn classify(error: hyper::Error, reused: bool) -> ExchangeError {
         return ExchangeError::Unprocessed(reason);
     }
     if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        return ExchangeError::BadResponse(error);
+        return ExchangeError::BadResponse(Unreadable::Http2(error));
     }
     ExchangeError::Reset {
         reused,
-        source: error,
+        source: Broken::Http2(error),
     }
 }
 

@@ -17,7 +17,9 @@ use crate::model::id::EndpointId;
 use crate::model::outcome::{ErrorKind, Phases};
 use crate::upstream::body::RequestBody;
 use crate::upstream::connect::{DialError, Target, dial};
-use crate::upstream::handshake::{Exclusive, HeadLimits, handshake_http1, handshake_http2};
+use crate::upstream::handshake::handshake_http2;
+use crate::upstream::http1::body::Leaving;
+use crate::upstream::http1::{Connection, HeadLimits};
 
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.
@@ -62,7 +64,7 @@ struct Slot {
     /// Whether the last connection spoke HTTP/2: what to expect of the next.
     speaks_http2: bool,
     /// Connections whose answer is done and which are still busy with the request.
-    leaving: Vec<Leaving>,
+    leaving: Vec<Parting>,
     outstanding: u32,
     failures_in_a_row: u32,
     /// Among those failures was a late or broken body: a head that comes in time clears nothing.
@@ -72,18 +74,18 @@ struct Slot {
 /// An HTTP/1.1 connection between two requests.
 #[derive(Debug)]
 struct Idle {
-    sender: Exclusive,
+    connection: Box<Connection>,
     since: Instant,
 }
 
 /// A connection that answered before it had the whole request, and will not be used again.
 #[derive(Debug)]
-struct Leaving {
+struct Parting {
     driver: AbortHandle,
     until: Instant,
 }
 
-impl Leaving {
+impl Parting {
     /// Whether it is still open; one that outstays its time is cut off. An origin that neither
     /// reads nor closes would otherwise hold it, and the viewer's body, for good.
     fn stays(&self, now: Instant) -> bool {
@@ -132,7 +134,7 @@ pub struct Lease {
 #[derive(Debug)]
 pub enum Sender {
     /// Ours alone until the response's end.
-    Http1(Exclusive),
+    Http1(Box<Connection>),
     /// Shared; the token counts our stream.
     Http2(http2::SendRequest<RequestBody>, Rc<()>),
 }
@@ -243,33 +245,29 @@ impl Pools {
         self.dial(endpoint, plan).await
     }
 
-    /// Leaves a connection that is not to be used again to itself, for `limit` at most.
-    pub fn part(&self, endpoint: EndpointId, sender: Exclusive, limit: Duration) {
-        if sender.driver.is_finished() {
-            return;
-        }
+    /// Lets a connection end that answered before it had the whole request, in `limit` at most.
+    pub fn part(&self, endpoint: EndpointId, leaving: Leaving, limit: Duration) {
+        let driver = tokio::task::spawn_local(leaving.finish()).abort_handle();
         let _ = self.with_slot(endpoint, |slot| {
-            slot.leaving.push(Leaving {
-                driver: sender.driver,
+            slot.leaving.push(Parting {
+                driver,
                 until: Instant::now() + limit,
             });
         });
     }
 
-    /// Gives an HTTP/1.1 connection back after a whole response. One that is still busy, because
-    /// the response came before the whole request was sent, is not used again, and may take `limit`
-    /// to end.
-    pub fn give_back(&self, endpoint: EndpointId, sender: Exclusive, limit: Duration) {
+    /// Gives an HTTP/1.1 connection back after a whole response.
+    pub fn give_back(&self, endpoint: EndpointId, connection: Box<Connection>) {
         let most = self.limits.get().idle_per_endpoint;
-        if !sender.sender.is_ready() || most == 0 {
-            return self.part(endpoint, sender, limit);
+        if most == 0 {
+            return;
         }
         let _ = self.with_slot(endpoint, |slot| {
             if slot.idle.len() >= most {
                 slot.idle.remove(0);
             }
             slot.idle.push(Idle {
-                sender,
+                connection,
                 since: Instant::now(),
             });
         });
@@ -289,7 +287,7 @@ impl Pools {
             };
             if known.contains(&endpoint) {
                 slot.idle
-                    .retain(|one| !one.sender.sender.is_closed() && one.since.elapsed() < idle);
+                    .retain_mut(|one| one.since.elapsed() < idle && one.connection.is_open());
                 for one in &mut slot.shared {
                     if one.streams() > 0 {
                         one.used = Instant::now();
@@ -319,7 +317,8 @@ impl Pools {
             Sender::Http2(sender, streams)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
-            Sender::Http1(handshake_http1(dialed.stream, self.limits.get().head).await?)
+            let connection = Connection::new(dialed.stream, self.limits.get().head);
+            Sender::Http1(Box::new(connection))
         };
         Ok(Lease {
             sender,
@@ -365,10 +364,10 @@ impl Slot {
     }
 
     fn idle_lease(&mut self, idle: Duration) -> Option<Lease> {
-        while let Some(one) = self.idle.pop() {
-            if !one.sender.sender.is_closed() && one.since.elapsed() < idle {
+        while let Some(mut one) = self.idle.pop() {
+            if one.since.elapsed() < idle && one.connection.is_open() {
                 return Some(Lease {
-                    sender: Sender::Http1(one.sender),
+                    sender: Sender::Http1(one.connection),
                     reused: true,
                     phases: Phases::default(),
                 });

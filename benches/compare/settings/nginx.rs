@@ -10,7 +10,7 @@ pub(super) fn text(site: &Site) -> String {
     let tls = match site.row.viewers {
         Viewers::Plain => String::new(),
         Viewers::Tls => format!(
-            "ssl_certificate {folder}/{CERTIFICATE};\n        \
+            "ssl_protocols TLSv1.2 TLSv1.3;\n        ssl_certificate {folder}/{CERTIFICATE};\n        \
              ssl_certificate_key {folder}/{KEY};\n        ssl_session_cache shared:tls:10m;"
         ),
     };

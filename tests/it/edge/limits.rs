@@ -208,6 +208,7 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
     use meridian::edge::counters::EdgeCounters;
     use meridian::edge::door::Door;
     use meridian::edge::watched::{Active, Connections};
+    use meridian::proxy::peer::Peer;
     use std::rc::Rc;
 
     let origin = FakeOrigin::start("one").await;
@@ -215,7 +216,7 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
     let listener = Arc::clone(&edge.app.board().live().fittings.listeners[0]);
     let counters = Arc::new(EdgeCounters::default());
     let shop = Rc::new(Shop {
-        handler: |_peer, request: Request<hyper::body::Incoming>| async move {
+        handler: |_: &Peer, request: Request<hyper::body::Incoming>| async move {
             assert!(request.uri().path() != "/fault", "a fault");
             Response::new(Full::<Bytes>::from("fine"))
         },
