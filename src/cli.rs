@@ -5,6 +5,7 @@ mod ask;
 mod completions;
 mod config_file;
 mod confirm;
+mod counts;
 mod demo;
 mod explain;
 mod failure;
@@ -16,8 +17,10 @@ mod reload;
 mod run;
 mod schema;
 mod status;
+mod stop;
 mod table;
 mod terminal;
+mod time;
 mod validate;
 
 use std::ffi::OsString;
