@@ -7,8 +7,11 @@ const KINDS: usize = 16;
 
 /// Counts one more of a kind; of kinds there may be only so many.
 pub(crate) fn add(counts: &mut BTreeMap<String, u64>, kind: &str) {
-    let is_known = counts.contains_key(kind) || counts.len() < KINDS;
-    let kind = if is_known { kind } else { "others" };
+    if let Some(count) = counts.get_mut(kind) {
+        *count += 1;
+        return;
+    }
+    let kind = if counts.len() < KINDS { kind } else { "others" };
     *counts.entry(kind.to_owned()).or_default() += 1;
 }
 
