@@ -2,9 +2,11 @@
 //! `docs/cli.md` are made.
 
 mod ask;
+mod bench;
 mod completions;
 mod config_file;
 mod confirm;
+mod counts;
 mod demo;
 mod explain;
 mod failure;
@@ -16,8 +18,10 @@ mod reload;
 mod run;
 mod schema;
 mod status;
+mod stop;
 mod table;
 mod terminal;
+mod time;
 mod validate;
 
 use std::ffi::OsString;
@@ -66,10 +70,14 @@ try: meridian demo";
     after_help = "try: meridian demo",
     after_long_help = EXAMPLES,
     disable_help_subcommand = true,
+    disable_version_flag = true,
 )]
 struct Cli {
     #[command(flatten)]
     globals: Globals,
+    /// Print version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, hide_short_help = true)]
+    version: Option<bool>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -216,6 +224,9 @@ enum Command {
     Reload(reload::Reload),
     /// Agree that a region gets its traffic back
     Confirm(confirm::Confirm),
+    /// Measure a server under load from many countries
+    #[command(long_about = bench::ABOUT)]
+    Bench(Box<bench::Bench>),
     /// Write a commented configuration
     Init(init::Init),
     /// Ask the proxy whether it is ready: exit 0 or 1
@@ -267,6 +278,7 @@ fn dispatch(command: Command, globals: &Globals, terminal: &Terminal) -> Result<
         Command::Status(status) => status.run(globals, terminal),
         Command::Reload(reload) => reload.run(globals, terminal),
         Command::Confirm(confirm) => confirm.run(globals, terminal),
+        Command::Bench(bench) => bench.run(terminal),
         Command::Init(init) => init.run(globals, terminal),
         Command::Healthcheck(healthcheck) => healthcheck.run(globals, terminal),
         Command::Schema => schema::run(terminal),

@@ -6,6 +6,9 @@ use clap::ColorChoice;
 
 use crate::cli::failure::Failure;
 
+/// Characters that fit beside each other on every terminal.
+const SCREEN: usize = 79;
+
 /// Standard output and standard error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
@@ -47,6 +50,22 @@ impl Terminal {
     pub(crate) fn say(&self, line: &str) {
         if !self.quiet {
             talk(&format!("{line}\n"));
+        }
+    }
+
+    /// Says a line in the place of the one before, which ends when an empty line is said; for a
+    /// person only.
+    pub(crate) fn redraw(&self, line: &str) {
+        if self.quiet || !self.talks_to_a_person() {
+            return;
+        }
+        match line.is_empty() {
+            true => talk("\n"),
+            // A line that wraps could not be drawn over.
+            false => {
+                let line: String = line.chars().take(SCREEN).collect();
+                talk(&format!("\r{line:<SCREEN$}"));
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The command line as a user meets it.
 
+mod bench;
+
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;

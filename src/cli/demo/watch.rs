@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderValue, Method, Uri};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
@@ -23,7 +22,9 @@ use crate::cli::demo::watch::report::Report;
 use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
 use crate::cli::demo::watch::viewer::Viewer;
 use crate::cli::failure::Failure;
+use crate::cli::stop::Stop;
 use crate::cli::terminal::Terminal;
+use crate::cli::time::time;
 use crate::cli::{Globals, Output};
 use crate::demo::control::Whereabouts;
 
@@ -56,12 +57,6 @@ pub(crate) struct Watch {
     output: Output,
     #[command(flatten)]
     control: ControlFlag,
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text)
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| format!("{text:?} is not a time such as 20s or 5m"))
 }
 
 fn header(text: &str) -> Result<HeaderValue, String> {
@@ -111,32 +106,6 @@ impl Watch {
         let answer = ask(control, &question)?;
         serde_json::from_slice(&answer.body)
             .map_err(|_| Failure::Failed(format!("{control} answered, but not as a demo does")))
-    }
-}
-
-/// The signals that end it.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::Failed(format!("cannot receive signals: {error}")))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 
@@ -249,9 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_a_unit_and_a_path_a_slash() {
-        assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
-        assert!(time("20").is_err() && time("0s").is_err());
+    fn a_path_has_a_slash() {
         assert!(path("/a?b=c").is_ok());
         assert!(path("http://example.com/").is_err() && path("a").is_err());
     }

@@ -1,6 +1,5 @@
 //! How it is printed: for people, or a JSON object a line.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -9,9 +8,11 @@ use serde_json::json;
 
 use crate::admin::view::EventView;
 use crate::cli::Format;
+use crate::cli::counts::counts;
 use crate::cli::demo::watch::tally::{Second, Summary, Totals};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
+use crate::cli::time::{at, wait};
 
 /// Where it goes, and in which form.
 #[derive(Debug)]
@@ -130,30 +131,10 @@ fn summary_text(summary: &Summary) -> String {
     text
 }
 
-fn counts(regions: &BTreeMap<String, u64>) -> String {
-    let all = regions
-        .iter()
-        .map(|(region, count)| format!("{region} {count}"));
-    match regions.is_empty() {
-        true => "-".to_owned(),
-        false => all.collect::<Vec<_>>().join(", "),
-    }
-}
-
-fn at(since: Duration) -> String {
-    format!("{:.1} s", since.as_secs_f64())
-}
-
-fn wait(wait: Duration) -> String {
-    match wait.as_millis() {
-        0 if wait.is_zero() => "-".to_owned(),
-        ms if ms < 10_000 => format!("{ms} ms"),
-        _ => format!("{:.1} s", wait.as_secs_f64()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn one(kind: &str, count: u64) -> BTreeMap<String, u64> {

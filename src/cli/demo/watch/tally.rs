@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// Kinds of loss that are told apart; the rest is counted as one.
-const KINDS: usize = 16;
+use crate::cli::counts::add;
+use crate::cli::time::seconds;
+
 /// Moves that are remembered.
 const MOVES: usize = 64;
 
@@ -71,10 +72,6 @@ pub(super) struct Totals {
     pub(super) lost: u64,
     #[serde(rename = "longest_wait_seconds", serialize_with = "seconds")]
     pub(super) longest: Duration,
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 /// Counts.
@@ -158,13 +155,6 @@ impl Tally {
     }
 }
 
-/// Counts one more of a kind; of kinds there may be only so many.
-fn add(counts: &mut BTreeMap<String, u64>, kind: &str) {
-    let is_known = counts.contains_key(kind) || counts.len() < KINDS;
-    let kind = if is_known { kind } else { "others" };
-    *counts.entry(kind.to_owned()).or_default() += 1;
-}
-
 /// The smallest of the sorted waits that so many percent do not exceed.
 fn quantile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100);
@@ -239,16 +229,5 @@ mod tests {
         assert_eq!(summary.post.longest, MS * 90);
         assert_eq!(summary.moves, ["us", "eu", "us"]);
         assert_eq!(summary.regions["asia"], 4);
-    }
-
-    #[test]
-    fn kinds_of_loss_are_bounded() {
-        let mut tally = Tally::default();
-        for number in 0..100 {
-            tally.count(sample(false, 1, Err(&number.to_string())));
-        }
-        let second = tally.end_second(&UnderWay::default());
-        assert_eq!(second.losses.len(), KINDS + 1);
-        assert_eq!(second.losses["others"], 100 - KINDS as u64);
     }
 }

@@ -1,0 +1,129 @@
+//! Where requests that are due meet connections that are free.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::cli::bench::backlog::{Backlog, Due};
+use crate::cli::bench::mix::CountryMix;
+use crate::cli::bench::tally::{Ended, Tally, Unsent};
+
+/// Requests that have not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) requests: u64,
+    /// How long ago the oldest was due.
+    pub(super) oldest: Option<Duration>,
+}
+
+/// A worker's desk: requests come when they are due, connections take them when they can.
+#[derive(Debug)]
+pub(super) struct Desk {
+    backlog: RefCell<Backlog>,
+    arrivals: Notify,
+    is_closed: Cell<bool>,
+    /// Connections that wait for a request.
+    idle: Cell<usize>,
+    /// When the request at each connection was due.
+    under_way: RefCell<Vec<Option<Instant>>>,
+    tally: RefCell<Tally>,
+    mix: Option<CountryMix>,
+    seed: u64,
+}
+
+impl Desk {
+    /// One for so many connections, at which so many requests may wait.
+    pub(super) fn new(places: usize, queue: usize, mix: Option<CountryMix>, seed: u64) -> Self {
+        let countries = mix.as_ref().map_or(0, |mix| mix.countries().len());
+        Self {
+            backlog: RefCell::new(Backlog::new(queue)),
+            arrivals: Notify::new(),
+            is_closed: Cell::new(false),
+            idle: Cell::new(0),
+            under_way: RefCell::new(vec![None; places]),
+            tally: RefCell::new(Tally::new(countries)),
+            mix,
+            seed,
+        }
+    }
+
+    /// From where a request's viewer is, as a place in the mix.
+    pub(super) fn country(&self, number: u64) -> Option<usize> {
+        let mix = self.mix.as_ref()?;
+        Some(mix.pick(self.seed, number))
+    }
+
+    /// A request was due so long ago.
+    pub(super) fn put(&self, due: Due, lateness: Duration) {
+        let country = self.country(due.number);
+        let mut tally = self.tally.borrow_mut();
+        tally.due(country, lateness);
+        let mut backlog = self.backlog.borrow_mut();
+        let free = self.idle.get();
+        tally.queued += u64::from(backlog.len() >= free);
+        match backlog.push(due, free) {
+            Ok(()) => self.arrivals.notify_one(),
+            Err(_) => tally.unsent(country, Unsent::QueueFull),
+        }
+    }
+
+    /// No more requests will be due.
+    pub(super) fn close(&self) {
+        self.is_closed.set(true);
+        self.arrivals.notify_waiters();
+    }
+
+    /// The request that is due the longest, once there is one; `None` when there will be none.
+    pub(super) async fn next(&self) -> Option<Due> {
+        loop {
+            // Listening begins before the look, so that no arrival falls between.
+            let arrival = self.arrivals.notified();
+            if let Some(due) = self.backlog.borrow_mut().pop() {
+                return Some(due);
+            }
+            if self.is_closed.get() {
+                return None;
+            }
+            self.idle.set(self.idle.get() + 1);
+            arrival.await;
+            self.idle.set(self.idle.get() - 1);
+        }
+    }
+
+    /// A request waited longer than it may.
+    pub(super) fn too_late(&self, country: Option<usize>) {
+        self.tally.borrow_mut().unsent(country, Unsent::TooLate);
+    }
+
+    /// The connection of this place takes a request.
+    pub(super) fn begin(&self, place: usize, due: Instant) {
+        self.tally.borrow_mut().sent += 1;
+        self.under_way.borrow_mut()[place] = Some(due);
+    }
+
+    /// It is done with it.
+    pub(super) fn end(&self, place: usize, ended: &Ended) {
+        self.under_way.borrow_mut()[place] = None;
+        self.tally.borrow_mut().ended(ended);
+    }
+
+    /// What has not ended.
+    pub(super) fn pending(&self) -> Pending {
+        let under_way = self.under_way.borrow();
+        let backlog = self.backlog.borrow();
+        let oldest = under_way.iter().copied().flatten().chain(backlog.oldest());
+        Pending {
+            requests: (under_way.iter().flatten().count() + backlog.len()) as u64,
+            oldest: oldest.min().map(|due| due.elapsed()),
+        }
+    }
+
+    /// What was counted since the last time.
+    pub(super) fn take_tally(&self) -> Tally {
+        let mut tally = self.tally.borrow_mut();
+        let empty = Tally::new(tally.countries.len());
+        std::mem::replace(&mut tally, empty)
+    }
+}
