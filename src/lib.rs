@@ -23,6 +23,7 @@ pub mod state;
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod ciphers;
 pub mod clock;
 pub mod demo;
 pub mod descriptors;

@@ -11,6 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::ciphers::provider;
 use crate::config::TlsConfig;
 use crate::fittings::tls::certificate::Certificate;
 use crate::fittings::tls::error::FileFault;
@@ -24,7 +25,7 @@ pub use crate::fittings::tls::error::TlsError;
 /// before HTTP/1.1 and X25519MLKEM768 before other groups, resumes by tickets whose keys live in
 /// this configuration only, and takes no early data, which could be replayed.
 pub fn server_config(tls: &TlsConfig, now: SystemTime) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(provider());
     let resolver = Arc::new(resolver(tls, &provider, now)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
@@ -51,6 +52,10 @@ pub fn server_config(tls: &TlsConfig, now: SystemTime) -> Result<Arc<ServerConfi
     // Tickets hold all there is to resume; a store would be a lock that workers share.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
+    // By our order: most clients offer AES-256 first and care little.
+    config.ignore_client_order = true;
+    // Each takes a hash and a cipher of its own; a viewer's next connection needs one.
+    config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 

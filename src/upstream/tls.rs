@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use crate::ciphers::provider;
 use crate::table::origin::{UpstreamHttp, UpstreamSpec};
 
 /// Sessions kept for resumption, per region; one endpoint needs a handful.
@@ -44,7 +45,7 @@ impl UpstreamTlsError {
 /// The client side of TLS for `upstream`: verified against its CA file or the system's roots,
 /// with session resumption, offering the HTTP versions it may speak.
 pub fn client_config(upstream: &UpstreamSpec) -> Result<Arc<ClientConfig>, UpstreamTlsError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let builder = match &upstream.ca {
