@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod http1;
 pub mod metered;
 pub mod pool;
+pub mod socket;
 pub mod stall;
 pub mod resolve;
 pub mod tls;

@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Version};
@@ -33,6 +32,7 @@ use crate::edge::watched::{
 };
 use crate::fittings::ListenerFittings;
 use crate::proxy::peer::Peer;
+use crate::upstream::socket::Socket;
 
 /// What an HTTP/2 viewer with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -101,7 +101,7 @@ where
         listener,
     } = accepted;
     let deadline = Instant::now() + listener.config.timeouts.handshake;
-    let mut stream = Prefixed::new(Bytes::new(), stream);
+    let mut stream = Prefixed::new(Bytes::new(), Socket::new(stream));
     let mut viewer = tcp;
     if listener.config.proxy_protocol && listener.trust.contains(tcp.ip()) {
         match while_open(&door, proxy_header::read(&mut stream, deadline)).await {
@@ -169,7 +169,7 @@ fn version_name(version: rustls::ProtocolVersion) -> &'static str {
 
 async fn serve_plain<H, F, B>(
     shop: Rc<Shop<H>>,
-    stream: Prefixed<TcpStream>,
+    stream: Prefixed<Socket>,
     peer: Peer,
     active: Active,
     door: Door,
@@ -192,9 +192,9 @@ async fn serve_plain<H, F, B>(
 
 /// Reads until it is clear whether a viewer speaks HTTP/2 with prior knowledge.
 async fn sniff(
-    mut stream: Prefixed<TcpStream>,
+    mut stream: Prefixed<Socket>,
     deadline: Instant,
-) -> Result<(Prefixed<TcpStream>, bool), ConnectionEnd> {
+) -> Result<(Prefixed<Socket>, bool), ConnectionEnd> {
     let mut seen = BytesMut::with_capacity(SNIFF);
     loop {
         match timeout_at(deadline, stream.read_buf(&mut seen)).await {
@@ -322,9 +322,9 @@ fn http2_builder(limits: &Limits, executor: StreamExecutor) -> http2::Builder<St
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
+        // No PING of ours: it would cost a lock and a look at the clock per frame, and TCP's own
+        // keepalive finds a viewer that vanished just as well.
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
     builder
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::edge::watched::Abrupt;
+use crate::upstream::socket::Socket;
 
 /// Gives the bytes that were read ahead, then those of `inner`. With nothing read ahead it costs
 /// one comparison per read.
@@ -38,9 +38,9 @@ impl<T> Prefixed<T> {
     }
 }
 
-impl Abrupt for Prefixed<TcpStream> {
+impl Abrupt for Prefixed<Socket> {
     fn reset_on_close(&self) {
-        let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self.inner.tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -103,16 +102,21 @@ where
             tokio::task::spawn_local(future);
             return;
         };
-        tokio::task::spawn_local(async move {
-            let mut future = pin!(future);
-            poll_fn(|cx| {
-                if stream.cut.get() {
-                    return Poll::Ready(());
-                }
-                stream.waker.replace(Some(cx.waker().clone()));
-                future.as_mut().poll(cx).map(drop)
-            })
-            .await;
-        });
+        // In a box, or the task would have room for it twice and move it.
+        let mut future = Box::pin(future);
+        tokio::task::spawn_local(poll_fn(move |cx| {
+            if stream.cut.get() {
+                return Poll::Ready(());
+            }
+            let mut waker = stream.waker.borrow_mut();
+            if !waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                *waker = Some(cx.waker().clone());
+            }
+            drop(waker);
+            future.as_mut().poll(cx).map(drop)
+        }));
     }
 }

@@ -108,6 +108,8 @@ pub struct Try<'a> {
     pub first_byte: Duration,
     /// How long a pooled connection may have been unused.
     pub idle: Duration,
+    /// Then at the earliest, and not much later, somebody looks at the attempt again.
+    pub watched_until: Option<Instant>,
 }
 
 /// A response's head, and its body as it comes.
@@ -188,7 +190,7 @@ pub async fn send(
     head: &Head,
     source: Option<&ReplaySource>,
     to: Try<'_>,
-) -> Result<Answer, AttemptError> {
+) -> Result<Box<Answer>, AttemptError> {
     let outstanding = pools.begin(to.endpoint.id);
     if let Some(source) = source {
         source.restart();
@@ -201,14 +203,14 @@ pub async fn send(
         match write(lease, head, source, &to).await {
             Ok(response) => {
                 phases.first_byte = Some(sent_at.elapsed());
-                return Ok(Answer {
+                return Ok(Box::new(Answer {
                     endpoint: to.endpoint.id,
                     response,
                     outstanding,
                     phases,
                     reused,
                     held: None,
-                });
+                }));
             }
             Err(AttemptError::Exchange(ExchangeError::ClosedBeforeSend)) if reused => {}
             Err(_) if source.is_some_and(ReplaySource::broken) => {
@@ -251,6 +253,7 @@ async fn write(
     let patience = Patience {
         limit: to.first_byte,
         source,
+        watched_until: to.watched_until,
     };
     let response = match lease.sender {
         Sender::Http1(connection) => {

@@ -37,7 +37,7 @@ enum Source {
         _room: Option<Room>,
     },
     /// An origin's.
-    Origin(OriginBody),
+    Origin(Box<OriginBody>),
     /// An origin's, which another one can go on with.
     Resumable(Box<Resumable>),
 }
@@ -178,7 +178,7 @@ impl ViewerBody {
     /// An origin's answer.
     #[must_use]
     pub fn origin(body: OriginBody, recorder: Recorder) -> Self {
-        Self::begin(Source::Origin(body), Some(recorder))
+        Self::begin(Source::Origin(Box::new(body)), Some(recorder))
     }
 
     /// An origin's answer that another one can go on with.

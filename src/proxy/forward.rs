@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header;
 use http::{Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
@@ -17,7 +17,7 @@ use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::proxy::Proxy;
-use crate::proxy::attempt::{Answer, AttemptError, send};
+use crate::proxy::attempt::{Answer, AttemptError, Try, send};
 use crate::proxy::evidence::Verdict;
 use crate::proxy::hold::hold;
 use crate::proxy::judge::Blame;
@@ -48,7 +48,7 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    fn answered(&self, region: RegionId, answer: Answer) -> Answered {
+    fn answered(&self, region: RegionId, answer: Box<Answer>) -> Answered {
         Answered {
             region,
             answer,
@@ -65,7 +65,7 @@ struct Tried<'a> {
     endpoint: &'a EndpointState,
     /// Whether it was sent because another one was late.
     hedge: bool,
-    outcome: Result<Answer, AttemptError>,
+    outcome: Result<Box<Answer>, AttemptError>,
 }
 
 impl Proxy {
@@ -84,9 +84,10 @@ impl Proxy {
             blamed: Vec::new(),
             avoid: None,
         };
+        let mut now = started;
         loop {
-            let left = self.time_left(started, outgoing);
-            let (region, fresh) = match self.next(outgoing, &course, left) {
+            let left = self.time_left(started, now, outgoing);
+            let (region, fresh) = match self.next(outgoing, &course, left, now) {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
@@ -107,12 +108,13 @@ impl Proxy {
             }
             let charge = is_charged(&course.attempts).then(|| self.charged(region));
             let answered = self
-                .race(outgoing, &mut course, region, fresh, started)
+                .race(outgoing, &mut course, (region, fresh), started, left)
                 .await?;
             drop(charge);
             if let Some(answered) = answered {
                 return Ok(answered);
             }
+            now = self.clock.now();
         }
     }
 
@@ -123,11 +125,10 @@ impl Proxy {
         &self,
         outgoing: &Outgoing,
         course: &mut Course<'_>,
-        region: RegionId,
-        fresh: bool,
+        (region, fresh): (RegionId, bool),
         started: Timestamp,
+        left: Duration,
     ) -> Result<Option<Answered>, ProxyError> {
-        let left = self.time_left(started, outgoing);
         let wish = Wish {
             tries: outgoing.tries && course.attempts.is_empty(),
             avoid: course.avoid,
@@ -146,33 +147,38 @@ impl Proxy {
             // What is said there may be half of a conversation.
             RequestClass::Upgrade | RequestClass::Grpc => false,
         };
-        let mut first = pin!(self.attempt(outgoing, region, endpoint, fresh, left, holds));
         let alone = outgoing.decision.ranked.serving().len() < 2
             && !self.has_another_endpoint(outgoing, region, endpoint.id);
-        if !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2 {
+        let is_alone =
+            !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2;
+        // What has to prove itself gets no more time than what is known of it allows.
+        let most = match endpoint.standing.is_on_trial() {
+            true => TRIAL_HEDGE,
+            false => Duration::MAX,
+        };
+        let patience = (!is_alone).then(|| self.late_after(outgoing, region).min(most));
+        let mut to = outgoing.to(region, endpoint, fresh, left);
+        to.watched_until = patience.map(|patience| Instant::now() + patience);
+        let mut first = pin!(self.attempt(outgoing, region, to, left, holds));
+        let Some(mut patience) = patience else {
             let tried = self.unaccompanied(outgoing, region, endpoint, first).await;
             return self.settle(outgoing, course, tried);
-        }
-        // What has to prove itself gets no more time than what is known of it allows.
-        let mut patience = if endpoint.standing.is_on_trial() {
-            self.late_after(outgoing, region).min(TRIAL_HEDGE)
-        } else {
-            self.late_after(outgoing, region)
         };
         let (other, other_endpoint) = loop {
             if let Ok(tried) = timeout(patience, &mut first).await {
                 return self.settle(outgoing, course, tried);
             }
-            let left = self.time_left(started, outgoing);
+            let left = self.time_left(started, self.clock.now(), outgoing);
             if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
                 break second;
             }
             patience = patience.min(UNTIL_ROOM);
         };
         let charge = self.charged(other);
-        let left = self.time_left(started, outgoing);
+        let left = self.time_left(started, self.clock.now(), outgoing);
         // In a box: hardly a request has a second attempt, and every one would carry its room along.
-        let second = self.attempt(outgoing, other, other_endpoint, false, left, holds);
+        let to = outgoing.to(other, other_endpoint, false, left);
+        let second = self.attempt(outgoing, other, to, left, holds);
         let mut second = Box::pin(second);
         let (mut tried, first_ended) = tokio::select! {
             biased;
@@ -389,14 +395,19 @@ impl Proxy {
         endpoints.any(|one| one.id != at_hand && one.health != Health::Unhealthy)
     }
 
-    fn next(&self, outgoing: &Outgoing, course: &Course<'_>, deadline_left: Duration) -> Next {
+    fn next(
+        &self,
+        outgoing: &Outgoing,
+        course: &Course<'_>,
+        deadline_left: Duration,
+        now: Timestamp,
+    ) -> Next {
         let last = course.attempts.last().zip(course.avoid);
         let spare = last.is_some_and(|(last, endpoint)| {
             self.has_another_endpoint(outgoing, last.region, endpoint)
         });
         let facts = facts(outgoing, deadline_left, spare);
         let budget = &mut *self.budget.borrow_mut();
-        let now = self.clock.now();
         let next = next(&outgoing.decision, &course.attempts, &facts, budget, now);
         if next == Next::GiveUp(GiveUp::BudgetSpent)
             && let Some(last) = course.attempts.last()
@@ -407,9 +418,8 @@ impl Proxy {
     }
 
     /// Until `timeouts.request` is over. The time a viewer takes to upload is its own.
-    fn time_left(&self, started: Timestamp, outgoing: &Outgoing) -> Duration {
+    fn time_left(&self, started: Timestamp, now: Timestamp, outgoing: &Outgoing) -> Duration {
         let limit = outgoing.route().timeouts.request;
-        let now = self.clock.now();
         let since = match outgoing.source.as_ref().map(ReplaySource::progress) {
             Some(Progress::AwaitingViewer) => now,
             Some(Progress::TakenAt(taken)) => now - taken.elapsed(),
@@ -422,13 +432,11 @@ impl Proxy {
         &self,
         outgoing: &'a Outgoing,
         region: RegionId,
-        endpoint: &'a EndpointState,
-        fresh: bool,
+        to: Try<'a>,
         left: Duration,
         holds: bool,
     ) -> Tried<'a> {
         let timeouts = &outgoing.route().timeouts;
-        let to = outgoing.to(region, endpoint, fresh, left);
         let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
         if let Ok(answer) = &mut outcome
             && holds
@@ -444,7 +452,7 @@ impl Proxy {
         }
         Tried {
             region,
-            endpoint,
+            endpoint: to.endpoint,
             hedge: false,
             outcome,
         }

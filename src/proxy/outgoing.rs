@@ -55,6 +55,7 @@ impl Outgoing {
             connect: timeouts.connect.min(left),
             first_byte: timeouts.first_byte.min(left),
             idle: timeouts.idle,
+            watched_until: None,
         }
     }
 }
@@ -65,7 +66,7 @@ pub(super) struct Answered {
     /// Which region.
     pub(super) region: RegionId,
     /// The head, and where the body comes from.
-    pub(super) answer: Answer,
+    pub(super) answer: Box<Answer>,
     /// The attempts that failed before it.
     pub(super) attempts: Attempts,
     /// Where another attempt went that it overtook. It counts, but did not fail.

@@ -283,7 +283,7 @@ impl Recorder {
         metrics.bytes_out(self.record.bytes_out);
         let class = CodeClass::of(self.record.status);
         metrics.request_done(self.record.route, self.record.region, class, duration);
-        self.proxy.log(&self.record, &self.live.snapshot.table);
+        self.proxy.log(&mut self.record, &self.live.snapshot.table);
     }
 }
 

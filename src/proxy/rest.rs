@@ -241,7 +241,7 @@ pub(super) struct Asked {
     /// Its address.
     pub(super) address: SocketAddr,
     /// Its answer, to come.
-    pub(super) answer: Pin<Box<dyn Future<Output = Result<Answer, AttemptError>>>>,
+    pub(super) answer: Pin<Box<dyn Future<Output = Result<Box<Answer>, AttemptError>>>>,
 }
 
 impl std::fmt::Debug for Asked {

@@ -227,7 +227,7 @@ impl Resumable {
     fn settle(
         &mut self,
         asked: &Asked,
-        outcome: Result<Answer, AttemptError>,
+        outcome: Result<Box<Answer>, AttemptError>,
         recorder: &mut Recorder,
     ) -> bool {
         let region = asked.region;
@@ -275,7 +275,7 @@ impl Resumable {
     }
 
     /// Goes on with `answer`; the connection that broke or stood still is dropped.
-    fn splice(&mut self, asked: &Asked, answer: Answer, recorder: &mut Recorder) {
+    fn splice(&mut self, asked: &Asked, answer: Box<Answer>, recorder: &mut Recorder) {
         let outgoing = &self.rest.outgoing;
         if self.body.take().is_some() {
             let late = self.place.1;

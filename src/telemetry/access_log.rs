@@ -150,7 +150,7 @@ impl WorkerLog {
     /// Writes `record` into the buffer, if it is notable or sampling picks it. `table` is the
     /// one the request was decided on.
     pub fn push(&mut self, record: &RequestRecord, table: &RoutingTable) {
-        if !self.shared.enabled.load(Ordering::Relaxed) {
+        if !self.is_enabled() {
             return;
         }
         let sample = f64::from_bits(self.shared.sample.load(Ordering::Relaxed));
@@ -162,6 +162,12 @@ impl WorkerLog {
         if self.buffer.len() >= FLUSH_BYTES {
             self.flush_due();
         }
+    }
+
+    /// Whether lines are written at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.shared.enabled.load(Ordering::Relaxed)
     }
 
     /// Hands over what has gathered. To be called each second, so that a quiet worker's lines do

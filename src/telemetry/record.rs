@@ -105,7 +105,9 @@ pub struct RequestRecord {
     pub tls_version: Option<&'static str>,
     /// Generation of the table it was decided on.
     pub generation: u64,
-    attempts: [Option<AttemptRecord>; MAX_ATTEMPTS],
+    /// Most requests have one attempt: it needs no memory of its own.
+    first_attempt: Option<AttemptRecord>,
+    further_attempts: Vec<AttemptRecord>,
     attempts_made: u16,
 }
 
@@ -137,22 +139,25 @@ impl RequestRecord {
             error: None,
             tls_version: None,
             generation: 0,
-            attempts: [None; MAX_ATTEMPTS],
+            first_attempt: None,
+            further_attempts: Vec::new(),
             attempts_made: 0,
         }
     }
 
     /// Adds an attempt. Beyond [`MAX_ATTEMPTS`] only the count goes up.
     pub fn attempted(&mut self, attempt: AttemptRecord) {
-        if let Some(place) = self.attempts.get_mut(usize::from(self.attempts_made)) {
-            *place = Some(attempt);
+        if self.first_attempt.is_none() {
+            self.first_attempt = Some(attempt);
+        } else if self.further_attempts.len() + 1 < MAX_ATTEMPTS {
+            self.further_attempts.push(attempt);
         }
         self.attempts_made = self.attempts_made.saturating_add(1);
     }
 
     /// The attempts kept, in order.
     pub fn attempts(&self) -> impl Iterator<Item = &AttemptRecord> {
-        self.attempts.iter().flatten()
+        self.first_attempt.iter().chain(&self.further_attempts)
     }
 
     /// The attempt whose answer was sent; where none was, the last one.
@@ -221,7 +226,7 @@ impl RequestRecord {
             region: self.region.and_then(region_name),
             endpoint: self.answering().and_then(|attempt| attempt.endpoint),
             attempts: Attempts {
-                kept: &self.attempts,
+                record: self,
                 table,
             },
             reason: self.rule.map(Rule::label),
@@ -267,13 +272,13 @@ struct Line<'a> {
 }
 
 struct Attempts<'a> {
-    kept: &'a [Option<AttemptRecord>],
+    record: &'a RequestRecord,
     table: &'a RoutingTable,
 }
 
 impl Serialize for Attempts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.kept.iter().flatten().map(|attempt| {
+        serializer.collect_seq(self.record.attempts().map(|attempt| {
             let (outcome, status) = match attempt.outcome {
                 AttemptOutcome::Answered(status) => ("answered", Some(status)),
                 AttemptOutcome::Failed(kind) => (kind.label(), None),

@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::decide::snapshot::EndpointState;
 use crate::model::outcome::{ErrorKind, Phases};
 use crate::table::origin::{OriginHost, Region};
+use crate::upstream::socket::Socket;
 
 /// An origin that vanished without a word is asked after this long: no other limit ends a tunnel.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -126,9 +127,9 @@ pub struct Dialed {
 #[derive(Debug)]
 pub enum UpstreamStream {
     /// Plain TCP.
-    Plain(TcpStream),
+    Plain(Socket),
     /// TLS over TCP; boxed, its state is over a kilobyte.
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::client::TlsStream<Socket>>),
 }
 
 impl AsyncRead for UpstreamStream {
@@ -212,13 +213,13 @@ pub async fn dial(target: &Target, limit: Duration) -> Result<Dialed, DialError>
     };
     let Some((config, name)) = &target.tls else {
         return Ok(Dialed {
-            stream: UpstreamStream::Plain(tcp),
+            stream: UpstreamStream::Plain(Socket::new(tcp)),
             phases,
             http2: false,
         });
     };
     let started = Instant::now();
-    let handshake = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp);
+    let handshake = TlsConnector::from(Arc::clone(config)).connect(name.clone(), Socket::new(tcp));
     let tls = match timeout(limit, handshake).await {
         Err(_) => return Err(DialError::TlsTimeout(limit)),
         Ok(Err(error)) => return Err(DialError::Tls(error)),

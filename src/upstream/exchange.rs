@@ -1,7 +1,10 @@
 //! One request and the head of its response, on a connection already open.
 
 use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -94,6 +97,9 @@ pub struct Patience<'a> {
     pub limit: Duration,
     /// The request's body, if it has one: an upload that moves is no late answer.
     pub source: Option<&'a ReplaySource>,
+    /// Then at the earliest, and not much later, another timer has the request looked at: one of its
+    /// own is set only then. Most answers come before either.
+    pub watched_until: Option<Instant>,
 }
 
 /// Sends a request on an HTTP/1.1 connection and waits for the response's head.
@@ -104,7 +110,8 @@ pub async fn exchange_http1(
     body: RequestBody,
     patience: Patience<'_>,
 ) -> Result<Response<AnswerBody>, ExchangeError> {
-    match patiently(patience, connection.exchange(head, body)).await {
+    let answer = pin!(connection.exchange(head, body));
+    match patiently(patience, answer).await {
         None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
         Some(Ok(response)) => Ok(response.map(AnswerBody::Http1)),
         Some(Err(error)) => Err(match error {
@@ -131,7 +138,8 @@ pub async fn exchange_http2(
     request: Request<RequestBody>,
     patience: Patience<'_>,
 ) -> Result<Response<AnswerBody>, ExchangeError> {
-    match patiently(patience, sender.try_send_request(request)).await {
+    let answer = pin!(sender.try_send_request(request));
+    match patiently(patience, answer).await {
         None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
         Some(Ok(mut response)) => {
             settle_framing(response.headers_mut())?;
@@ -144,9 +152,26 @@ pub async fn exchange_http2(
 }
 
 /// Waits for `answer`; `None` once the limit has passed since the origin last took anything.
-async fn patiently<T>(patience: Patience<'_>, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = std::pin::pin!(answer);
-    let mut until = Instant::now() + patience.limit;
+async fn patiently<T>(
+    patience: Patience<'_>,
+    mut answer: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let now = Instant::now();
+    let mut until = now + patience.limit;
+    if patience
+        .watched_until
+        .is_some_and(|look| now < look && look < until)
+    {
+        let mut is_first = true;
+        let at_once = poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Pending if std::mem::take(&mut is_first) => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        });
+        if let Some(answer) = at_once.await {
+            return Some(answer);
+        }
+    }
     loop {
         if let Ok(answer) = timeout_at(until, &mut answer).await {
             return Some(answer);

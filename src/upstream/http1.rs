@@ -10,9 +10,11 @@ mod request;
 pub mod switched;
 mod upload;
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
@@ -31,7 +33,7 @@ pub use crate::upstream::http1::head::BadHead;
 pub use crate::upstream::http1::request::RequestHead;
 
 /// Bytes read at once while a head is awaited: with it, as a rule, comes the whole of a small answer.
-const HEAD_READ: usize = 8 << 10;
+const SCRATCH: usize = 16 << 10;
 
 /// Bytes for a request's head that a connection keeps while it is idle.
 const KEPT_OUTPUT: usize = 2 << 10;
@@ -53,6 +55,36 @@ pub struct HeadLimits {
     pub fields: usize,
 }
 
+/// Where the connections of one worker read heads to, before it is known how long they are.
+#[derive(Clone, Debug)]
+pub struct Scratch(Rc<RefCell<Box<[u8]>>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(Rc::new(RefCell::new(vec![0; SCRATCH].into())))
+    }
+}
+
+/// What came before the head of the final answer.
+#[derive(Debug, Default)]
+struct Awaited {
+    /// Bytes of interim answers.
+    interim: usize,
+    /// Bytes of the next head in which its end was not found.
+    searched: usize,
+}
+
+impl Awaited {
+    /// Whether a head may end in `input`. What comes at once is parsed at once; later its end is
+    /// searched for in what is new.
+    fn may_end(&self, input: &[u8]) -> bool {
+        match self.searched {
+            0 => !input.is_empty(),
+            searched => head_end(input, searched.saturating_sub(3)),
+        }
+    }
+}
+
 /// A connection that serves one request at a time.
 #[derive(Debug)]
 pub struct Connection {
@@ -65,6 +97,7 @@ pub struct Connection {
     /// Whether any byte of the present request has left.
     has_sent: bool,
     limits: HeadLimits,
+    scratch: Scratch,
 }
 
 /// Why there is no answer.
@@ -96,7 +129,7 @@ pub enum Http1Error {
 impl Connection {
     /// A fresh connection.
     #[must_use]
-    pub fn new(stream: UpstreamStream, limits: HeadLimits) -> Self {
+    pub fn new(stream: UpstreamStream, limits: HeadLimits, scratch: Scratch) -> Self {
         Self {
             stream,
             input: BytesMut::new(),
@@ -107,6 +140,7 @@ impl Connection {
                 bytes: limits.bytes.max(LEAST_HEAD),
                 ..limits
             },
+            scratch,
         }
     }
 
@@ -133,7 +167,7 @@ impl Connection {
     ) -> Result<Response<Body>, Http1Error> {
         let mut upload = Upload::begin(head, body, &mut self.output);
         self.has_sent = false;
-        let mut interim = 0;
+        let mut awaited = Awaited::default();
         let mut write_error = None;
         let answer = poll_fn(|cx| {
             if write_error.is_none() {
@@ -146,7 +180,7 @@ impl Connection {
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                 }
             }
-            self.poll_head(cx, &mut interim)
+            self.poll_head(cx, &mut awaited)
         });
         let answer = match (answer.await, write_error) {
             (Err(Http1Error::Closed | Http1Error::Broken(_)), Some(_)) if !self.has_sent => {
@@ -173,31 +207,43 @@ impl Connection {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        interim: &mut usize,
+        awaited: &mut Awaited,
     ) -> Poll<Result<Head, Http1Error>> {
-        let mut searched = 0;
         loop {
-            while head_end(&self.input, searched) {
+            while awaited.may_end(&self.input) {
                 let Some(head) = Head::parse(&mut self.input, self.limits)? else {
                     break;
                 };
-                searched = 0;
+                awaited.searched = 0;
                 if !head.is_interim() {
                     return Poll::Ready(Ok(head));
                 }
-                *interim += head.length;
-                if *interim > self.limits.bytes.saturating_mul(HEADS) {
+                awaited.interim += head.length;
+                if awaited.interim > self.limits.bytes.saturating_mul(HEADS) {
                     return Poll::Ready(Err(Http1Error::Chatter));
                 }
             }
             if self.input.len() >= self.limits.bytes {
                 return Poll::Ready(Err(BadHead::TooLarge.into()));
             }
-            searched = self.input.len().saturating_sub(3);
-            if ready!(self.poll_fill(cx, HEAD_READ))? == 0 {
+            awaited.searched = self.input.len();
+            if ready!(self.poll_fill_small(cx))? == 0 {
                 return Poll::Ready(Err(Http1Error::Closed));
             }
         }
+    }
+
+    /// Reads more, into memory of just the size of what came; 0 at the connection's end.
+    fn poll_fill_small(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.scratch.0.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(tokio::io::AsyncRead::poll_read(
+            Pin::new(&mut self.stream),
+            cx,
+            &mut buffer
+        ))?;
+        self.input.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Reads up to `room` bytes more; 0 at the connection's end.

@@ -19,7 +19,7 @@ use crate::upstream::body::RequestBody;
 use crate::upstream::connect::{DialError, Target, dial};
 use crate::upstream::handshake::handshake_http2;
 use crate::upstream::http1::body::Leaving;
-use crate::upstream::http1::{Connection, HeadLimits};
+use crate::upstream::http1::{Connection, HeadLimits, Scratch};
 
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.
@@ -51,6 +51,7 @@ impl PoolLimits {
 pub struct Pools {
     slots: Rc<RefCell<Vec<Slot>>>,
     limits: Rc<Cell<PoolLimits>>,
+    scratch: Scratch,
 }
 
 /// The connections to one endpoint.
@@ -162,6 +163,7 @@ impl Pools {
         Self {
             slots: Rc::default(),
             limits,
+            scratch: Scratch::default(),
         }
     }
 
@@ -317,7 +319,8 @@ impl Pools {
             Sender::Http2(sender, streams)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
-            let connection = Connection::new(dialed.stream, self.limits.get().head);
+            let connection =
+                Connection::new(dialed.stream, self.limits.get().head, self.scratch.clone());
             Sender::Http1(Box::new(connection))
         };
         Ok(Lease {

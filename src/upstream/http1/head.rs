@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
@@ -98,22 +98,22 @@ impl Head {
         {
             response.extensions_mut().insert(reason);
         }
-        // Where each field stands, so that values can share the bytes instead of copying them.
+        // A copy of just the head, which values can share: the bytes that were read are in a larger
+        // buffer, which the body needs.
+        let bytes = Bytes::copy_from_slice(&input[..length]);
         let start = input.as_ptr().addr();
-        let places: Places = parsed
-            .headers
-            .iter()
-            .map(|field| {
-                (
-                    field.name.as_ptr().addr() - start,
-                    field.name.len(),
-                    field.value.as_ptr().addr() - start,
-                    field.value.len(),
-                )
-            })
-            .collect();
-        let bytes = input.split_to(length).freeze();
-        *response.headers_mut() = fields(&bytes, &places)?;
+        let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+        for field in parsed.headers.iter() {
+            let name = HeaderName::from_bytes(field.name.as_bytes());
+            let value = field.value.as_ptr().addr() - start;
+            let value = bytes.slice(value..value + field.value.len());
+            let (Ok(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(value)) else {
+                return Err(BadHead::Field);
+            };
+            headers.append(name, value);
+        }
+        *response.headers_mut() = headers;
+        input.advance(length);
         Ok(Some(Self { response, length }))
     }
 
@@ -122,22 +122,6 @@ impl Head {
         let status = self.response.status();
         status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
     }
-}
-
-/// Start and length of each name and value.
-type Places = Vec<(usize, usize, usize, usize)>;
-
-fn fields(bytes: &Bytes, places: &Places) -> Result<HeaderMap, BadHead> {
-    let mut headers = HeaderMap::with_capacity(places.len());
-    for (name, name_length, value, value_length) in places {
-        let name = HeaderName::from_bytes(&bytes[*name..name + name_length]);
-        let value = HeaderValue::from_maybe_shared(bytes.slice(*value..value + value_length));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(BadHead::Field);
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
