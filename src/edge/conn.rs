@@ -1,7 +1,7 @@
 //! One viewer's connection: PROXY header, TLS, HTTP/1.1 or HTTP/2, until either side ends it.
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -287,7 +287,7 @@ where
             ended = connection.as_mut() => {
                 return ended.map_or_else(|error| ConnectionEnd::of(&error), |()| ordered);
             }
-            order = registration.order() => match order {
+            order = poll_fn(|cx| registration.poll_order(cx)) => match order {
                 Order::Finish(end) => {
                     finish(connection.as_mut());
                     ordered = end;
