@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::model::time::Timestamp;
 
 /// The process's clock: a monotonic one that starts at zero, and the wall's.
@@ -9,7 +11,7 @@ use crate::model::time::Timestamp;
 /// The monotonic side is tokio's, so that tests can pause it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    start: tokio::time::Instant,
+    start: Instant,
 }
 
 impl Clock {
@@ -17,7 +19,7 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self {
-            start: tokio::time::Instant::now(),
+            start: Instant::now(),
         }
     }
 
@@ -25,6 +27,12 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         Timestamp::after_start(self.start.elapsed())
+    }
+
+    /// The moment that `instant` was, on the monotonic clock.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Timestamp {
+        Timestamp::after_start(instant.saturating_duration_since(self.start))
     }
 
     /// Now, on the wall's clock.

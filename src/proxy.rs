@@ -34,6 +34,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 
 use crate::board::{Board, Live, LiveCache};
 use crate::clock::Clock;
@@ -121,6 +122,7 @@ struct Arrived {
     source: Option<ReplaySource>,
     viewer: Viewer,
     trace: TraceContext,
+    started: Instant,
 }
 
 impl Proxy {
@@ -233,8 +235,11 @@ impl Proxy {
         peer: &Peer,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<ViewerBody>> + use<> {
+        // The clock is looked at when a request begins, when its answer does, and at its end: each
+        // look costs as much as a hundred instructions.
+        let started = Instant::now();
         let live = self.live();
-        let (mut arrived, mut recorder) = self.arrived(&live, peer, request);
+        let (mut arrived, mut recorder) = self.arrived(&live, peer, request, started);
         let unanswered = Unanswered {
             is_head: arrived.parts.method == Method::HEAD,
             trace: arrived.trace,
@@ -263,6 +268,7 @@ impl Proxy {
         live: &LiveRef,
         peer: &Peer,
         request: Request<Incoming>,
+        started: Instant,
     ) -> (Arrived, Recorder) {
         let (mut parts, incoming) = request.into_parts();
         let rules = &live.fittings.viewer;
@@ -279,7 +285,7 @@ impl Proxy {
             self.random.borrow_mut().u64(..)
         });
         let record = self.record(peer, &parts, &trace);
-        let mut recorder = Recorder::new(Rc::clone(self), live.clone(), record, &viewer);
+        let mut recorder = Recorder::new(Rc::clone(self), live.clone(), started, record, &viewer);
         if !peer.trusted {
             recorder.stripped(strip_viewer_headers(&mut parts.headers, rules));
         }
@@ -296,6 +302,7 @@ impl Proxy {
             source,
             viewer,
             trace,
+            started,
         };
         (arrived, recorder)
     }
@@ -345,6 +352,7 @@ impl Proxy {
             source,
             viewer,
             trace,
+            started,
         } = arrived;
         if live.fittings.identity.is_in_loop(&parts.headers) {
             return Err(ProxyError::Loop);
@@ -368,13 +376,15 @@ impl Proxy {
         let tries = facts.tries;
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);
-        self.budget.borrow_mut().request_seen(self.clock.now());
+        self.budget
+            .borrow_mut()
+            .request_seen(self.clock.at(started));
 
         let route = live.snapshot.table.route(decision.route);
         let upgrade = parts.version == Version::HTTP_11 && asks_for_upgrade(&parts.headers);
         let class = RequestClass::of(&parts.method, &parts.headers, &route.retry);
         let hop = Hop {
-            peer: peer.viewer.ip(),
+            peer: &peer.viewer_text,
             trusted: peer.trusted,
             secure: peer.secure,
             port: peer.listener.config.address.port(),
@@ -405,6 +415,7 @@ impl Proxy {
             },
             source,
             viewer,
+            started,
         })
     }
 
@@ -444,7 +455,7 @@ impl Proxy {
             ..
         } = answered;
         let endpoint = answer.endpoint;
-        recorder.responding(answer.response.status(), region);
+        recorder.responding(answer.response.status(), region, answer.ready);
         if is_switching(&answer.response) {
             return switch(answer.response, viewer, answer.outstanding, recorder);
         }

@@ -108,6 +108,8 @@ pub struct Try<'a> {
     pub first_byte: Duration,
     /// How long a pooled connection may have been unused.
     pub idle: Duration,
+    /// When it began.
+    pub began: Instant,
     /// Then at the earliest, and not much later, somebody looks at the attempt again.
     pub watched_until: Option<Instant>,
 }
@@ -123,6 +125,8 @@ pub struct Answer {
     pub outstanding: Outstanding,
     /// What the attempt took.
     pub phases: Phases,
+    /// When as much of it was here as the viewer's answer waits for.
+    pub ready: Instant,
     /// Whether the connection had served a request before.
     pub reused: bool,
     /// The body, where it was held back until it was whole.
@@ -199,15 +203,18 @@ pub async fn send(
         let lease = lease(pools, &to).await?;
         let reused = lease.reused;
         let mut phases = lease.phases;
-        let sent_at = Instant::now();
-        match write(lease, head, source, &to).await {
+        // A connection from the pool took no time.
+        let sent = if reused { to.began } else { Instant::now() };
+        match write(lease, head, source, &to, sent).await {
             Ok(response) => {
-                phases.first_byte = Some(sent_at.elapsed());
+                let ready = Instant::now();
+                phases.first_byte = Some(ready - sent);
                 return Ok(Box::new(Answer {
                     endpoint: to.endpoint.id,
                     response,
                     outstanding,
                     phases,
+                    ready,
                     reused,
                     held: None,
                 }));
@@ -244,6 +251,7 @@ async fn write(
     head: &Head,
     source: Option<&ReplaySource>,
     to: &Try<'_>,
+    sent: Instant,
 ) -> Result<Response<AnswerBody>, AttemptError> {
     let Some(origin) = to.region.origins.get(usize::from(to.endpoint.origin)) else {
         return Err(AttemptError::Dial(DialError::Refused));
@@ -251,6 +259,7 @@ async fn write(
     let host = head.host_for(to.region, origin)?;
     let body = source.map_or(RequestBody::Empty, ReplaySource::body);
     let patience = Patience {
+        began: sent,
         limit: to.first_byte,
         source,
         watched_until: to.watched_until,

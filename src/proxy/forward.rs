@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header;
 use http::{Response, StatusCode};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::decide::endpoint::{Wish, choose};
 use crate::decide::failover::{
@@ -75,7 +75,7 @@ impl Proxy {
         outgoing: &Outgoing,
         recorder: &mut Recorder,
     ) -> Result<Answered, ProxyError> {
-        let started = self.clock.now();
+        let started = self.clock.at(outgoing.started);
         let mut course = Course {
             recorder,
             attempts: Attempts::default(),
@@ -84,8 +84,9 @@ impl Proxy {
             blamed: Vec::new(),
             avoid: None,
         };
-        let mut now = started;
+        let mut began = outgoing.started;
         loop {
+            let now = self.clock.at(began);
             let left = self.time_left(started, now, outgoing);
             let (region, fresh) = match self.next(outgoing, &course, left, now) {
                 Next::Try(region) => (region, false),
@@ -108,13 +109,19 @@ impl Proxy {
             }
             let charge = is_charged(&course.attempts).then(|| self.charged(region));
             let answered = self
-                .race(outgoing, &mut course, (region, fresh), started, left)
+                .race(
+                    outgoing,
+                    &mut course,
+                    (region, fresh),
+                    (started, began),
+                    left,
+                )
                 .await?;
             drop(charge);
             if let Some(answered) = answered {
                 return Ok(answered);
             }
-            now = self.clock.now();
+            began = Instant::now();
         }
     }
 
@@ -126,7 +133,7 @@ impl Proxy {
         outgoing: &Outgoing,
         course: &mut Course<'_>,
         (region, fresh): (RegionId, bool),
-        started: Timestamp,
+        (started, began): (Timestamp, Instant),
         left: Duration,
     ) -> Result<Option<Answered>, ProxyError> {
         let wish = Wish {
@@ -157,27 +164,28 @@ impl Proxy {
             false => Duration::MAX,
         };
         let patience = (!is_alone).then(|| self.late_after(outgoing, region).min(most));
-        let mut to = outgoing.to(region, endpoint, fresh, left);
-        to.watched_until = patience.map(|patience| Instant::now() + patience);
+        let mut to = outgoing.to(region, endpoint, fresh, began, left);
+        to.watched_until = patience.map(|patience| began + patience);
         let mut first = pin!(self.attempt(outgoing, region, to, left, holds));
-        let Some(mut patience) = patience else {
+        let Some(patience) = patience else {
             let tried = self.unaccompanied(outgoing, region, endpoint, first).await;
             return self.settle(outgoing, course, tried);
         };
+        let mut until = began + patience;
         let (other, other_endpoint) = loop {
-            if let Ok(tried) = timeout(patience, &mut first).await {
+            if let Ok(tried) = timeout_at(until, &mut first).await {
                 return self.settle(outgoing, course, tried);
             }
             let left = self.time_left(started, self.clock.now(), outgoing);
             if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
                 break second;
             }
-            patience = patience.min(UNTIL_ROOM);
+            until = Instant::now() + patience.min(UNTIL_ROOM);
         };
         let charge = self.charged(other);
         let left = self.time_left(started, self.clock.now(), outgoing);
         // In a box: hardly a request has a second attempt, and every one would carry its room along.
-        let to = outgoing.to(other, other_endpoint, false, left);
+        let to = outgoing.to(other, other_endpoint, false, Instant::now(), left);
         let second = self.attempt(outgoing, other, to, left, holds);
         let mut second = Box::pin(second);
         let (mut tried, first_ended) = tokio::select! {
@@ -446,7 +454,12 @@ impl Proxy {
         {
             let limit = timeouts.body_progress.min(left);
             match hold(answer.response.body_mut(), room, limit, left).await {
-                Ok(held) => answer.held = Some(held),
+                Ok(held) => {
+                    if held.has_waited {
+                        answer.ready = Instant::now();
+                    }
+                    answer.held = Some(held);
+                }
                 Err(error) => outcome = Err(error),
             }
         }

@@ -3,7 +3,10 @@
 //! be repeated, the viewer gets a clear error instead of half an answer.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,6 +30,8 @@ pub struct Held {
     pub trailers: Option<Box<HeaderMap>>,
     /// Given back when the viewer has it.
     pub room: Option<Room>,
+    /// Whether some of it came later than its head.
+    pub has_waited: bool,
 }
 
 /// Room of one worker for bodies that are held back.
@@ -117,11 +122,22 @@ pub async fn hold(
         ..Held::default()
     };
     let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
-    let until = Instant::now() + left;
+    let mut until = None;
     let mut joined = BytesMut::new();
     loop {
-        let next = timeout_at(until.min(Instant::now() + limit), body.frame());
-        let Some(frame) = next.await.map_err(stalled)? else {
+        // What is here already, as a rule all of it, needs no timer.
+        let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx)));
+        let frame = match at_once.await {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                held.has_waited = true;
+                let now = Instant::now();
+                let until = *until.get_or_insert(now + left);
+                let next = timeout_at(until.min(now + limit), body.frame());
+                next.await.map_err(stalled)?
+            }
+        };
+        let Some(frame) = frame else {
             break;
         };
         let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;

@@ -3,6 +3,8 @@
 use std::borrow::Borrow;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::decide::Decision;
 use crate::decide::failover::{Attempts, RequestClass, RetryFacts};
 use crate::decide::snapshot::EndpointState;
@@ -29,6 +31,8 @@ pub(super) struct Outgoing {
     pub(super) source: Option<ReplaySource>,
     /// Who asks.
     pub(super) viewer: Viewer,
+    /// When it came.
+    pub(super) started: Instant,
     /// Whether it may try what has to prove itself.
     pub(super) tries: bool,
 }
@@ -44,6 +48,7 @@ impl Outgoing {
         region: RegionId,
         endpoint: &'a EndpointState,
         fresh: bool,
+        began: Instant,
         left: Duration,
     ) -> Try<'a> {
         let timeouts = &self.route().timeouts;
@@ -55,6 +60,7 @@ impl Outgoing {
             connect: timeouts.connect.min(left),
             first_byte: timeouts.first_byte.min(left),
             idle: timeouts.idle,
+            began,
             watched_until: None,
         }
     }

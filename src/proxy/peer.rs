@@ -13,6 +13,8 @@ pub struct Peer {
     pub tcp: SocketAddr,
     /// Who is said to be behind it: the source of a PROXY header, else who connected.
     pub viewer: SocketAddr,
+    /// Its address as text, which every request passes on.
+    pub viewer_text: Box<str>,
     /// Whether `viewer` may speak for viewers behind it. A balancer that adds a PROXY header
     /// passes its clients' own header fields on, so its own trust must not extend to those.
     pub trusted: bool,
@@ -32,6 +34,7 @@ impl Peer {
         Self {
             tcp,
             viewer,
+            viewer_text: viewer.ip().to_canonical().to_string().into(),
             trusted,
             secure: false,
             tls_version: None,

@@ -75,7 +75,13 @@ pub struct Recorder {
 impl Recorder {
     /// Begins with what is known from the head.
     #[must_use]
-    pub fn new(proxy: Rc<Proxy>, live: LiveRef, record: RequestRecord, viewer: &Viewer) -> Self {
+    pub fn new(
+        proxy: Rc<Proxy>,
+        live: LiveRef,
+        started: Instant,
+        record: RequestRecord,
+        viewer: &Viewer,
+    ) -> Self {
         let mut record = Box::new(record);
         record.client = viewer.address;
         record.country = viewer.country;
@@ -84,7 +90,7 @@ impl Recorder {
         let this = Self {
             proxy,
             live,
-            started: Instant::now(),
+            started,
             record,
             source: None,
             body_of: None,
@@ -212,11 +218,11 @@ impl Recorder {
         });
     }
 
-    /// The head of the response is about to be sent: an origin's.
-    pub fn responding(&mut self, status: StatusCode, region: RegionId) {
+    /// The head of the response is about to be sent: an origin's, which was ready at `ready`.
+    pub fn responding(&mut self, status: StatusCode, region: RegionId, ready: Instant) {
         self.record.status = Some(status.as_u16());
         self.record.region = Some(region);
-        self.record.first_byte = Some(self.started.elapsed());
+        self.record.first_byte = Some(ready.saturating_duration_since(self.started));
     }
 
     /// The head of the response is about to be sent: our own, for this error (RFC 9209).

@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::Method;
 use hyper::body::Body;
 
+use tokio::time::Instant;
+
 use crate::decide::endpoint::Wish;
 use crate::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, is_charged, next,
@@ -153,7 +155,7 @@ impl Rest {
             async move {
                 let _until_it_ends = charge;
                 let endpoint = known(&outgoing, id).ok_or(AttemptError::NoEndpoint)?;
-                let to = outgoing.to(region, endpoint, fresh, left);
+                let to = outgoing.to(region, endpoint, fresh, Instant::now(), left);
                 send(&proxy.pools, &head, None, to).await
             }
         };

@@ -93,6 +93,8 @@ impl ExchangeError {
 /// How long to wait for the head of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience<'a> {
+    /// When the request was sent.
+    pub began: Instant,
     /// From the last byte of the request that the origin took.
     pub limit: Duration,
     /// The request's body, if it has one: an upload that moves is no late answer.
@@ -156,12 +158,9 @@ async fn patiently<T>(
     patience: Patience<'_>,
     mut answer: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let now = Instant::now();
-    let mut until = now + patience.limit;
-    if patience
-        .watched_until
-        .is_some_and(|look| now < look && look < until)
-    {
+    let mut until = patience.began + patience.limit;
+    let watched = patience.watched_until;
+    if watched.is_some_and(|look| patience.began < look && look < until) {
         let mut is_first = true;
         let at_once = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Pending if std::mem::take(&mut is_first) => Poll::Pending,

@@ -52,6 +52,8 @@ pub struct Pools {
     slots: Rc<RefCell<Vec<Slot>>>,
     limits: Rc<Cell<PoolLimits>>,
     scratch: Scratch,
+    /// The time of the last sweep: exact enough for limits of idle connections.
+    swept: Rc<Cell<Instant>>,
 }
 
 /// The connections to one endpoint.
@@ -164,6 +166,7 @@ impl Pools {
             slots: Rc::default(),
             limits,
             scratch: Scratch::default(),
+            swept: Rc::new(Cell::new(Instant::now())),
         }
     }
 
@@ -218,7 +221,9 @@ impl Pools {
     #[must_use]
     pub fn take_open(&self, endpoint: EndpointId, idle: Duration) -> Option<Lease> {
         self.with_slot(endpoint, |slot| {
-            slot.shared_lease(idle).or_else(|| slot.idle_lease(idle))
+            let now = self.swept.get();
+            slot.shared_lease(idle)
+                .or_else(|| slot.idle_lease(now, idle))
         })
         .flatten()
     }
@@ -270,7 +275,7 @@ impl Pools {
             }
             slot.idle.push(Idle {
                 connection,
-                since: Instant::now(),
+                since: self.swept.get(),
             });
         });
     }
@@ -278,9 +283,10 @@ impl Pools {
     /// Closes what was unused for longer than `idle`, and all connections to endpoints that
     /// are not among `known`; requests under way on them end in peace.
     pub fn sweep(&self, idle: Duration, known: &BTreeSet<EndpointId>) {
+        let now = Instant::now();
+        self.swept.set(now);
         let mut slots = self.slots.borrow_mut();
         for (position, slot) in slots.iter_mut().enumerate() {
-            let now = Instant::now();
             slot.leaving.retain(|one| one.stays(now));
             let slot_number = u32::try_from(position).unwrap_or(u32::MAX);
             let endpoint = EndpointId {
@@ -289,7 +295,7 @@ impl Pools {
             };
             if known.contains(&endpoint) {
                 slot.idle
-                    .retain_mut(|one| one.since.elapsed() < idle && one.connection.is_open());
+                    .retain_mut(|one| now - one.since < idle && one.connection.is_open());
                 for one in &mut slot.shared {
                     if one.streams() > 0 {
                         one.used = Instant::now();
@@ -366,9 +372,9 @@ impl Slot {
         })
     }
 
-    fn idle_lease(&mut self, idle: Duration) -> Option<Lease> {
+    fn idle_lease(&mut self, now: Instant, idle: Duration) -> Option<Lease> {
         while let Some(mut one) = self.idle.pop() {
-            if one.since.elapsed() < idle && one.connection.is_open() {
+            if now - one.since < idle && one.connection.is_open() {
                 return Some(Lease {
                     sender: Sender::Http1(one.connection),
                     reused: true,
