@@ -20,7 +20,7 @@ pub(crate) struct Machine {
     profile: String,
     /// It chooses what processor programs see.
     valgrind: String,
-    /// Where `memcpy` comes from.
+    /// The version of what `memcpy` comes from.
     libc: String,
     /// By these, libraries choose between their ways to copy, hash and encrypt.
     features: String,
@@ -44,7 +44,7 @@ impl Machine {
             target: line("host:"),
             profile: folder.unwrap_or_default().to_string_lossy().into_owned(),
             valgrind,
-            libc: libc.lines().next().unwrap_or_default().to_owned(),
+            libc: libc_version(&libc),
             features: said(features.arg(FEATURES))?.trim().to_owned(),
         })
     }
@@ -94,6 +94,13 @@ pub(crate) fn features() -> String {
     let names = all.into_iter().filter(|(_, is_there)| *is_there);
     let names: Vec<_> = names.map(|(name, _)| name).collect();
     names.join(" ")
+}
+
+/// The last word of the first line of what `ldd --version` says; the words before name the
+/// distributor's own patches, which leave `memcpy` alone.
+fn libc_version(said: &str) -> String {
+    let line = said.lines().next().unwrap_or_default();
+    line.rsplit(' ').next().unwrap_or_default().to_owned()
 }
 
 fn said(command: &mut Command) -> io::Result<String> {

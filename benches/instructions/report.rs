@@ -7,7 +7,7 @@ use crate::count::Count;
 use crate::machine::Machine;
 use crate::row::Row;
 
-/// A row may be so many per cent above the baseline; windows differ by less than a tenth of it.
+/// A row may be so many per cent above the baseline; runs differ by less than a tenth of it.
 const INSTRUCTIONS_LIMIT: f64 = 3.0;
 /// One in two requests may allocate once more: hash maps and lists grow now and then.
 const ALLOCATIONS_LIMIT: f64 = 0.5;
