@@ -588,6 +588,7 @@ mod tests {
     /// It is moved as a whole, and its room is held by every request that waits.
     #[test]
     fn the_future_of_a_request_is_small() {
-        assert!(size_of_output(Proxy::handle) <= 3328);
+        let size = size_of_output(Proxy::handle);
+        assert!(size <= 3584, "{size}");
     }
 }

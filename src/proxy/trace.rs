@@ -88,10 +88,14 @@ fn parse(value: &[u8]) -> Option<(u128, bool)> {
     Some((trace, flags & 1 == 1))
 }
 
-fn write_hex(digits: &mut [u8], mut number: u128) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// Writes the last digits of `number`, two for each byte.
+fn write_hex(digits: &mut [u8], number: u128) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes = number.to_be_bytes();
+    let bytes = &bytes[bytes.len() - digits.len() / 2..];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
     }
 }
 

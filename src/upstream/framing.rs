@@ -45,6 +45,16 @@ pub fn settle_framing(headers: &mut HeaderMap) -> Result<(), FramingError> {
 
 /// The number to write instead of a list of equal ones; nothing if there is no list.
 fn one_length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(first), second) = (values.next(), values.next()) else {
+        return Ok(None);
+    };
+    // As a rule it is one, and a number that cannot be too large.
+    let digits = first.as_bytes();
+    if second.is_none() && (1..19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+    {
+        return Ok(None);
+    }
     let mut seen = None;
     let mut count = 0;
     for value in headers.get_all(header::CONTENT_LENGTH) {
