@@ -166,7 +166,12 @@ impl Exchange {
                         let here = connection.input.len();
                         let count = usize::try_from(*left).map_or(here, |left| left.min(here));
                         *left -= count as u64;
-                        let data = connection.input.split_to(count).freeze();
+                        let data = if count == here {
+                            // All of it: nothing has to be shared.
+                            std::mem::take(&mut connection.input).freeze()
+                        } else {
+                            connection.input.split_to(count).freeze()
+                        };
                         return Poll::Ready(Ok(Some(Frame::data(data))));
                     }
                     let room = usize::try_from(*left).map_or(BODY_READ, |left| left.min(BODY_READ));
