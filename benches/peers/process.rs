@@ -1,6 +1,7 @@
-//! Processes that end with this program.
+//! Processes that end with this program, and their children with them.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -35,7 +36,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.running.remove(&self.child);
-        let _ = self.child.kill();
+        // Once it has been waited for, its number may be another's.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            end(self.child.id());
+        }
         let _ = self.child.wait();
     }
 }
@@ -45,10 +49,10 @@ impl Drop for Process {
 pub(crate) struct Running(Arc<Mutex<Vec<u32>>>);
 
 impl Running {
-    /// Starts a process.
+    /// Starts a process, in a group of its own: nginx has workers that outlive their master.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
         let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
+        let child = command.process_group(0).spawn()?;
         ids.push(child.id());
         let running = self.clone();
         Ok(Process { child, running })
@@ -85,11 +89,16 @@ impl Running {
     fn end_and_exit(&self) -> ! {
         let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids.iter() {
-            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+            end(*id);
         }
         std::process::exit(130)
+    }
+}
+
+/// Ends a process that has not been waited for, and all of its group.
+fn end(id: u32) {
+    let group = i32::try_from(id).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
 }
