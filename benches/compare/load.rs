@@ -125,8 +125,7 @@ fn written(folder: &Path, script: &str) -> io::Result<std::path::PathBuf> {
 fn each_route(routes: usize) -> String {
     format!(
         r#"local requests = {{}}
-init = function(args)
-  wrk.init(args)
+init = function()
   for number = 1, {routes} - 1 do
     requests[number] = wrk.format("GET", string.format("/r%05d/item", number))
   end

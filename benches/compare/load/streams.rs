@@ -85,16 +85,16 @@ async fn stream(client: SendRequest<Bytes>, until: Instant) -> io::Result<()> {
         return Err(io::Error::other(format!("answered {}", answer.status())));
     }
     let mut body = answer.into_body();
-    loop {
+    let mut is_last = false;
+    while !is_last {
         receive(&mut body).await?;
-        if Instant::now() >= until {
-            break;
-        }
-        sink.send_data(message.clone(), false)
+        is_last = Instant::now() >= until;
+        // The end comes with a message: frames without any, from all streams at once, are what
+        // Envoy takes for an attack.
+        sink.send_data(message.clone(), is_last)
             .map_err(io::Error::other)?;
     }
-    sink.send_data(Bytes::new(), true)
-        .map_err(io::Error::other)?;
+    receive(&mut body).await?;
     match body.data().await {
         None => Ok(()),
         Some(Err(error)) => Err(io::Error::other(error)),
