@@ -6,7 +6,9 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid,
+};
 
 /// A running process; dropping it ends it.
 pub(crate) struct Process {
@@ -41,6 +43,9 @@ impl Drop for Process {
             end(self.child.id());
         }
         let _ = self.child.wait();
+        while let Some(group) = group(self.child.id())
+            && let Ok(Some(_)) = waitpgid(group, WaitOptions::empty())
+        {}
     }
 }
 
@@ -65,6 +70,8 @@ impl Running {
 
     /// Ends them when this program is told to end.
     pub(crate) fn end_with_us(&self) {
+        // What children leave behind is ours to wait for; else it may stay as a zombie.
+        let _ = set_child_subreaper(Some(getpid()));
         let running = self.clone();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,8 +104,12 @@ impl Running {
 
 /// Ends a process that has not been waited for, and all of its group.
 fn end(id: u32) {
-    let group = i32::try_from(id).ok().and_then(Pid::from_raw);
-    if let Some(group) = group {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    if let Some(group) = group(id) {
+        let _ = kill_process_group(group, Signal::KILL);
     }
+}
+
+/// The group that a process of ours leads.
+fn group(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
 }

@@ -12,6 +12,7 @@ use super::{CORE, COUNTRY, url};
 use crate::ground::Ground;
 use crate::process::Process;
 use crate::proxy::Proxy;
+use crate::row::Viewers;
 use crate::site::Site;
 
 /// What it writes, and what it says of errors.
@@ -47,7 +48,10 @@ impl OpenLoop {
     ) -> io::Result<Self> {
         let mut command = Command::new("taskset");
         command.args(["-c", CORE]).arg(Proxy::Meridian.program());
-        command.args(["bench", &url(site, path), "--insecure", "--quiet"]);
+        command.args(["bench", &url(site, path), "--quiet"]);
+        if site.row.viewers == Viewers::Tls {
+            command.arg("--insecure");
+        }
         command.args(["--output", "json", "--connections", CONNECTIONS]);
         command.args(["--rate", &rate.to_string()]);
         command.args(["--for", &format!("{}s", length.as_secs())]);
