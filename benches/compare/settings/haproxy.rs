@@ -35,12 +35,15 @@ pub(super) fn text(site: &Site) -> String {
     } else {
         format!("use_backend %[path,map_beg({folder}/{MAP})]")
     };
-    // It wants files for as many connections to origins, which never are as many.
+    // It wants files for as many connections to origins, which never are as many; and it would
+    // close those that wait once viewers have a quarter of the files.
     format!(
         "global
     no strict-limits
     maxconn {connections}
     nbthread {threads}
+    tune.pool-low-fd-ratio 90
+    tune.pool-high-fd-ratio 95
     tune.h2.max-concurrent-streams 1000
 defaults
     mode http

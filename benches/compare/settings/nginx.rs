@@ -30,16 +30,7 @@ pub(super) fn text(site: &Site) -> String {
         ),
     };
     let workers = site.threads;
-    let pass = if matches!(site.row.load, Load::Streams { .. }) {
-        "grpc_pass grpc".to_owned()
-    } else {
-        format!("proxy_pass {scheme}")
-    };
-    let locations: String = site
-        .paths()
-        .iter()
-        .map(|path| format!("        location {path} {{ {pass}://origin; }}\n"))
-        .collect();
+    let locations = locations(site, scheme);
     let log = if site.row.is_logged {
         format!("{folder}/access.log")
     } else {
@@ -80,4 +71,17 @@ http {{
 }}
 "#
     )
+}
+
+/// The routes; what they have in common is said once, of the server.
+fn locations(site: &Site, scheme: &str) -> String {
+    let pass = if matches!(site.row.load, Load::Streams { .. }) {
+        "grpc_pass grpc".to_owned()
+    } else {
+        format!("proxy_pass {scheme}")
+    };
+    let paths = site.paths().into_iter();
+    paths
+        .map(|path| format!("        location {path} {{ {pass}://origin; }}\n"))
+        .collect()
 }
