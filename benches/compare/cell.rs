@@ -1,29 +1,32 @@
 //! One proxy under one row's load.
 
 use std::fs;
-use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use crate::certificates::Certificates;
-use crate::cpu;
+use crate::ground::Ground;
 use crate::load;
-use crate::origin::Origins;
-use crate::process::{Process, Running};
+use crate::process::Process;
 use crate::proxy::Proxy;
-use crate::row::Row;
 use crate::settings;
 use crate::site::Site;
+use crate::usage;
 
 /// The core of the proxies.
 const CORE: &str = "0";
+/// The cores of a proxy with two threads.
+const BOTH_CORES: &str = "0,1";
 /// How long a proxy may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to follow a change of its settings.
+const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 /// Until probes have been answered and threads have settled.
 const SETTLES: Duration = Duration::from_millis(1500);
 /// From a load's start until it is counted: connections are open by then.
@@ -40,32 +43,28 @@ pub(crate) struct Taken {
 
 /// A proxy that waits for its turn.
 pub(crate) struct Cell {
+    proxy: Proxy,
     process: Process,
     site: Site,
 }
 
+/// Leaves proxies that have just been started alone for a while.
+pub(crate) fn settle() {
+    sleep(SETTLES);
+}
+
 impl Cell {
     /// Starts the proxy on its core.
-    pub(crate) fn start(
-        proxy: Proxy,
-        row: Row,
-        origins: &Origins,
-        certificates: &Certificates,
-        folder: &Path,
-        running: &Running,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(proxy: Proxy, site: Site, ground: &Ground) -> io::Result<Self> {
+        let folder = &site.folder;
         fs::create_dir_all(folder)?;
-        certificates.write(folder)?;
-        let site = Site {
-            row,
-            address: free_address()?,
-            origin: origins.address(row.origins),
-            folder: folder.to_owned(),
-            threads: 1,
-        };
-        fs::write(folder.join(proxy.file_name()), settings::text(proxy, &site))?;
+        ground.certificates.write(folder)?;
+        settings::write(proxy, &site, &folder.join(proxy.file_name()))?;
         let command = proxy.command(folder, site.threads, site.address.port())?;
-        let mut process = running.spawn(&mut pinned(&command, folder)?)?;
+        let cores = if site.threads == 1 { CORE } else { BOTH_CORES };
+        let mut process = ground
+            .running
+            .spawn(&mut pinned(&command, cores, folder)?)?;
         let limit = Instant::now() + START_LIMIT;
         while TcpStream::connect(site.address).is_err() {
             if process.has_ended() || Instant::now() > limit {
@@ -77,40 +76,44 @@ impl Cell {
             }
             sleep(Duration::from_millis(20));
         }
-        sleep(SETTLES);
-        Ok(Self { process, site })
+        Ok(Self {
+            proxy,
+            process,
+            site,
+        })
     }
 
-    /// Runs the load once, and measures for `length` in the midst of it.
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Runs the load once, and measures in the midst of it.
     pub(crate) fn measure(
         &self,
-        origins: &Origins,
         length: Duration,
         counts_calls: bool,
-        running: &Running,
-    ) -> Result<Taken, String> {
-        let Site {
-            row,
-            folder,
-            address,
-            ..
-        } = &self.site;
+        ground: &Ground,
+    ) -> io::Result<Taken> {
         let whole = WARM_UP + length + Duration::from_millis(500);
-        let load = load::start(row, *address, whole, folder, running).map_err(|e| e.to_string())?;
+        let load = load::start(&self.site, whole, ground)?;
         sleep(WARM_UP);
-        let (began, served) = (Instant::now(), origins.served());
+        let (began, served) = (Instant::now(), ground.origins.served());
         let spent = if counts_calls {
-            calls(self.process.id(), length).map_err(|error| error.to_string())?
+            calls(self.id(), length)?
         } else {
-            let before = cpu::time(self.process.id()).map_err(|error| error.to_string())?;
+            let before = usage::time(self.id())?;
             sleep(length);
-            let after = cpu::time(self.process.id()).map_err(|error| error.to_string())?;
-            (after - before).as_secs_f64() * 1e6
+            (usage::time(self.id())? - before).as_secs_f64() * 1e6
         };
-        let (took, served) = (began.elapsed(), origins.served() - served);
-        load.finish(folder)?;
+        let (took, served) = (began.elapsed(), ground.origins.served() - served);
+        load.finish(&self.site.folder)?;
         if served == 0 {
-            return Err("no request came to the origin".to_owned());
+            return Err(io::Error::other("no request came to the origin"));
         }
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let served = served as f64;
@@ -119,6 +122,54 @@ impl Cell {
             rate: served / took.as_secs_f64(),
         })
     }
+
+    /// Writes the settings of the next revisions, so that a change is only a rename.
+    pub(crate) fn prepare(&self, revisions: usize) -> io::Result<()> {
+        let mut site = self.site.clone();
+        for _ in 0..revisions {
+            site.revision += 1;
+            settings::write(self.proxy, &site, &revised(&site))?;
+        }
+        Ok(())
+    }
+
+    /// Changes a route and waits until the change is in effect.
+    pub(crate) fn reload(&mut self) -> io::Result<()> {
+        self.site.revision += 1;
+        let file = self.site.folder.join(self.proxy.file_name());
+        fs::rename(revised(&self.site), file)?;
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.ok_or(io::ErrorKind::NotFound)?, Signal::HUP)?;
+        let path = format!("{}item", self.site.paths()[0]);
+        let limit = Instant::now() + RELOAD_LIMIT;
+        while !self.answers(&path)? {
+            if Instant::now() > limit {
+                let problem = format!("change {} is not in effect", self.site.revision);
+                return Err(io::Error::other(problem));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Whether this path has an answer of status 200, without TLS.
+    fn answers(&self, path: &str) -> io::Result<bool> {
+        let mut stream = TcpStream::connect(self.site.address)?;
+        stream.set_read_timeout(Some(RELOAD_LIMIT))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        // A worker that is about to leave may close without an answer.
+        let _ = stream.read_to_end(&mut answer);
+        Ok(answer.starts_with(b"HTTP/1.1 200 "))
+    }
+}
+
+/// Where the settings of a revision wait.
+fn revised(site: &Site) -> PathBuf {
+    site.folder.join(format!("revision-{}", site.revision))
 }
 
 /// System calls that the process and its threads make in `length`.
@@ -146,11 +197,11 @@ fn calls(pid: u32, length: Duration) -> io::Result<f64> {
     count.ok_or_else(|| io::Error::other(format!("perf counts no system calls: {}", said.trim())))
 }
 
-/// The same command, kept on the core of the proxies.
-fn pinned(command: &Command, folder: &Path) -> io::Result<Command> {
+/// The same command, kept on these cores.
+fn pinned(command: &Command, cores: &str, folder: &Path) -> io::Result<Command> {
     let mut pinned = Command::new("taskset");
     pinned
-        .args(["-c", CORE])
+        .args(["-c", cores])
         .arg(command.get_program())
         .args(command.get_args());
     for (name, value) in command.get_envs() {
@@ -163,17 +214,4 @@ fn pinned(command: &Command, folder: &Path) -> io::Result<Command> {
         .stdout(fs::File::create(folder.join("out.log"))?)
         .stderr(fs::File::create(folder.join("err.log"))?);
     Ok(pinned)
-}
-
-/// An address that nobody has, below the range of outgoing connections.
-fn free_address() -> io::Result<SocketAddr> {
-    let mut last = io::ErrorKind::AddrInUse.into();
-    for _ in 0..200 {
-        let address = SocketAddr::from(([127, 0, 0, 1], fastrand::u16(15_000..32_000)));
-        match std::net::TcpListener::bind(address) {
-            Ok(_) => return Ok(address),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 /// The name in the certificate.
@@ -23,6 +24,7 @@ pub(crate) const AUTHORITY: &str = "authority.pem";
 /// The certificate, its key, and who signed it.
 pub(crate) struct Certificates {
     authority: String,
+    authority_der: CertificateDer<'static>,
     certificate: String,
     der: CertificateDer<'static>,
     key: KeyPair,
@@ -41,6 +43,7 @@ impl Certificates {
         let signed = params.signed_by(&key, &issuer).map_err(io::Error::other)?;
         Ok(Self {
             authority: issuer.pem(),
+            authority_der: issuer.der().clone(),
             certificate: signed.pem(),
             der: signed.der().clone(),
             key,
@@ -67,5 +70,20 @@ impl Certificates {
             .map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// TLS as our own viewers speak it: each connection from the start.
+    pub(crate) fn viewer(&self, protocol: &str) -> io::Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        let authority = self.authority_der.clone();
+        roots.add(authority).map_err(io::Error::other)?;
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
     }
 }

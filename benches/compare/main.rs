@@ -5,7 +5,7 @@
 
 mod cell;
 mod certificates;
-mod cpu;
+mod ground;
 mod load;
 mod options;
 mod origin;
@@ -17,20 +17,24 @@ mod report;
 mod row;
 mod settings;
 mod site;
+mod study;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::cell::{Cell, Taken};
-use crate::certificates::Certificates;
+use crate::ground::Ground;
 use crate::options::{HELP, Options};
-use crate::origin::Origins;
 use crate::process::Running;
 use crate::proxy::Proxy;
 use crate::report::{Line, Report};
-use crate::row::{ROWS, Row};
+use crate::row::{Load, ROWS, Row};
+use crate::site::Site;
+use crate::study::STUDIES;
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -55,60 +59,67 @@ fn main() -> ExitCode {
     })
 }
 
-/// The names of all rows.
+/// The names of all rows and studies.
 fn list() -> io::Result<ExitCode> {
     let mut out = io::stdout();
     for row in ROWS {
         writeln!(out, "{:12} {}", row.name, row.title)?;
     }
+    for study in STUDIES {
+        writeln!(out, "{:12} {}", study.name(), study.title())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything but the loads, which are other programs: a proxy starts and answers.
+/// Everything but the loads that are other programs: Meridian starts for each row, and answers
+/// those that are ours.
 fn look(running: &Running) -> io::Result<ExitCode> {
-    let certificates = Certificates::new()?;
-    let origins = Origins::start(&certificates)?;
     let folder = tempfile::tempdir()?;
+    let ground = Ground::new(folder.path().to_owned(), running)?;
     for row in ROWS {
-        Cell::start(
-            Proxy::Meridian,
-            *row,
-            &origins,
-            &certificates,
-            folder.path(),
-            running,
-        )?;
+        let mut row = *row;
+        // Enough for one of each kind; reading more takes a build without optimisation seconds.
+        row.routes = row.routes.min(100);
+        let site = Site::new(row, row.name, Proxy::Meridian, &ground)?;
+        let cell = Cell::start(Proxy::Meridian, site, &ground)?;
+        if matches!(row.load, Load::Streams { .. } | Load::WebSocket { .. }) {
+            let served = ground.origins.served();
+            load::start(cell.site(), Duration::from_millis(200), &ground)?
+                .finish(&cell.site().folder)?;
+            if ground.origins.served() == served {
+                return Err(io::Error::other("the origins count no messages"));
+            }
+        }
     }
+    study::look_idle(&ground)?;
+    let rows = ROWS.len();
     writeln!(
         io::stdout(),
-        "compare, a look: Meridian starts for all {} rows",
-        ROWS.len()
+        "compare, a look: Meridian starts for all {rows} rows"
     )?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole table, to standard output and to `target/compare.json`.
+/// All tables, to standard output and to `target/compare.json`.
 fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
-    keep_to_one_core()?;
+    ground::keep_to_one_core()?;
+    ground::allow_many_files()?;
     let proxies: Vec<_> = options
         .proxies
         .iter()
         .filter_map(|proxy| Some((*proxy, proxy.version()?)))
         .collect();
     let mut report = Report::begin(options, proxies, &mut io::stdout())?;
-    let certificates = Certificates::new()?;
-    let origins = Origins::start(&certificates)?;
     let folder = tempfile::tempdir()?;
+    let ground = Ground::new(folder.path().to_owned(), running)?;
+    let proxies: Vec<_> = report.proxies().collect();
     for row in &options.rows {
-        let line = measure(
-            row,
-            &report,
-            options,
-            (&origins, &certificates),
-            folder.path(),
-            running,
-        );
+        let line = measure(*row, &proxies, options, &ground);
         report.add(line, &mut io::stdout())?;
+    }
+    for study in &options.studies {
+        let findings = study.run(&proxies, options, &ground);
+        report.add_findings(findings, &mut io::stdout())?;
     }
     report.write(Path::new("target/compare.json"))?;
     if options.is_kept {
@@ -118,51 +129,31 @@ fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
 }
 
 /// All proxies of a row, in turn and in rounds, so that all meet the same noise of the machine.
-fn measure(
-    row: &Row,
-    report: &Report,
-    options: &Options,
-    (origins, certificates): (&Origins, &Certificates),
-    folder: &Path,
-    running: &Running,
-) -> Line {
-    let mut cells: Vec<_> = report
-        .proxies()
-        .map(|proxy| {
-            let folder = folder.join(row.name).join(proxy.name());
-            row.suits(proxy).then(|| {
-                let cell = Cell::start(proxy, *row, origins, certificates, &folder, running);
-                (cell.map_err(|error| error.to_string()), Vec::<Taken>::new())
-            })
-        })
+fn measure(row: Row, proxies: &[Proxy], options: &Options, ground: &Ground) -> Line {
+    let start = |proxy: Proxy| {
+        let site = Site::new(row, row.name, proxy, ground)?;
+        Ok((Cell::start(proxy, site, ground)?, Vec::<Taken>::new()))
+    };
+    let mut cells: Vec<Option<io::Result<_>>> = proxies
+        .iter()
+        .map(|proxy| row.suits(*proxy).then(|| start(*proxy)))
         .collect();
+    cell::settle();
     for _ in 0..options.rounds {
-        for (cell, taken) in cells.iter_mut().flatten() {
-            let measured = match cell {
-                Ok(running_cell) => {
-                    running_cell.measure(origins, options.length, options.counts_calls, running)
-                }
-                Err(_) => continue,
-            };
-            match measured {
+        for cell in cells.iter_mut().flatten() {
+            let Ok((running, taken)) = cell else { continue };
+            match running.measure(options.length, options.counts_calls, ground) {
                 Ok(measured) => taken.push(measured),
                 Err(problem) => *cell = Err(problem),
             }
             // What the one leaves behind is not to be the next one's.
-            std::thread::sleep(Duration::from_millis(200));
+            sleep(Duration::from_millis(200));
         }
     }
     let cells = cells.into_iter();
-    let cells = cells.map(|cell| cell.map(|(cell, taken)| cell.map(|_| taken)));
+    let cells = cells.map(|cell| Some(cell?.map(|(_, taken)| taken)));
     Line {
-        row: *row,
+        row,
         cells: cells.collect(),
     }
-}
-
-/// This program's threads, the origins among them, share the core of the load.
-fn keep_to_one_core() -> io::Result<()> {
-    let mut cores = rustix::thread::CpuSet::new();
-    cores.set(load::CORE.parse().map_err(io::Error::other)?);
-    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }

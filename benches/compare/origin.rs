@@ -2,15 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,6 +30,8 @@ pub(crate) const LARGE: usize = 1024 * 1024;
 pub(crate) const LARGE_PATH: &str = "/large";
 /// What proxies ask for to learn whether an origin is well; not counted.
 pub(crate) const HEALTH_PATH: &str = "/health";
+/// What is sent there by HTTP/2 comes back.
+pub(crate) const ECHO_PATH: &str = "/echo";
 /// Bytes read at once.
 const ROOM: usize = 64 * 1024;
 
@@ -199,17 +203,20 @@ impl Answers {
         }
     }
 
-    /// HTTP/2 by prior knowledge; what is sent to `/echo` comes back, frame by frame.
+    /// HTTP/2 by prior knowledge; what is sent to the echo comes back, frame by frame.
     async fn http2(self: Rc<Self>, stream: TcpStream) -> io::Result<()> {
         let small = Bytes::from(vec![b'x'; SMALL]);
         let service = service_fn(move |request: Request<Incoming>| {
-            let echoes = request.uri().path() == "/echo";
-            if request.uri().path() != HEALTH_PATH {
-                self.count();
-            }
-            let body = if echoes {
-                Either::Left(request.into_body())
+            let path = request.uri().path();
+            let body = if path == ECHO_PATH {
+                Either::Left(Echo {
+                    served: Arc::clone(&self.served),
+                    body: request.into_body(),
+                })
             } else {
+                if path != HEALTH_PATH {
+                    self.count();
+                }
                 Either::Right(Full::new(small.clone()))
             };
             std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(body)))
@@ -225,8 +232,37 @@ impl Answers {
     }
 }
 
-const SWITCHING: &[u8] =
-    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+/// A request's body as that of its answer; each message counts.
+struct Echo {
+    served: Arc<AtomicU64>,
+    body: Incoming,
+}
+
+impl Body for Echo {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && frame.data_ref().is_some_and(|data| !data.is_empty())
+        {
+            self.served.fetch_add(1, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
+
+/// The answer to the key that our WebSockets have, which is the one of RFC 6455.
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+    upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 fn whole(length: usize) -> Vec<u8> {
     let head = format!(

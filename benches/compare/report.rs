@@ -1,4 +1,4 @@
-//! The table: medians, and the ratio to the best of the others.
+//! The table: medians, and the ratio to the best of the others; then those of the studies.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use crate::cell::Taken;
 use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::Row;
+use crate::study::Findings;
 
 /// What Meridian may need of the best of the others.
 const BAR: f64 = 0.9;
@@ -18,13 +19,14 @@ const BAR: f64 = 0.9;
 /// A row as measured: for each proxy nothing where it cannot, or its rounds, or why there are none.
 pub(crate) struct Line {
     pub(crate) row: Row,
-    pub(crate) cells: Vec<Option<Result<Vec<Taken>, String>>>,
+    pub(crate) cells: Vec<Option<io::Result<Vec<Taken>>>>,
 }
 
 /// The table so far.
 pub(crate) struct Report {
     proxies: Vec<(Proxy, String)>,
     lines: Vec<Line>,
+    findings: Vec<Findings>,
 }
 
 impl Report {
@@ -50,12 +52,15 @@ impl Report {
             options.length.as_secs(),
             all.join(", ")
         )?;
-        let heads: Vec<_> = proxies.iter().map(|(proxy, _)| proxy.name()).collect();
-        writeln!(out, "| traffic | {} | ratio |", heads.join(" | "))?;
-        writeln!(out, "|---|{}", "---|".repeat(heads.len() + 1))?;
+        if !options.rows.is_empty() {
+            let heads: Vec<_> = proxies.iter().map(|(proxy, _)| proxy.name()).collect();
+            writeln!(out, "| traffic | {} | ratio |", heads.join(" | "))?;
+            writeln!(out, "|---|{}", "---|".repeat(heads.len() + 1))?;
+        }
         Ok(Self {
             proxies,
             lines: Vec::new(),
+            findings: Vec::new(),
         })
     }
 
@@ -89,10 +94,21 @@ impl Report {
         out.flush()
     }
 
+    /// Adds the table of a study and writes it.
+    pub(crate) fn add_findings(
+        &mut self,
+        findings: Findings,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        findings.show(out)?;
+        self.findings.push(findings);
+        Ok(())
+    }
+
     /// What Meridian needs of what the best of the others needs.
     fn ratio(&self, line: &Line) -> Option<f64> {
         let all = || self.proxies().zip(&line.cells);
-        let of = |cell: &Option<Result<Vec<Taken>, String>>| median(cell.as_ref()?.as_ref().ok()?);
+        let of = |cell: &Option<io::Result<Vec<Taken>>>| needed(cell.as_ref()?.as_ref().ok()?);
         let ours = all().find(|(proxy, _)| *proxy == Proxy::Meridian)?;
         let others = all().filter(|(proxy, _)| *proxy != Proxy::Meridian);
         let best = others
@@ -107,7 +123,7 @@ impl Report {
             let cells = self.proxies.iter().zip(&line.cells).map(|((proxy, version), cell)| {
                 let rounds = match cell {
                     None => Value::Null,
-                    Some(Err(problem)) => json!({ "problem": problem }),
+                    Some(Err(problem)) => json!({ "problem": problem.to_string() }),
                     Some(Ok(rounds)) => rounds
                         .iter()
                         .map(|taken| json!({"per_request": taken.per_request, "rate": taken.rate}))
@@ -117,13 +133,17 @@ impl Report {
             });
             json!({"row": line.row.name, "ratio": self.ratio(line), "cells": cells.collect::<Value>()})
         });
-        fs::write(file, format!("{:#}\n", lines.collect::<Value>()))
+        let findings = self.findings.iter().map(Findings::json);
+        let all: Value = lines.chain(findings).collect();
+        fs::write(file, format!("{all:#}\n"))
     }
 
     /// Failure where the bar counts and a row misses it.
     pub(crate) fn verdict(&self, is_checked: bool) -> ExitCode {
         let misses = |line: &Line| self.ratio(line).is_none_or(|ratio| ratio > BAR);
-        if is_checked && self.lines.iter().any(misses) {
+        let falls_short = |findings: &Findings| !findings.meets_the_bar();
+        let any = self.lines.iter().any(misses) || self.findings.iter().any(falls_short);
+        if is_checked && any {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
@@ -131,19 +151,23 @@ impl Report {
     }
 }
 
-fn shown(cell: &Option<Result<Vec<Taken>, String>>) -> String {
+fn shown(cell: &Option<io::Result<Vec<Taken>>>) -> String {
     match cell {
         None => "-".to_owned(),
         Some(Err(_)) => "failed".to_owned(),
         Some(Ok(rounds)) => {
-            median(rounds).map_or_else(|| "-".to_owned(), |median| format!("{median:.1}"))
+            needed(rounds).map_or_else(|| "-".to_owned(), |needed| format!("{needed:.1}"))
         }
     }
 }
 
-/// The median of processor time per request; of an even count the lower one.
-fn median(rounds: &[Taken]) -> Option<f64> {
-    let mut all: Vec<_> = rounds.iter().map(|taken| taken.per_request).collect();
+/// What a request needed: the median of all rounds.
+fn needed(rounds: &[Taken]) -> Option<f64> {
+    median(rounds.iter().map(|taken| taken.per_request).collect())
+}
+
+/// The median; of an even count the lower one.
+pub(crate) fn median(mut all: Vec<f64>) -> Option<f64> {
     all.sort_by(f64::total_cmp);
     all.get(all.len().checked_sub(1)? / 2).copied()
 }

@@ -22,8 +22,14 @@ pub(crate) enum Load {
         /// Whether each request has a connection of its own.
         closes: bool,
     },
+    /// wrk: HTTP/1.1, each request to another of the routes.
+    Routes { connections: u32 },
     /// h2load: HTTP/2.
     Http2 { connections: u32, streams: u32 },
+    /// Our own: each stream of HTTP/2 sends a message when the last one has come back.
+    Streams { connections: u32, streams: u32 },
+    /// Our own: each connection is upgraded and does the same.
+    WebSocket { connections: u32 },
 }
 
 /// One row of the table.
@@ -37,17 +43,52 @@ pub(crate) struct Row {
     pub(crate) load: Load,
     /// Whether the access log is on.
     pub(crate) is_logged: bool,
+    /// Routes by path; a single one takes all paths.
+    pub(crate) routes: usize,
+    /// Regions of each of Meridian's routes. The others have one origin and need no more.
+    pub(crate) regions: usize,
 }
 
 impl Row {
     /// Whether the proxy can do this at all.
     pub(crate) fn suits(&self, proxy: Proxy) -> bool {
-        // nginx of this age speaks HTTP/1.1 to origins only.
-        let speaks = !(self.origins == Speech::Http2 && proxy == Proxy::Nginx);
+        // nginx of this age speaks HTTP/1.1 to origins only, but for gRPC.
+        let is_grpc = matches!(self.load, Load::Streams { .. });
+        let speaks = is_grpc || !(self.origins == Speech::Http2 && proxy == Proxy::Nginx);
         // Of the others only nginx writes its log to a file by itself and as cheaply.
         speaks && (!self.is_logged || matches!(proxy, Proxy::Meridian | Proxy::Nginx))
     }
 }
+
+/// What most rows have in common.
+const PLAIN: Row = Row {
+    name: "h1",
+    title: "HTTP/1.1, 64 connections, 512 B",
+    viewers: Viewers::Plain,
+    origins: Speech::Plain,
+    load: get(64),
+    is_logged: false,
+    routes: 1,
+    regions: 2,
+};
+
+/// The same by TLS; studies have this load too.
+pub(crate) const SECURE: Row = Row {
+    name: "h1-tls",
+    title: "HTTP/1.1 over TLS, 64 connections, 512 B",
+    viewers: Viewers::Tls,
+    ..PLAIN
+};
+
+/// As many routes as a large installation has.
+pub(crate) const ROUTED: Row = Row {
+    name: "routes",
+    title: "HTTP/1.1, 10,000 routes (30 regions each)",
+    load: Load::Routes { connections: 64 },
+    routes: 10_000,
+    regions: 30,
+    ..PLAIN
+};
 
 const fn get(connections: u32) -> Load {
     Load::Http1 {
@@ -60,114 +101,99 @@ const fn get(connections: u32) -> Load {
 
 /// Every row, in order.
 pub(crate) const ROWS: &[Row] = &[
-    Row {
-        name: "h1",
-        title: "HTTP/1.1, 64 connections, 512 B",
-        viewers: Viewers::Plain,
-        origins: Speech::Plain,
-        load: get(64),
-        is_logged: false,
-    },
+    PLAIN,
     Row {
         name: "h1-log",
         title: "the same, with an access log",
-        viewers: Viewers::Plain,
-        origins: Speech::Plain,
-        load: get(64),
         is_logged: true,
+        ..PLAIN
     },
-    Row {
-        name: "h1-tls",
-        title: "HTTP/1.1 over TLS, 64 connections, 512 B",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
-        load: get(64),
-        is_logged: false,
-    },
+    ROUTED,
+    SECURE,
     Row {
         name: "h2-tls",
         title: "HTTP/2 over TLS, 8 connections x 16 streams",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: Load::Http2 {
             connections: 8,
             streams: 16,
         },
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "download",
         title: "1 MiB downloads over TLS",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: Load::Http1 {
             connections: 16,
             path: LARGE_PATH,
             upload: 0,
             closes: false,
         },
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "upload",
         title: "64 KiB POST over TLS",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: Load::Http1 {
             connections: 32,
             path: "/",
             upload: 64 * 1024,
             closes: false,
         },
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "connect",
         title: "a new TLS connection per request",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: Load::Http1 {
             connections: 16,
             path: "/",
             upload: 0,
             closes: true,
         },
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "many",
         title: "1,000 TLS connections",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: get(1_000),
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "origin-tls",
         title: "TLS from viewers and to origins",
-        viewers: Viewers::Tls,
         origins: Speech::Tls,
-        load: get(64),
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "origin-h2",
         title: "HTTP/1.1 over TLS from viewers, HTTP/2 to origins",
-        viewers: Viewers::Tls,
         origins: Speech::Http2,
-        load: get(64),
-        is_logged: false,
+        ..SECURE
     },
     Row {
         name: "h2-one",
         title: "HTTP/2 over TLS, 100 streams on one connection",
-        viewers: Viewers::Tls,
-        origins: Speech::Plain,
         load: Load::Http2 {
             connections: 1,
             streams: 100,
         },
-        is_logged: false,
+        ..SECURE
+    },
+    Row {
+        name: "streams",
+        title: "100 B messages on 4 x 32 HTTP/2 streams, each message",
+        origins: Speech::Http2,
+        load: Load::Streams {
+            connections: 4,
+            streams: 32,
+        },
+        ..SECURE
+    },
+    Row {
+        name: "websocket",
+        title: "128 B messages on 64 WebSockets, each message",
+        load: Load::WebSocket { connections: 64 },
+        ..PLAIN
     },
 ];
 

@@ -7,16 +7,24 @@ mod haproxy;
 mod meridian;
 mod nginx;
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use crate::proxy::Proxy;
 use crate::site::Site;
 
-/// The settings themselves.
-pub(crate) fn text(proxy: Proxy, site: &Site) -> String {
-    match proxy {
+/// Writes the settings to this file, and what they name beside it.
+pub(crate) fn write(proxy: Proxy, site: &Site, file: &Path) -> io::Result<()> {
+    let text = match proxy {
         Proxy::Meridian => meridian::text(site),
         Proxy::Nginx => nginx::text(site),
-        Proxy::Haproxy => haproxy::text(site),
+        Proxy::Haproxy => {
+            fs::write(site.folder.join(haproxy::MAP), haproxy::map(site))?;
+            haproxy::text(site)
+        }
         Proxy::Envoy => envoy::text(site),
         Proxy::Caddy => caddy::text(site),
-    }
+    };
+    fs::write(file, text)
 }

@@ -1,11 +1,14 @@
-//! Processes that end with this program.
+//! Processes that end with this program, and their children with them.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid,
+};
 
 /// A running process; dropping it ends it.
 pub(crate) struct Process {
@@ -35,8 +38,14 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.running.remove(&self.child);
-        let _ = self.child.kill();
+        // Once it has been waited for, its number may be another's.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            end(self.child.id());
+        }
         let _ = self.child.wait();
+        while let Some(group) = group(self.child.id())
+            && let Ok(Some(_)) = waitpgid(group, WaitOptions::empty())
+        {}
     }
 }
 
@@ -45,10 +54,10 @@ impl Drop for Process {
 pub(crate) struct Running(Arc<Mutex<Vec<u32>>>);
 
 impl Running {
-    /// Starts a process.
+    /// Starts a process, in a group of its own: nginx has workers that outlive their master.
     pub(crate) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
         let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
+        let child = command.process_group(0).spawn()?;
         ids.push(child.id());
         let running = self.clone();
         Ok(Process { child, running })
@@ -61,6 +70,8 @@ impl Running {
 
     /// Ends them when this program is told to end.
     pub(crate) fn end_with_us(&self) {
+        // What children leave behind is ours to wait for; else it may stay as a zombie.
+        let _ = set_child_subreaper(Some(getpid()));
         let running = self.clone();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -85,11 +96,20 @@ impl Running {
     fn end_and_exit(&self) -> ! {
         let ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids.iter() {
-            let pid = i32::try_from(*id).ok().and_then(Pid::from_raw);
-            if let Some(pid) = pid {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+            end(*id);
         }
         std::process::exit(130)
     }
+}
+
+/// Ends a process that has not been waited for, and all of its group.
+fn end(id: u32) {
+    if let Some(group) = group(id) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The group that a process of ours leads.
+fn group(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
 }

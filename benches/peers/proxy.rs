@@ -36,7 +36,8 @@ impl Proxy {
         }
     }
 
-    fn program(self) -> PathBuf {
+    /// The program itself.
+    pub(crate) fn program(self) -> PathBuf {
         match self {
             Self::Meridian => std::env::var_os("MERIDIAN_BIN")
                 .map_or_else(|| env!("CARGO_BIN_EXE_meridian").into(), PathBuf::from),

@@ -2,7 +2,7 @@
 
 use crate::certificates::{AUTHORITY, CERTIFICATE, KEY, NAME};
 use crate::origin::Speech;
-use crate::row::Viewers;
+use crate::row::{Load, Viewers};
 use crate::site::Site;
 
 pub(super) fn text(site: &Site) -> String {
@@ -15,6 +15,12 @@ pub(super) fn text(site: &Site) -> String {
             format!("    tls {folder}/{CERTIFICATE} {folder}/{KEY}\n"),
         ),
     };
+    // Messages are to leave at once; 0 is the default.
+    let flush = if matches!(site.row.load, Load::Streams { .. }) {
+        "-1"
+    } else {
+        "0"
+    };
     let (to, verify) = match site.row.origins {
         Speech::Plain => ("", String::new()),
         Speech::Http2 => ("h2c://", String::new()),
@@ -25,6 +31,18 @@ pub(super) fn text(site: &Site) -> String {
                  tls_trust_pool file {folder}/{AUTHORITY}\n"
             ),
         ),
+    };
+    // One matcher of all paths: with a block for each route, each would keep connections to
+    // origins of its own.
+    let (routes, matched) = if site.row.routes == 1 {
+        (String::new(), "")
+    } else {
+        let paths: String = site
+            .paths()
+            .iter()
+            .map(|path| format!(" {path}*"))
+            .collect();
+        (format!("    @routes path{paths}\n"), " @routes")
     };
     format!(
         "{{
@@ -41,7 +59,8 @@ pub(super) fn text(site: &Site) -> String {
 }}
 {scheme}://:{port} {{
     bind {ip}
-{tls}    reverse_proxy {to}{origin} {{
+{tls}{routes}    reverse_proxy{matched} {to}{origin} {{
+        flush_interval {flush}
         transport http {{
             keepalive_idle_conns_per_host 2048
 {verify}        }}

@@ -10,6 +10,7 @@ pub(super) fn text(site: &Site) -> String {
     let (ip, port) = (address.ip(), address.port());
     let (origin_ip, origin_port) = (origin.ip(), origin.port());
     let (tls, to_origins) = (tls(site), to_origins(site));
+    let routes: String = site.paths().iter().map(|path| route(path)).collect();
     format!(
         r#"static_resources:
   listeners:
@@ -32,9 +33,7 @@ pub(super) fn text(site: &Site) -> String {
             - name: all
               domains: ["*"]
               routes:
-              - match: {{prefix: "/"}}
-                route: {{cluster: origins, timeout: 0s}}
-{tls}  clusters:
+{routes}{tls}  clusters:
   - name: origins
     type: STATIC
 {to_origins}    connect_timeout: 1s
@@ -45,6 +44,13 @@ pub(super) fn text(site: &Site) -> String {
       endpoints:
       - lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: {origin_ip}, port_value: {origin_port}}}}}}}}}]
 "#
+    )
+}
+
+fn route(path: &str) -> String {
+    format!(
+        "              - match: {{prefix: \"{path}\"}}
+                route: {{cluster: origins, timeout: 0s}}\n"
     )
 }
 

@@ -23,6 +23,22 @@ pub(super) fn text(site: &Site) -> String {
     };
     let origin = site.origin;
     let region = format!("origins = [\"{scheme}://{origin}\"]\n{more}");
+    let names: Vec<_> = (0..site.row.regions)
+        .map(|number| format!("region-{number}"))
+        .collect();
+    let regions: String = names
+        .iter()
+        .map(|name| format!("[region.{name}]\n{region}"))
+        .collect();
+    let routes: String = site
+        .paths()
+        .iter()
+        .enumerate()
+        .map(|(number, path)| {
+            format!("[[route]]\nname = \"r{number}\"\npath = \"{path}\"\nregions = {names:?}\n")
+        })
+        .collect();
+    let connections = site.connections;
     let log = if site.row.is_logged {
         format!("path = \"{folder}/access.log\"")
     } else {
@@ -39,12 +55,8 @@ trusted_peers = ["loopback"]
 address = "off"
 [probe]
 path = "{HEALTH_PATH}"
-[region.near]
-{region}[region.far]
-{region}[[route]]
-name = "all"
-path = "/"
-regions = ["near", "far"]
-"#
+[limits]
+connections_per_worker = {connections}
+{regions}{routes}"#
     )
 }

@@ -2,7 +2,7 @@
 
 use crate::certificates::{AUTHORITY, CERTIFICATE, KEY, NAME};
 use crate::origin::Speech;
-use crate::row::Viewers;
+use crate::row::{Load, Viewers};
 use crate::site::Site;
 
 pub(super) fn text(site: &Site) -> String {
@@ -23,16 +23,14 @@ pub(super) fn text(site: &Site) -> String {
         Speech::Tls => (
             "https",
             format!(
-                "proxy_ssl_verify on;\n            \
-                 proxy_ssl_trusted_certificate {folder}/{AUTHORITY};\n            \
-                 proxy_ssl_name {NAME};\n            proxy_ssl_server_name on;"
+                "proxy_ssl_verify on;\n        \
+                 proxy_ssl_trusted_certificate {folder}/{AUTHORITY};\n        \
+                 proxy_ssl_name {NAME};\n        proxy_ssl_server_name on;"
             ),
         ),
     };
-    let (workers, master) = match site.threads {
-        1 => (1, "master_process off;"),
-        threads => (threads, ""),
-    };
+    let workers = site.threads;
+    let locations = locations(site, scheme);
     let log = if site.row.is_logged {
         format!("{folder}/access.log")
     } else {
@@ -40,7 +38,6 @@ pub(super) fn text(site: &Site) -> String {
     };
     format!(
         r#"daemon off;
-{master}
 worker_processes {workers};
 worker_rlimit_nofile 65536;
 pid {folder}/nginx.pid;
@@ -65,16 +62,26 @@ http {{
         listen {address}{how} backlog=4096;
         {tls}
         http2_max_concurrent_streams 1000;
-        location / {{
-            proxy_pass {scheme}://origin;
-            proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_max_temp_file_size 0;
-            {verify}
-        }}
-    }}
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_max_temp_file_size 0;
+        {verify}
+{locations}    }}
 }}
 "#
     )
+}
+
+/// The routes; what they have in common is said once, of the server.
+fn locations(site: &Site, scheme: &str) -> String {
+    let pass = if matches!(site.row.load, Load::Streams { .. }) {
+        "grpc_pass grpc".to_owned()
+    } else {
+        format!("proxy_pass {scheme}")
+    };
+    let paths = site.paths().into_iter();
+    paths
+        .map(|path| format!("        location {path} {{ {pass}://origin; }}\n"))
+        .collect()
 }

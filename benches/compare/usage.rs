@@ -24,6 +24,17 @@ pub(crate) fn time(pid: u32) -> io::Result<Duration> {
     Ok(sum)
 }
 
+/// Bytes of memory of the process and of its children, pages that several map shared out among
+/// them (`Pss` of `/proc/PID/smaps_rollup`). What the kernel keeps for sockets is not in it.
+pub(crate) fn memory(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kibibytes = kibibytes.ok_or_else(|| io::Error::other("the kernel says no Pss"))?;
+    let children = children(pid).into_iter();
+    Ok(kibibytes * 1024 + children.filter_map(|child| memory(child).ok()).sum::<u64>())
+}
+
 fn children(pid: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
