@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Version};
@@ -23,10 +23,12 @@ use crate::config::Limits;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::door::Door;
 use crate::edge::end::ConnectionEnd;
+use crate::edge::gathered::Gathered;
 use crate::edge::handshake::handshake;
 use crate::edge::prefixed::Prefixed;
 use crate::edge::proxy_header;
 use crate::edge::streams::StreamExecutor;
+use crate::edge::turn::Turn;
 use crate::edge::watched::{
     Abrupt, Active, Connections, InFlight, LAST_CALL, Order, Registration, Watched,
 };
@@ -245,46 +247,44 @@ async fn serve_http<H, F, B, T>(
             }
         }
     });
-    let io = TokioIo::new(stream);
     let end = if http2 {
         registration.watched().is_http2();
         let executor = StreamExecutor(Rc::clone(registration.watched()));
-        let connection = http2_builder(&limits, executor).serve_connection(io, service);
-        drive(
-            connection,
-            &registration,
-            http2::Connection::graceful_shutdown,
-        )
-        .await
+        let stream = Gathered::new(stream);
+        let io = TokioIo::new(stream.clone());
+        let mut connection = pin!(http2_builder(&limits, executor).serve_connection(io, service));
+        let mut turn = Turn::default();
+        let step = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
+            ready!(turn.poll(cx));
+            let ended = Future::poll(connection, cx);
+            stream.send(cx);
+            ended
+        };
+        let finish = http2::Connection::graceful_shutdown;
+        drive(connection.as_mut(), step, &registration, finish).await
     } else {
         let connection = http1_builder(&limits)
-            .serve_connection(io, service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        drive(
-            connection,
-            &registration,
-            http1::UpgradeableConnection::graceful_shutdown,
-        )
-        .await
+        let mut connection = pin!(connection);
+        let finish = http1::UpgradeableConnection::graceful_shutdown;
+        drive(connection.as_mut(), Future::poll, &registration, finish).await
     };
     shop.counters.ended(end);
 }
 
-/// Runs a connection to its end, obeying the worker's sweep.
+/// Runs a connection to its end, step by step, obeying the worker's sweep.
 async fn drive<C>(
-    connection: C,
+    mut connection: Pin<&mut C>,
+    mut step: impl FnMut(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
     registration: &Registration,
     finish: impl Fn(Pin<&mut C>),
-) -> ConnectionEnd
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut connection = pin!(connection);
+) -> ConnectionEnd {
     let mut ordered = ConnectionEnd::Finished;
     loop {
         tokio::select! {
             biased;
-            ended = connection.as_mut() => {
+            ended = poll_fn(|cx| step(connection.as_mut(), cx)) => {
                 return ended.map_or_else(|error| ConnectionEnd::of(&error), |()| ordered);
             }
             order = poll_fn(|cx| registration.poll_order(cx)) => match order {
