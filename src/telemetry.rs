@@ -2,6 +2,8 @@
 
 pub mod access_log;
 pub mod histogram;
+mod json;
+mod line;
 pub mod logging;
 pub mod metrics;
 pub mod record;

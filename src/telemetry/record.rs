@@ -2,22 +2,17 @@
 //!
 //! It is never read to decide anything.
 
-use std::borrow::Cow;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
-use serde::Serialize;
-use serde::ser::Serializer;
 
 use crate::decide::Rule;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::outcome::ErrorKind;
 use crate::model::viewer::ViewerSource;
-use crate::table::RoutingTable;
 
 /// Attempts a record keeps: the eight a route may allow, and one for a connection that turned
 /// out to be closed.
@@ -161,7 +156,7 @@ impl RequestRecord {
     }
 
     /// The attempt whose answer was sent; where none was, the last one.
-    fn answering(&self) -> Option<&AttemptRecord> {
+    pub(super) fn answering(&self) -> Option<&AttemptRecord> {
         let sent = |attempt: &&AttemptRecord| {
             Some(attempt.region) == self.region
                 && matches!(attempt.outcome, AttemptOutcome::Answered(_))
@@ -177,189 +172,12 @@ impl RequestRecord {
     pub fn is_notable(&self) -> bool {
         self.error.is_some() || self.attempts_made > 1 || self.status.is_none_or(|code| code >= 500)
     }
-
-    /// Writes it as one line of JSON, line feed included. `table` is the one it was decided on.
-    ///
-    /// No character in it can end the line early: control characters are escaped, as are the
-    /// line separators of Unicode.
-    pub fn write_json(&self, table: &RoutingTable, out: &mut Vec<u8>) {
-        let start = out.len();
-        let line = self.line(table);
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *out, OneLine);
-        if line.serialize(&mut serializer).is_err() {
-            // Nothing in a line can fail to serialise; half a line would still be worse than none.
-            out.truncate(start);
-            return;
-        }
-        out.push(b'\n');
-    }
-
-    fn line<'a>(&'a self, table: &'a RoutingTable) -> Line<'a> {
-        let region_name = |id: RegionId| table.regions.get(id.index()).map(|r| r.name.as_ref());
-        let text = |value: &'a HeaderValue| String::from_utf8_lossy(value.as_bytes());
-        Line {
-            // Microseconds are exact in a double until the year 2255.
-            ts: self.at.as_micros() as f64 / 1e6,
-            request_id: self
-                .request_id
-                .as_ref()
-                .map_or_else(|| self.trace().into(), text),
-            trace_id: self.trace(),
-            client_ip: self.client,
-            peer_ip: self.peer.ip(),
-            method: self.method.as_str(),
-            scheme: if self.https { "https" } else { "http" },
-            host: self.host.as_ref().map(text),
-            path: self.path.as_ref().map(PathAndQuery::path),
-            protocol: protocol(self.version),
-            status: self.status,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            duration_ms: millis(self.duration),
-            ttfb_ms: self.first_byte.map(millis),
-            country: self.country.as_ref().map(Country::as_str),
-            geo_source: self.source.label(),
-            route: self
-                .route
-                .and_then(|id| table.routes.get(id.index()))
-                .map(|r| r.name.as_ref()),
-            region: self.region.and_then(region_name),
-            endpoint: self.answering().and_then(|attempt| attempt.endpoint),
-            attempts: Attempts {
-                record: self,
-                table,
-            },
-            reason: self.rule.map(Rule::label),
-            error: self.error,
-            tls_version: self.tls_version,
-            config_generation: self.generation,
-        }
-    }
-
-    fn trace(&self) -> String {
-        format!("{:032x}", self.trace_id)
-    }
-}
-
-/// The fields of a line, in their order.
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: f64,
-    request_id: Cow<'a, str>,
-    trace_id: String,
-    client_ip: IpAddr,
-    peer_ip: IpAddr,
-    method: &'a str,
-    scheme: &'static str,
-    host: Option<Cow<'a, str>>,
-    path: Option<&'a str>,
-    protocol: &'static str,
-    status: Option<u16>,
-    bytes_in: u64,
-    bytes_out: u64,
-    duration_ms: f64,
-    ttfb_ms: Option<f64>,
-    country: Option<&'a str>,
-    geo_source: &'static str,
-    route: Option<&'a str>,
-    region: Option<&'a str>,
-    endpoint: Option<SocketAddr>,
-    attempts: Attempts<'a>,
-    reason: Option<&'static str>,
-    error: Option<&'static str>,
-    tls_version: Option<&'static str>,
-    config_generation: u64,
-}
-
-struct Attempts<'a> {
-    record: &'a RequestRecord,
-    table: &'a RoutingTable,
-}
-
-impl Serialize for Attempts<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.record.attempts().map(|attempt| {
-            let (outcome, status) = match attempt.outcome {
-                AttemptOutcome::Answered(status) => ("answered", Some(status)),
-                AttemptOutcome::Failed(kind) => (kind.label(), None),
-                AttemptOutcome::Overtaken => ("overtaken", None),
-                AttemptOutcome::Resumed(status) => ("resumed", Some(status)),
-                AttemptOutcome::Unfit(status) => ("unfit", Some(status)),
-            };
-            AttemptLine {
-                region: self
-                    .table
-                    .regions
-                    .get(attempt.region.index())
-                    .map(|r| r.name.as_ref()),
-                endpoint: attempt.endpoint,
-                hedge: attempt.hedge,
-                outcome,
-                status,
-                connect_ms: attempt.connect.map(millis),
-                first_byte_ms: attempt.first_byte.map(millis),
-            }
-        }))
-    }
-}
-
-#[derive(Serialize)]
-struct AttemptLine<'a> {
-    region: Option<&'a str>,
-    endpoint: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    hedge: bool,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connect_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_ms: Option<f64>,
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1e3
-}
-
-/// The name of a version as HTTP writes it.
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_3 => "HTTP/3",
-        _ => "HTTP/1.1",
-    }
-}
-
-/// Compact JSON that also escapes what JSON allows but readers of lines trip over: DEL, the C1
-/// controls (one of them is a line break) and Unicode's line and paragraph separators.
-struct OneLine;
-
-impl serde_json::ser::Formatter for OneLine {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        if fragment.bytes().all(|byte| byte < 0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        for character in fragment.chars() {
-            match character {
-                '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
-                    write!(writer, "\\u{:04x}", u32::from(character))?;
-                }
-                other => write!(writer, "{other}")?,
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::RoutingTable;
 
     fn record() -> RequestRecord {
         let peer = "192.0.2.7:4711".parse().unwrap();
@@ -401,7 +219,6 @@ mod tests {
     #[test]
     fn nothing_a_viewer_sends_can_split_a_line() {
         let mut record = record();
-        let nasty = "a\tb\u{85}c\u{2028}d\u{7f}\"\\";
         record.host = HeaderValue::from_bytes(b"a\tb\xc2\x85c\xe2\x80\xa8d\"\\\xff").ok();
         record.request_id = HeaderValue::from_bytes(b"\xc2\x85").ok();
         let (text, value) = json(&record);
@@ -414,10 +231,6 @@ mod tests {
                 .unwrap()
                 .starts_with("a\tb\u{85}c\u{2028}d\"\\")
         );
-        let mut out = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut out, OneLine);
-        nasty.serialize(&mut serializer).unwrap();
-        assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), nasty);
     }
 
     #[test]

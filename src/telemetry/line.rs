@@ -1,0 +1,122 @@
+//! The line that the access log has of a request: its fields and their order.
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Version};
+
+use crate::decide::Rule;
+use crate::model::country::Country;
+use crate::model::id::RegionId;
+use crate::table::RoutingTable;
+use crate::telemetry::json::Json;
+use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
+
+/// Room for all of a usual line but what the viewer chose the length of: names of fields take
+/// 350 bytes, an attempt about 150.
+const USUAL_LINE: usize = 1 << 10;
+
+impl RequestRecord {
+    /// Writes it as one line of JSON, line feed included. `table` is the one it was decided on.
+    pub fn write_json(&self, table: &RoutingTable, out: &mut Vec<u8>) {
+        let mut json = Json::at_end_of(out, USUAL_LINE + self.viewers_length());
+        self.write_request(&mut json);
+        self.write_answer(table, &mut json);
+        json.raw(b"}\n");
+    }
+
+    /// How long the texts are that a viewer sent, before anything in them is escaped.
+    fn viewers_length(&self) -> usize {
+        let length = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let path = self.path.as_ref().map_or(0, |path| path.path().len());
+        length(&self.request_id) + length(&self.host) + path
+    }
+
+    fn write_request(&self, json: &mut Json<'_>) {
+        json.field(br#"{"ts":"#, self.at, Json::seconds);
+        match &self.request_id {
+            Some(id) => json.field(br#","request_id":"#, id.as_bytes(), Json::text),
+            None => json.field(br#","request_id":"#, self.trace_id, Json::hex),
+        }
+        json.field(br#","trace_id":"#, self.trace_id, Json::hex);
+        json.field(br#","client_ip":"#, self.client, Json::ip);
+        json.field(br#","peer_ip":"#, self.peer.ip(), Json::ip);
+        json.field(br#","method":"#, self.method.as_str(), Json::word);
+        json.raw(if self.https {
+            br#","scheme":"https""#
+        } else {
+            br#","scheme":"http""#
+        });
+        let host = self.host.as_ref().map(HeaderValue::as_bytes);
+        json.nullable(br#","host":"#, host, Json::text);
+        let path = self.path.as_ref().map(PathAndQuery::path);
+        json.nullable(br#","path":"#, path.map(str::as_bytes), Json::text);
+        json.field(br#","protocol":"#, protocol(self.version), Json::word);
+    }
+
+    fn write_answer(&self, table: &RoutingTable, json: &mut Json<'_>) {
+        json.nullable(br#","status":"#, self.status.map(u64::from), Json::number);
+        json.field(br#","bytes_in":"#, self.bytes_in, Json::number);
+        json.field(br#","bytes_out":"#, self.bytes_out, Json::number);
+        json.field(br#","duration_ms":"#, self.duration, Json::millis);
+        json.nullable(br#","ttfb_ms":"#, self.first_byte, Json::millis);
+        let country = self.country.as_ref().map(Country::as_str);
+        json.nullable(br#","country":"#, country, Json::word);
+        json.field(br#","geo_source":"#, self.source.label(), Json::word);
+        let route = self.route.and_then(|id| table.routes.get(id.index()));
+        let route = route.map(|route| route.name.as_bytes());
+        json.nullable(br#","route":"#, route, Json::text);
+        let region = self.region.and_then(|id| region_name(table, id));
+        json.nullable(br#","region":"#, region, Json::text);
+        let endpoint = self.answering().and_then(|attempt| attempt.endpoint);
+        json.nullable(br#","endpoint":"#, endpoint, Json::socket);
+        json.raw(br#","attempts":["#);
+        for (place, attempt) in self.attempts().enumerate() {
+            if place > 0 {
+                json.raw(b",");
+            }
+            attempt.write_json(table, json);
+        }
+        json.raw(b"]");
+        json.nullable(br#","reason":"#, self.rule.map(Rule::label), Json::word);
+        json.nullable(br#","error":"#, self.error, Json::word);
+        json.nullable(br#","tls_version":"#, self.tls_version, Json::word);
+        json.field(br#","config_generation":"#, self.generation, Json::number);
+    }
+}
+
+impl AttemptRecord {
+    fn write_json(&self, table: &RoutingTable, json: &mut Json<'_>) {
+        let (outcome, status) = match self.outcome {
+            AttemptOutcome::Answered(status) => ("answered", Some(status)),
+            AttemptOutcome::Failed(kind) => (kind.label(), None),
+            AttemptOutcome::Overtaken => ("overtaken", None),
+            AttemptOutcome::Resumed(status) => ("resumed", Some(status)),
+            AttemptOutcome::Unfit(status) => ("unfit", Some(status)),
+        };
+        let region = region_name(table, self.region);
+        json.nullable(br#"{"region":"#, region, Json::text);
+        json.nullable(br#","endpoint":"#, self.endpoint, Json::socket);
+        if self.hedge {
+            json.raw(br#","hedge":true"#);
+        }
+        json.field(br#","outcome":"#, outcome, Json::word);
+        json.optional(br#","status":"#, status.map(u64::from), Json::number);
+        json.optional(br#","connect_ms":"#, self.connect, Json::millis);
+        json.optional(br#","first_byte_ms":"#, self.first_byte, Json::millis);
+        json.raw(b"}");
+    }
+}
+
+fn region_name(table: &RoutingTable, id: RegionId) -> Option<&[u8]> {
+    let region = table.regions.get(id.index())?;
+    Some(region.name.as_bytes())
+}
+
+/// The name of a version as HTTP writes it.
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}
