@@ -147,7 +147,11 @@ mod tests {
         let mut seen = [0; 16];
         let nothing = tokio::time::timeout(std::time::Duration::ZERO, theirs.read(&mut seen));
         assert!(nothing.await.is_err());
-        poll_fn(|cx| Poll::Ready(gathered.send(cx))).await;
+        poll_fn(|cx| {
+            gathered.send(cx);
+            Poll::Ready(())
+        })
+        .await;
         let count = theirs.read(&mut seen).await.unwrap();
         assert_eq!(&seen[..count], b"one two ");
 
