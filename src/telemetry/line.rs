@@ -120,3 +120,148 @@ fn protocol(version: Version) -> &'static str {
         _ => "HTTP/1.1",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::time::Duration;
+
+    use http::Method;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::outcome::ErrorKind;
+
+    prop_compose! {
+        fn attempt()(
+            region in 0..3_u8,
+            endpoint in option::of(any::<SocketAddr>()),
+            hedge: bool,
+            kind in 0..3_u8,
+            status in 100..600_u16,
+            connect in option::of(0..100_000_000_u64),
+            first_byte in option::of(0..100_000_000_u64),
+        ) -> AttemptRecord {
+            AttemptRecord {
+                region: RegionId(region),
+                endpoint,
+                hedge,
+                outcome: match kind {
+                    0 => AttemptOutcome::Answered(status),
+                    1 => AttemptOutcome::Failed(ErrorKind::ConnectRefused),
+                    _ => AttemptOutcome::Overtaken,
+                },
+                connect: connect.map(Duration::from_micros),
+                first_byte: first_byte.map(Duration::from_micros),
+            }
+        }
+    }
+
+    prop_compose! {
+        fn record()(
+            times: [u32; 3],
+            peer: SocketAddr,
+            client: IpAddr,
+            trace_id: u128,
+            texts in [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..40)],
+            path in "/[ -~]{0,30}",
+            status in option::of(100..600_u16),
+            bytes: [u64; 2],
+            attempts in vec(attempt(), 0..4),
+            https: bool,
+        ) -> RequestRecord {
+            let [at, duration, first_byte] = times.map(|time| Duration::from_micros(time.into()));
+            let mut record = RequestRecord::begin(at, peer, Method::PUT, Version::HTTP_2);
+            let [host, id] = texts.map(|text| HeaderValue::from_bytes(&text).ok());
+            record.client = client;
+            record.trace_id = trace_id;
+            record.host = host;
+            record.request_id = id;
+            record.path = path.parse().ok();
+            record.status = status;
+            [record.bytes_in, record.bytes_out] = bytes;
+            record.duration = duration;
+            record.first_byte = Some(first_byte);
+            record.https = https;
+            attempts.into_iter().for_each(|attempt| record.attempted(attempt));
+            record
+        }
+    }
+
+    fn millis(duration: Option<Duration>) -> Option<f64> {
+        let micros = duration?.as_micros();
+        Some(
+            format!("{}.{:03}", micros / 1000, micros % 1000)
+                .parse()
+                .unwrap(),
+        )
+    }
+
+    /// What serde makes of the values that a viewer or an origin can choose.
+    fn chosen(record: &RequestRecord) -> Value {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let trace_id = format!("{:032x}", record.trace_id);
+        json!({
+            "request_id": record.request_id.as_ref().map_or(trace_id.clone(), text),
+            "trace_id": trace_id,
+            "client_ip": record.client,
+            "peer_ip": record.peer.ip(),
+            "scheme": if record.https { "https" } else { "http" },
+            "host": record.host.as_ref().map(text),
+            "path": record.path.as_ref().map(PathAndQuery::path),
+            "status": record.status,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+            "duration_ms": millis(Some(record.duration)),
+            "ttfb_ms": millis(record.first_byte),
+        })
+    }
+
+    fn tried(attempt: &AttemptRecord) -> Value {
+        let mut tried = json!({
+            "region": null,
+            "endpoint": attempt.endpoint.map(|endpoint| endpoint.to_string()),
+            "outcome": "overtaken",
+        });
+        if attempt.hedge {
+            tried["hedge"] = true.into();
+        }
+        match attempt.outcome {
+            AttemptOutcome::Answered(status) => {
+                tried["outcome"] = "answered".into();
+                tried["status"] = status.into();
+            }
+            AttemptOutcome::Failed(kind) => tried["outcome"] = kind.label().into(),
+            _ => {}
+        }
+        let times = [
+            ("connect_ms", attempt.connect),
+            ("first_byte_ms", attempt.first_byte),
+        ];
+        for (name, time) in times {
+            if let Some(millis) = millis(time) {
+                tried[name] = millis.into();
+            }
+        }
+        tried
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_is_one_line_that_reads_as_serde_would_write_it(record in record()) {
+            let mut out = Vec::new();
+            record.write_json(&RoutingTable::default(), &mut out);
+            let text = String::from_utf8(out).unwrap();
+            prop_assert_eq!(text.lines().count(), 1);
+            let line: Value = serde_json::from_str(&text).unwrap();
+            for (name, value) in chosen(&record).as_object().unwrap() {
+                prop_assert_eq!(&line[name], value, "{}", name);
+            }
+            let attempts: Vec<_> = record.attempts().map(tried).collect();
+            prop_assert_eq!(&line["attempts"], &Value::from(attempts));
+        }
+    }
+}
