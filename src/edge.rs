@@ -3,9 +3,12 @@
 pub mod conn;
 pub mod counters;
 pub mod door;
+mod drive;
 pub mod end;
 pub mod gathered;
 pub mod handshake;
+mod http1;
+mod http2;
 pub mod listener;
 pub mod prefixed;
 pub mod proxy_header;

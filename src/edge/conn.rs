@@ -1,37 +1,32 @@
 //! One viewer's connection: PROXY header, TLS, HTTP/1.1 or HTTP/2, until either side ends it.
 
 use std::error::Error;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::Limits;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::door::Door;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::gathered::Gathered;
 use crate::edge::handshake::handshake;
 use crate::edge::prefixed::Prefixed;
 use crate::edge::proxy_header;
-use crate::edge::streams::StreamExecutor;
-use crate::edge::turn::Turn;
 use crate::edge::watched::{
-    Abrupt, Active, Connections, InFlight, LAST_CALL, Order, Registration, Watched,
+    Abrupt, Active, Connections, InFlight, LAST_CALL, Registration, Watched,
 };
+use crate::edge::{http1, http2};
 use crate::fittings::ListenerFittings;
 use crate::proxy::peer::Peer;
 use crate::upstream::socket::Socket;
@@ -42,24 +37,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Read at once while it is not known which protocol a plain connection speaks: as a rule a
 /// whole request.
 const SNIFF: usize = 4096;
-
-/// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC
-/// 9113 section 6.5.2).
-const STREAMS: u32 = 128;
-
-/// Streams that a viewer opened and reset before we took them, the mark of the rapid reset attack
-/// (CVE-2023-44487), until its connection is closed.
-const RESET_STREAMS: usize = 20;
-
-/// What a viewer may upload to one stream before we have passed it on, and to all together.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-
-/// Bytes of responses buffered per stream: bounds what 128 slow streams can make us hold.
-const SEND_BUFFER: usize = 64 << 10;
-
-/// The parser's own default; to set the same number would cost an allocation per request.
-const DEFAULT_FIELDS: usize = 100;
 
 /// What every connection of one worker shares.
 #[derive(Debug)]
@@ -119,7 +96,8 @@ where
     let Some(tls) = listener.tls.clone() else {
         return serve_plain(shop, stream, peer, active, door).await;
     };
-    match while_open(&door, handshake(tls, stream, deadline)).await {
+    // In a box, or the connection would keep room for it all its life.
+    match while_open(&door, Box::pin(handshake(tls, stream, deadline))).await {
         None => shop.counters.ended(ConnectionEnd::Drained),
         Some(Err(failure)) => shop.counters.handshake_failed(failure),
         Some(Ok(stream)) => {
@@ -249,83 +227,12 @@ async fn serve_http<H, F, B, T>(
     });
     let end = if http2 {
         registration.watched().is_http2();
-        let executor = StreamExecutor(Rc::clone(registration.watched()));
-        let stream = Gathered::new(stream);
-        let io = TokioIo::new(stream.clone());
-        let mut connection = pin!(http2_builder(&limits, executor).serve_connection(io, service));
-        let mut turn = Turn::default();
-        let step = |connection: Pin<&mut _>, cx: &mut Context<'_>| {
-            ready!(turn.poll(cx));
-            let ended = Future::poll(connection, cx);
-            stream.send(cx);
-            ended
-        };
-        let finish = http2::Connection::graceful_shutdown;
-        drive(connection.as_mut(), step, &registration, finish).await
+        // In a box, like the other: what is idle is not to keep room for the larger of both.
+        Box::pin(http2::serve(stream, service, &limits, &registration)).await
     } else {
-        let connection = http1_builder(&limits)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = pin!(connection);
-        let finish = http1::UpgradeableConnection::graceful_shutdown;
-        drive(connection.as_mut(), Future::poll, &registration, finish).await
+        http1::serve(stream, service, &limits, &registration).await
     };
     shop.counters.ended(end);
-}
-
-/// Runs a connection to its end, step by step, obeying the worker's sweep.
-async fn drive<C>(
-    mut connection: Pin<&mut C>,
-    mut step: impl FnMut(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
-    registration: &Registration,
-    finish: impl Fn(Pin<&mut C>),
-) -> ConnectionEnd {
-    let mut ordered = ConnectionEnd::Finished;
-    loop {
-        tokio::select! {
-            biased;
-            ended = poll_fn(|cx| step(connection.as_mut(), cx)) => {
-                return ended.map_or_else(|error| ConnectionEnd::of(&error), |()| ordered);
-            }
-            order = poll_fn(|cx| registration.poll_order(cx)) => match order {
-                Order::Finish(end) => {
-                    finish(connection.as_mut());
-                    ordered = end;
-                }
-                Order::Abort(end) => return end,
-            },
-        }
-    }
-}
-
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // A viewer that shuts its sending side after its request is taken to have left: nothing on
-    // the wire tells it from one that closed, and waiting would keep origins at work for nobody.
-    builder.half_close(false);
-    // The sweep watches heads and idle connections; hyper would set a timer per request.
-    builder.timer(TokioTimer::new()).header_read_timeout(None);
-    builder.max_header_size(limits.header_bytes);
-    if limits.header_fields != DEFAULT_FIELDS {
-        builder.max_headers(limits.header_fields);
-    }
-    builder
-}
-
-fn http2_builder(limits: &Limits, executor: StreamExecutor) -> http2::Builder<StreamExecutor> {
-    let mut builder = http2::Builder::new(executor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(RESET_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        // No PING of ours: it would cost a lock and a look at the clock per frame, and TCP's own
-        // keepalive finds a viewer that vanished just as well.
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX));
-    builder
 }
 
 /// A response's body that keeps its request counted as under way until it is gone.

@@ -22,6 +22,10 @@ use crate::edge::streams::{Stream, Streams};
 /// How long a connection that has not asked for anything may still do so once its door is closed.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// How long a connection must be idle until it gives its buffers back. A viewer that comes again
+/// sooner finds them in place.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// Bytes that moved. Written by the connection's own thread only; atomic because hyper wants to
 /// send upgraded streams between threads.
 #[derive(Debug, Default)]
@@ -85,6 +89,8 @@ impl Drop for Active {
 /// What a sweep asks of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Give buffers back: it has been idle for a while, and still is.
+    Rest,
     /// Finish what is under way and close.
     Finish(ConnectionEnd),
     /// Close now: it is late with a head, or takes no bytes.
@@ -109,6 +115,8 @@ pub struct Watch {
     timeouts: DownstreamTimeouts,
     in_flight: Cell<u32>,
     served: Cell<bool>,
+    /// It was told to rest since its last request.
+    rested: Cell<bool>,
     /// `pulse.read` when the last request ended.
     read_at_end: Cell<u64>,
     seen: Cell<(u64, u64)>,
@@ -169,6 +177,7 @@ impl Connections {
             timeouts,
             in_flight: Cell::new(0),
             served: Cell::new(false),
+            rested: Cell::new(false),
             read_at_end: Cell::new(0),
             seen: Cell::new((0, 0)),
             state: Cell::new((State::Head, Instant::now())),
@@ -217,7 +226,7 @@ impl Connections {
 impl Watch {
     fn give(&self, order: Order) {
         let stronger = match self.order.get() {
-            None => true,
+            None | Some(Order::Rest) => true,
             Some(Order::Finish(_)) => matches!(order, Order::Abort(_)),
             Some(Order::Abort(_)) => false,
         };
@@ -251,6 +260,21 @@ impl Watch {
             return Some(order);
         }
         self.finish_if_closed(state, lasted)
+            .or_else(|| self.rest_if_idle(lasted))
+    }
+
+    /// HTTP/2 is left its buffers: they hold the state of its header tables and windows.
+    fn rest_if_idle(&self, lasted: Duration) -> Option<Order> {
+        let due = lasted >= REST_AFTER && self.may_rest();
+        (due && !self.http2.get() && !self.rested.replace(true)).then_some(Order::Rest)
+    }
+
+    /// All that was asked is answered and sent, and nothing further has come.
+    fn may_rest(&self) -> bool {
+        self.in_flight.get() == 0
+            && self.served.get()
+            && self.pulse.read.load(Ordering::Relaxed) == self.read_at_end.get()
+            && !self.pulse.blocked.load(Ordering::Relaxed)
     }
 
     /// Once the door is closed, a request under way is the last of its connection. A connection
@@ -287,6 +311,7 @@ impl Watch {
     pub fn begin(self: &Rc<Self>) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
         self.served.set(true);
+        self.rested.set(false);
         InFlight {
             watch: Rc::clone(self),
             stream: self.http2.get().then(|| self.streams.begin()),
@@ -349,6 +374,7 @@ impl Registration {
     pub fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
         if self.watch.is_new.take()
             && let Some(order) = self.watch.order.get()
+            && (order != Order::Rest || self.watch.may_rest())
         {
             return Poll::Ready(order);
         }
