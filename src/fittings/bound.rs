@@ -69,21 +69,22 @@ impl Bound {
     pub fn bind(address: SocketAddr, workers: usize, ours: bool) -> Result<Self, BindError> {
         let failed = |cause| BindError::of(address, cause);
         // Sockets with SO_REUSEPORT would share the port with another process of the same user
-        // without a word. A bind without it finds such a process, and free ports too; between
-        // the two binds another process could still slip in.
-        let mut concrete = address;
-        if !ours {
-            let probe = open_patiently(address)
-                .and_then(|socket| socket.local_addr())
-                .map_err(failed)?;
-            concrete.set_port(
-                probe
-                    .as_socket()
-                    .map_or_else(|| address.port(), |bound| bound.port()),
-            );
+        // without a word. A bind without it finds such a process; between the two binds another
+        // process could still slip in. A free port that the system picks is nobody's.
+        if !ours && address.port() != 0 {
+            open_patiently(address, false).map_err(failed)?;
         }
-        let sockets = (0..workers.max(1)).map(|_| {
-            let socket = open(concrete, true)?;
+        let first = open_patiently(address, true).map_err(failed)?;
+        let mut concrete = address;
+        let bound = first.local_addr().map_err(failed)?;
+        concrete.set_port(
+            bound
+                .as_socket()
+                .map_or(address.port(), |bound| bound.port()),
+        );
+        let others = (1..workers.max(1)).map(|_| open(concrete, true));
+        let sockets = std::iter::once(Ok(first)).chain(others).map(|socket| {
+            let socket = socket?;
             socket.listen(BACKLOG)?;
             Ok(Some(TcpListener::from(socket)))
         });
@@ -108,12 +109,12 @@ impl Bound {
     }
 }
 
-/// A socket that is alone at its address. A listener that a reload took away a moment ago may be
-/// open until every worker has followed, so that a taken address is asked for again.
-fn open_patiently(address: SocketAddr) -> io::Result<Socket> {
+/// A listener that a reload took away a moment ago may be open until every worker has followed,
+/// so that a taken address is asked for again.
+fn open_patiently(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let mut tries = TRIES;
     loop {
-        match open(address, false) {
+        match open(address, shared) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 1 => {
                 tries -= 1;
                 std::thread::sleep(BETWEEN_TRIES);
@@ -123,6 +124,7 @@ fn open_patiently(address: SocketAddr) -> io::Result<Socket> {
     }
 }
 
+/// A socket bound to `address`: with others that are `shared`, or alone.
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
