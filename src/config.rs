@@ -219,7 +219,7 @@ impl Default for Limits {
             replay_total_bytes: 64 << 20,
             retry_budget: 0.2,
             retry_budget_minimum: 3,
-            idle_connections_per_endpoint: 256,
+            idle_connections_per_endpoint: 1024,
         }
     }
 }

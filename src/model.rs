@@ -1,6 +1,7 @@
 //! The words every other part uses: who asks, which places there are, when it is.
 
 pub mod country;
+pub mod field_list;
 pub mod id;
 pub mod outcome;
 pub mod place;

@@ -49,7 +49,7 @@ use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, Head};
 use crate::proxy::body::{Home, OriginBody, Unread, ViewerBody};
 use crate::proxy::evidence::Evidence;
-use crate::proxy::headers::{Hop, announce, strip_hop_by_hop};
+use crate::proxy::headers::{Hop, announce, says_close, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
 use crate::proxy::outgoing::{Answered, Outgoing};
@@ -67,6 +67,7 @@ use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::record::RequestRecord;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplayMemory, ReplaySource};
+use crate::upstream::framing::is_only_chunked;
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::Stalls;
 
@@ -208,6 +209,9 @@ impl Proxy {
         let metrics = live.fittings.metrics.shard(self.worker);
         metrics.evidence_crowded_out(self.evidence.take_crowded_out());
         metrics.holds_denied(self.holds.take_denied());
+        let refused = self.pools.take_refused();
+        metrics.idle_evicted(refused.idle);
+        metrics.uploads_cut(refused.parting);
         let window = self
             .evidence
             .drain(live.snapshot.generation, self.clock.now());
@@ -357,6 +361,11 @@ impl Proxy {
         if live.fittings.identity.is_in_loop(&parts.headers) {
             return Err(ProxyError::Loop);
         }
+        let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        if is_coded && !is_only_chunked(&parts.headers) {
+            let reason = "Transfer codings other than chunked are not served here.";
+            return Err(ProxyError::NotForwardable(reason));
+        }
         let host = asked_host(&parts)?;
         recorder.record().host.clone_from(&host);
         let path = parts.uri.path_and_query().cloned();
@@ -381,7 +390,10 @@ impl Proxy {
             .request_seen(self.clock.at(started));
 
         let route = live.snapshot.table.route(decision.route);
-        let upgrade = parts.version == Version::HTTP_11 && asks_for_upgrade(&parts.headers);
+        // One with a body is answered in HTTP: the origin could leave it before the body is there.
+        let upgrade = parts.version == Version::HTTP_11
+            && source.is_none()
+            && asks_for_upgrade(&parts.headers);
         let class = RequestClass::of(&parts.method, &parts.headers, &route.retry);
         let hop = Hop {
             peer: &peer.viewer_text,
@@ -517,15 +529,6 @@ fn returning(before: &Snapshot, now: &Snapshot) -> RegionSet {
 /// Whether requests of this method have content as a rule, so that to have none is worth saying.
 fn has_meaningful_content(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
-}
-
-fn says_close(headers: &http::HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|list| {
-            list.split(',')
-                .any(|token| token.trim().eq_ignore_ascii_case("close"))
-        })
-    })
 }
 
 /// Passes a `101` on and joins the two connections after it.

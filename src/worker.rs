@@ -146,7 +146,9 @@ async fn run(parts: WorkerParts) {
                 }
             }
             changed = revisions.changed() => if changed.is_err() { break },
-            Some(_) = accepting.join_next() => {}
+            Some(ended) = accepting.join_next() => if let Err(error) = ended {
+                tracing::error!(worker = number, %error, "a listener takes no more connections here: restart the process and report this");
+            },
             changed = phase.changed() => if changed.is_err() { break },
         }
     }
@@ -207,7 +209,11 @@ impl Doors {
                         _keeper: keeper,
                     });
                 }
-                Err(error) => tracing::error!(%error, "a worker cannot listen"),
+                Err(error) => tracing::error!(
+                    address = %bound.address(), worker = self.number, %error,
+                    "a worker cannot listen: connections that the system gives it are lost; \
+                     raise `ulimit -n` and restart the process"
+                ),
             }
         }
     }

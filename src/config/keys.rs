@@ -571,7 +571,7 @@ static LIMITS: Section = Section {
         key(
             "idle_connections_per_endpoint",
             Kind::Integer(0, 100_000),
-            "256",
+            "1024",
             "Unused connections kept per endpoint and worker.",
         ),
     ],

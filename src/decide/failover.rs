@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, Method, header};
 
 use crate::decide::Decision;
 use crate::decide::budget::Budget;
+use crate::model::field_list;
 use crate::model::id::RegionId;
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
@@ -67,17 +68,9 @@ impl RequestClass {
 /// is none: requests inside such a tunnel would pass by every rule of ours.
 #[must_use]
 pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    let names = |field: HeaderName, token: &str| {
-        headers.get_all(field).iter().any(|value| {
-            value.to_str().is_ok_and(|list| {
-                list.split(',')
-                    .any(|one| one.trim().eq_ignore_ascii_case(token))
-            })
-        })
-    };
     headers.contains_key(header::UPGRADE)
-        && !names(header::UPGRADE, "h2c")
-        && names(header::CONNECTION, "upgrade")
+        && !field_list::has(headers, header::UPGRADE, "h2c")
+        && field_list::has(headers, header::CONNECTION, "upgrade")
 }
 
 /// `application/grpc`, or with a suffix such as `+proto`; not `application/grpc-web`, which is

@@ -211,7 +211,7 @@ async fn serve_http<H, F, B, T>(
         move |request: Request<Incoming>| {
             let ends_by_close = request.version() == Version::HTTP_10;
             shop.counters.requests.raise();
-            let in_flight = watch.begin();
+            let in_flight = watch.begin(!request.body().is_end_stream());
             // In a box: hyper moves the future it is given more than once.
             let response = Box::pin((shop.handler)(&peer, request));
             async move {
@@ -226,7 +226,7 @@ async fn serve_http<H, F, B, T>(
         }
     });
     let end = if http2 {
-        registration.watched().is_http2();
+        registration.watched().speaks_http2();
         // In a box, like the other: what is idle is not to keep room for the larger of both.
         Box::pin(http2::serve(stream, service, &limits, &registration)).await
     } else {

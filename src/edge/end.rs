@@ -15,7 +15,8 @@ pub enum ConnectionEnd {
     HeadTimeout,
     /// The viewer took no byte of a response within `body_progress`.
     WriteStalled,
-    /// The head is no HTTP, or is framed in two ways at once; answered with 400.
+    /// The head is no HTTP; answered with 400. One that is framed in two ways is read as chunked, and
+    /// its connection is closed after it (RFC 9112 section 6.3).
     BadRequest,
     /// The head is larger or has more fields than `limits` allow; answered with 431.
     HeadTooLarge,

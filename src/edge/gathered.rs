@@ -3,7 +3,7 @@
 //! h2 writes every DATA frame by itself, which over TLS is a record, a system call and a packet each.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -51,6 +51,11 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
         })))
     }
 
+    /// Gives memory back that only a busy connection needs.
+    pub fn rest(&self) {
+        self.0.borrow_mut().bytes.shrink_to(KEPT);
+    }
+
     /// Sends what was gathered, as far as the peer takes it. To be called after each step of the
     /// connection, which is woken for another one if that fails, or when the peer takes more.
     pub fn send(&self, cx: &mut Context<'_>) {
@@ -74,15 +79,38 @@ impl<T: AsyncWrite + Unpin> Waiting<T> {
         while self.written < self.bytes.len() {
             let stream = Pin::new(&mut self.stream);
             let count = ready!(stream.poll_write(cx, &self.bytes[self.written..]))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written += count;
+            self.wrote(count)?;
         }
-        self.written = 0;
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes what was gathered and `more` in one go, where the stream takes both; gives how much it
+    /// took of `more`.
+    fn poll_write_with(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        while self.written < self.bytes.len() {
+            let gathered = &self.bytes[self.written..];
+            let waiting = gathered.len();
+            let both = [IoSlice::new(gathered), IoSlice::new(more)];
+            let stream = Pin::new(&mut self.stream);
+            let count = ready!(stream.poll_write_vectored(cx, &both))?;
+            self.wrote(count.min(waiting))?;
+            if count > waiting {
+                return Poll::Ready(Ok(count - waiting));
+            }
+        }
+        Pin::new(&mut self.stream).poll_write(cx, more)
+    }
+
+    fn wrote(&mut self, count: usize) -> io::Result<()> {
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.written += count;
+        if self.written == self.bytes.len() {
+            self.written = 0;
+            self.bytes.clear();
+        }
+        Ok(())
     }
 }
 
@@ -106,11 +134,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
         if let Some(kind) = waiting.failed {
             return Poll::Ready(Err(kind.into()));
         }
-        if bytes.len() >= LARGE || waiting.bytes.len() + bytes.len() > MOST {
-            ready!(waiting.poll_write(cx))?;
-        }
         if bytes.len() >= LARGE {
-            return Pin::new(&mut waiting.stream).poll_write(cx, bytes);
+            return waiting.poll_write_with(cx, bytes);
+        }
+        if waiting.bytes.len() + bytes.len() > MOST {
+            ready!(waiting.poll_write(cx))?;
         }
         waiting.bytes.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
@@ -160,6 +188,26 @@ mod tests {
         let mut all = vec![0; 5 + LARGE];
         theirs.read_exact(&mut all).await.unwrap();
         assert_eq!(&all[..6], b"smallL");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_lost_or_doubled_when_a_peer_takes_a_few_bytes_at_a_time() {
+        let (ours, mut theirs) = tokio::io::duplex(7);
+        let mut gathered = Gathered::new(ours);
+        let sizes = [3, LARGE, 0, 40, LARGE + 1, MOST - 1, 2, 9];
+        let said: Vec<u8> = (0..=255).cycle().take(sizes.iter().sum()).collect();
+        let saying = async {
+            let mut rest = &said[..];
+            for size in sizes {
+                gathered.write_all(&rest[..size]).await.unwrap();
+                rest = &rest[size..];
+            }
+            gathered.shutdown().await.unwrap();
+        };
+        let mut heard = Vec::new();
+        let (_, count) = tokio::join!(saying, theirs.read_to_end(&mut heard));
+        assert_eq!(count.unwrap(), said.len());
+        assert!(heard == said);
     }
 
     #[tokio::test]

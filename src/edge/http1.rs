@@ -59,12 +59,18 @@ where
             return ConnectionEnd::Finished;
         };
         service = parts.service;
-        stream = parts.io.into_inner().unread(parts.read_buf);
-        if stream.is_drained() {
+        stream = parts.io.into_inner();
+        // What came with the last request: most of a head, or the empty line that some old clients
+        // send after a body (RFC 9112 section 2.2).
+        let begun = parts.read_buf;
+        if begun.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             match rest(&mut stream, registration).await {
                 Ok(bytes) => stream = stream.unread(bytes),
                 Err(end) => return end,
             }
+        } else {
+            registration.watched().has_begun_a_head();
+            stream = stream.unread(begun);
         }
     }
 }
@@ -124,7 +130,7 @@ fn builder(limits: &Limits) -> Builder {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::convert::Infallible;
     use std::io;
     use std::rc::Rc;
@@ -132,6 +138,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use http_body_util::BodyExt;
     use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio::time::{Instant, advance};
@@ -241,9 +248,13 @@ mod tests {
         let (stream, registration) = connections.watch(spied, active, door, timeouts);
         let requests = Rc::new(Cell::new(0));
         let watch = Rc::clone(registration.watched());
-        let service = service_fn(|_: Request<Incoming>| {
-            let _in_flight = watch.begin();
+        // Held, as by an upload that goes on beside its answer.
+        let bodies = RefCell::new(Vec::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let _in_flight = watch.begin(!request.body().is_end_stream());
             requests.set(requests.get() + 1);
+            let body = Box::pin(request.into_body().collect());
+            bodies.borrow_mut().push(body);
             async { Ok::<_, Infallible>(Response::new(http_body_util::Empty::<Bytes>::new())) }
         });
         let limits = Limits::default();
@@ -328,6 +339,54 @@ mod tests {
         })
         .await;
         assert_eq!(end, ConnectionEnd::Drained);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_outlasts_its_answer_is_not_taken_for_requests() {
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n",
+            REQUEST.len()
+        );
+        with(|mut viewer| async move {
+            viewer.say(head.as_bytes()).await;
+            viewer.answer().await;
+            viewer.wait(3).await;
+            viewer.say(REQUEST).await;
+            viewer.wait(1).await;
+            assert_eq!(viewer.requests.get(), 1);
+            viewer.say(REQUEST).await;
+            viewer.answer().await;
+            assert_eq!(viewer.requests.get(), 2);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_began_with_the_request_before_must_be_whole_in_time() {
+        let (end, ()) = with(|mut viewer| async move {
+            viewer.say(&[REQUEST, b"G"].concat()).await;
+            viewer.answer().await;
+            viewer.wait(14).await;
+            assert!(viewer.is_closed().await);
+        })
+        .await;
+        assert_eq!(end, ConnectionEnd::HeadTimeout);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_line_after_a_request_begins_no_head() {
+        let (end, ()) = with(|mut viewer| async move {
+            viewer.say(&[REQUEST, b"\r\n"].concat()).await;
+            viewer.answer().await;
+            viewer.wait(30).await;
+            viewer.say(REQUEST).await;
+            viewer.answer().await;
+            assert_eq!(viewer.requests.get(), 2);
+            viewer.wait(80).await;
+            assert!(viewer.is_closed().await);
+        })
+        .await;
+        assert_eq!(end, ConnectionEnd::Idle);
     }
 
     #[tokio::test(start_paused = true)]

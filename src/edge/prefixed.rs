@@ -26,11 +26,6 @@ impl<T> Prefixed<T> {
         Self { prefix, inner }
     }
 
-    /// Whether all that was read ahead is given.
-    pub fn is_drained(&self) -> bool {
-        self.prefix.is_empty()
-    }
-
     /// Puts back bytes that were read from this stream last.
     #[must_use]
     pub fn unread(self, bytes: Bytes) -> Self {

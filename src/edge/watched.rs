@@ -26,6 +26,10 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 /// sooner finds them in place.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a connection that was told to finish, and serves no request, may take to close. A viewer
+/// that answers no PING, or takes no bytes, would else keep it for ever.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Bytes that moved. Written by the connection's own thread only; atomic because hyper wants to
 /// send upgraded streams between threads.
 #[derive(Debug, Default)]
@@ -117,11 +121,17 @@ pub struct Watch {
     served: Cell<bool>,
     /// It was told to rest since its last request.
     rested: Cell<bool>,
+    /// Its last request has a body, of which hyper may still be in the midst when it is answered.
+    has_body: Cell<bool>,
+    /// Counts beginnings and ends of requests: a state that they came between is not the same.
+    turns: Cell<u64>,
     /// `pulse.read` when the last request ended.
     read_at_end: Cell<u64>,
     seen: Cell<(u64, u64)>,
-    /// Since when the present state lasts: silent, in a head, or blocked.
-    state: Cell<(State, Instant)>,
+    /// Since when the present state lasts, and in which turn it was first seen.
+    state: Cell<(State, u64, Instant)>,
+    /// When it was told to finish.
+    farewell: Cell<Option<Instant>>,
     order: Cell<Option<Order>>,
     /// The order was given and not taken yet.
     is_new: Cell<bool>,
@@ -178,9 +188,12 @@ impl Connections {
             in_flight: Cell::new(0),
             served: Cell::new(false),
             rested: Cell::new(false),
+            has_body: Cell::new(false),
+            turns: Cell::new(0),
             read_at_end: Cell::new(0),
             seen: Cell::new((0, 0)),
-            state: Cell::new((State::Head, Instant::now())),
+            state: Cell::new((State::Head, 0, Instant::now())),
+            farewell: Cell::new(None),
             order: Cell::new(None),
             is_new: Cell::new(false),
             waker: RefCell::default(),
@@ -217,20 +230,23 @@ impl Connections {
         for watch in self.entries.borrow().iter().flatten() {
             watch.streams.sweep(now, watch.timeouts.body_progress);
             if let Some(order) = watch.due(now) {
-                watch.give(order);
+                watch.give(order, now);
             }
         }
     }
 }
 
 impl Watch {
-    fn give(&self, order: Order) {
+    fn give(&self, order: Order, now: Instant) {
         let stronger = match self.order.get() {
             None | Some(Order::Rest) => true,
             Some(Order::Finish(_)) => matches!(order, Order::Abort(_)),
             Some(Order::Abort(_)) => false,
         };
         if stronger {
+            if matches!(order, Order::Finish(_)) {
+                self.farewell.set(Some(now));
+            }
             self.order.set(Some(order));
             self.is_new.set(true);
             if let Some(waker) = &*self.waker.borrow() {
@@ -241,12 +257,21 @@ impl Watch {
 
     fn due(&self, now: Instant) -> Option<Order> {
         let state = self.state_now();
-        let (before, since) = self.state.get();
-        if state != before || state == State::Serving {
-            self.state.set((state, now));
+        let turn = self.turns.get();
+        let (before, turn_before, since) = self.state.get();
+        let has_turned = turn != turn_before && matches!(state, State::Idle | State::Head);
+        if state != before || has_turned || state == State::Serving {
+            self.state.set((state, turn, now));
             return self.finish_if_closed(state, Duration::ZERO);
         }
         let lasted = now - since;
+        if state == State::Idle
+            && let Some(Order::Finish(end)) = self.order.get()
+            && let Some(told) = self.farewell.get()
+            && now - told.max(since) >= FAREWELL
+        {
+            return Some(Order::Abort(end));
+        }
         let (limit, order) = match state {
             State::Head => (self.timeouts.head, Order::Abort(ConnectionEnd::HeadTimeout)),
             State::Blocked => (
@@ -263,17 +288,19 @@ impl Watch {
             .or_else(|| self.rest_if_idle(lasted))
     }
 
-    /// HTTP/2 is left its buffers: they hold the state of its header tables and windows.
     fn rest_if_idle(&self, lasted: Duration) -> Option<Order> {
         let due = lasted >= REST_AFTER && self.may_rest();
-        (due && !self.http2.get() && !self.rested.replace(true)).then_some(Order::Rest)
+        (due && !self.rested.replace(true)).then_some(Order::Rest)
     }
 
-    /// All that was asked is answered and sent, and nothing further has come.
+    /// All that was asked is answered and sent, and no byte of a head has come. Not after a request
+    /// with a body: an answer may end before it, and what then still comes of it is no request.
     fn may_rest(&self) -> bool {
+        let read = self.pulse.read.load(Ordering::Relaxed);
         self.in_flight.get() == 0
             && self.served.get()
-            && self.pulse.read.load(Ordering::Relaxed) == self.read_at_end.get()
+            && !self.has_body.get()
+            && (self.http2.get() || read == self.read_at_end.get())
             && !self.pulse.blocked.load(Ordering::Relaxed)
     }
 
@@ -288,30 +315,36 @@ impl Watch {
         let read = self.pulse.read.load(Ordering::Relaxed);
         let written = self.pulse.written.load(Ordering::Relaxed);
         let (_, written_before) = self.seen.replace((read, written));
+        // Also when all requests are done: what is left of their answers may be in our buffers.
+        if self.pulse.blocked.load(Ordering::Relaxed) && written == written_before {
+            return State::Blocked;
+        }
         if self.in_flight.get() > 0 {
-            let blocked = self.pulse.blocked.load(Ordering::Relaxed);
-            return if blocked && written == written_before {
-                State::Blocked
-            } else {
-                State::Serving
-            };
+            return State::Serving;
         }
         // On HTTP/2 bytes between requests are pings and window updates, not heads.
         let head = !self.served.get() || (!self.http2.get() && read != self.read_at_end.get());
         if head { State::Head } else { State::Idle }
     }
 
-    /// The connection speaks HTTP/2.
-    pub fn is_http2(&self) {
+    /// From now on it is known that the connection speaks HTTP/2.
+    pub fn speaks_http2(&self) {
         self.http2.set(true);
     }
 
-    /// A request begins.
+    /// Bytes of the next head were read with the request before it.
+    pub fn has_begun_a_head(&self) {
+        self.read_at_end.set(self.read_at_end.get().wrapping_sub(1));
+    }
+
+    /// A request begins, with or without a body.
     #[must_use]
-    pub fn begin(self: &Rc<Self>) -> InFlight {
+    pub fn begin(self: &Rc<Self>, has_body: bool) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
         self.served.set(true);
         self.rested.set(false);
+        self.has_body.set(has_body);
+        self.turns.set(self.turns.get().wrapping_add(1));
         InFlight {
             watch: Rc::clone(self),
             stream: self.http2.get().then(|| self.streams.begin()),
@@ -356,6 +389,7 @@ impl Drop for InFlight {
             watch.counters.panics.raise();
         }
         watch.in_flight.set(watch.in_flight.get().saturating_sub(1));
+        watch.turns.set(watch.turns.get().wrapping_add(1));
         watch
             .read_at_end
             .set(watch.pulse.read.load(Ordering::Relaxed));
@@ -476,5 +510,90 @@ impl<T: AsyncWrite + Abrupt + Unpin> AsyncWrite for Watched<T> {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{Empty, empty};
+    use tokio::time::advance;
+
+    use super::*;
+
+    impl Abrupt for Empty {
+        fn reset_on_close(&self) {}
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The orders that `seconds` of sweeps bring, one a second.
+    async fn orders(
+        connections: &Connections,
+        registration: &Registration,
+        seconds: u32,
+    ) -> Vec<Order> {
+        let mut orders = Vec::new();
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..seconds {
+            advance(SECOND).await;
+            connections.sweep(Instant::now());
+            if let Poll::Ready(order) = registration.poll_order(&cx) {
+                orders.push(order);
+            }
+        }
+        orders
+    }
+
+    fn watched() -> (Rc<Connections>, Watched<Empty>, Registration) {
+        let connections = Rc::new(Connections::default());
+        let (keeper, door) = Door::open();
+        std::mem::forget(keeper);
+        let active = Active::new(Arc::default());
+        let timeouts = DownstreamTimeouts::default();
+        let (stream, registration) = connections.watch(empty(), active, door, timeouts);
+        (connections, stream, registration)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_between_two_sweeps_keep_a_connection_from_being_idle() {
+        let (connections, _stream, registration) = watched();
+        for _ in 0..200 {
+            drop(registration.watched().begin(false));
+            assert_eq!(orders(&connections, &registration, 1).await, []);
+        }
+        let idle = orders(&connections, &registration, 80).await;
+        assert_eq!(idle[..2], [Order::Rest, Order::Finish(ConnectionEnd::Idle)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_close_when_it_should_is_cut_off() {
+        let (connections, _stream, registration) = watched();
+        registration.watched().speaks_http2();
+        drop(registration.watched().begin(false));
+        let end = ConnectionEnd::Idle;
+        let orders = orders(&connections, &registration, 90).await;
+        assert_eq!(orders, [Order::Rest, Order::Finish(end), Order::Abort(end)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_of_an_answer_must_be_taken_too() {
+        let (connections, stream, registration) = watched();
+        drop(registration.watched().begin(false));
+        stream.wrote(&Poll::Pending);
+        let orders = orders(&connections, &registration, 20).await;
+        assert_eq!(orders, [Order::Abort(ConnectionEnd::WriteStalled)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_requests_do_not_excuse_a_viewer_that_takes_no_bytes() {
+        let (connections, stream, registration) = watched();
+        let _first = registration.watched().begin(false);
+        stream.wrote(&Poll::Pending);
+        let mut all = Vec::new();
+        for _ in 0..20 {
+            drop(registration.watched().begin(false));
+            all.extend(orders(&connections, &registration, 1).await);
+        }
+        assert_eq!(all, [Order::Abort(ConnectionEnd::WriteStalled)]);
     }
 }

@@ -293,7 +293,9 @@ fn undialled(error: DialError) -> Unasked {
         }
         DialError::Connect(error) => ProbeFailure::Connect(error.to_string()),
         DialError::Tls(error) => ProbeFailure::Tls(error.to_string()),
-        error @ DialError::ServerName(_) => ProbeFailure::Tls(error.to_string()),
+        error @ (DialError::ServerName(_) | DialError::NoTls) => {
+            ProbeFailure::Tls(error.to_string())
+        }
     })
 }
 

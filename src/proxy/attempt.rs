@@ -178,7 +178,10 @@ impl AttemptError {
     pub fn blames_the_origin(&self) -> bool {
         match self {
             Self::Dial(error) => !error.is_our_own(),
-            Self::Exchange(error) => !matches!(error, ExchangeError::Reset { reused: true, .. }),
+            Self::Exchange(error) => !matches!(
+                error,
+                ExchangeError::Reset { reused: true, .. } | ExchangeError::ClosedBeforeSend
+            ),
             Self::BodyBroken(_) => true,
             Self::NoEndpoint | Self::ViewerBody | Self::Unsendable(_) => false,
         }
@@ -203,8 +206,12 @@ pub async fn send(
         let lease = lease(pools, &to).await?;
         let reused = lease.reused;
         let mut phases = lease.phases;
-        // A connection from the pool took no time.
-        let sent = if reused { to.began } else { Instant::now() };
+        // A connection that was there took no time.
+        let sent = if lease.waited {
+            Instant::now()
+        } else {
+            to.began
+        };
         match write(lease, head, source, &to, sent).await {
             Ok(response) => {
                 let ready = Instant::now();
@@ -219,7 +226,8 @@ pub async fn send(
                     held: None,
                 }));
             }
-            Err(AttemptError::Exchange(ExchangeError::ClosedBeforeSend)) if reused => {}
+            Err(AttemptError::Exchange(ExchangeError::ClosedBeforeSend))
+                if reused && source.is_none_or(ReplaySource::replayable) => {}
             Err(_) if source.is_some_and(ReplaySource::broken) => {
                 return Err(AttemptError::ViewerBody);
             }

@@ -140,7 +140,7 @@ impl OriginBody {
                 home.pools.give_back(home.endpoint, connection);
             }
             Released::Busy(leaving) => {
-                home.pools.part(home.endpoint, leaving, self.stall.limit());
+                home.pools.part(leaving, self.stall.limit());
             }
             Released::Ready(_) | Released::Closed => {}
         }

@@ -452,13 +452,31 @@ impl Proxy {
             && gateway_failure(&answer.response, outgoing.class).is_none()
             && let Some(room) = self.holds.room_for(&answer.response)
         {
-            let limit = timeouts.body_progress.min(left);
-            match hold(answer.response.body_mut(), room, limit, left).await {
+            // The time a viewer takes to upload is its own.
+            let until = match &outgoing.source {
+                None => to.began + left,
+                Some(_) => {
+                    let started = self.clock.at(outgoing.started);
+                    Instant::now() + self.time_left(started, self.clock.now(), outgoing)
+                }
+            };
+            match hold(
+                answer.response.body_mut(),
+                room,
+                timeouts.body_progress,
+                until,
+            )
+            .await
+            {
                 Ok(held) => {
                     if held.has_waited {
                         answer.ready = Instant::now();
                     }
                     answer.held = Some(held);
+                }
+                // The connection breaks with the upload beside it.
+                Err(_) if outgoing.source.as_ref().is_some_and(ReplaySource::broken) => {
+                    outcome = Err(AttemptError::ViewerBody);
                 }
                 Err(error) => outcome = Err(error),
             }

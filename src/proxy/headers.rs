@@ -2,9 +2,10 @@
 //! hop about this one is put on.
 
 use http::Version;
-use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fittings::identity::{CDN_LOOP, Identity};
+use crate::model::field_list;
 use crate::model::viewer::Viewer;
 use crate::proxy::trace::TraceContext;
 use crate::upstream::added::AddedFields;
@@ -53,17 +54,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     if !upgrade {
         headers.remove(header::UPGRADE);
     }
-    if let Entry::Occupied(mut te) = headers.entry(header::TE) {
-        let trailers = te.iter().any(|value| {
-            value.to_str().is_ok_and(|list| {
-                list.split(',')
-                    .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-            })
-        });
+    if headers.contains_key(header::TE) {
+        let trailers = field_list::has(headers, header::TE, "trailers");
+        headers.remove(header::TE);
         if trailers {
-            te.insert(HeaderValue::from_static("trailers"));
-        } else {
-            te.remove_entry_mult();
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
 }
@@ -84,8 +79,11 @@ fn is_of_one_hop(name: &HeaderName) -> bool {
 }
 
 fn strip_named_by_connection(headers: &mut HeaderMap, upgrade: bool) {
-    let named: Vec<HeaderName> = connection_tokens(headers)
-        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+    let named: Vec<HeaderName> = field_list::elements(headers, header::CONNECTION)
+        // The commonest: `Keep-Alive` goes anyway, and `close` names no field.
+        .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"))
+        .filter(|name| !name.eq_ignore_ascii_case(b"close"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         // The sender must not name these (RFC 9110 section 7.6.1); to obey would change what the
         // message means.
         .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TE))
@@ -102,14 +100,9 @@ fn strip_named_by_connection(headers: &mut HeaderMap, upgrade: bool) {
     }
 }
 
-fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
+/// Whether the connection ends with this message.
+pub(super) fn says_close(headers: &HeaderMap) -> bool {
+    field_list::has(headers, header::CONNECTION, "close")
 }
 
 /// What is known of the hop a request came over.

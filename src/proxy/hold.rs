@@ -105,8 +105,8 @@ impl Drop for Room {
     }
 }
 
-/// Reads `body` to its end into `room`; it may stand still for `limit`, and take `left` in
-/// all.
+/// Reads `body` to its end into `room`; it may stand still for `limit`, and must be there by
+/// `until`.
 ///
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
@@ -114,7 +114,7 @@ pub async fn hold(
     body: &mut AnswerBody,
     room: Room,
     limit: Duration,
-    left: Duration,
+    until: Instant,
 ) -> Result<Held, AttemptError> {
     let length = room.bytes;
     let mut held = Held {
@@ -122,7 +122,6 @@ pub async fn hold(
         ..Held::default()
     };
     let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
-    let mut until = None;
     let mut joined = BytesMut::new();
     loop {
         // What is here already, as a rule all of it, needs no timer.
@@ -131,9 +130,7 @@ pub async fn hold(
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 held.has_waited = true;
-                let now = Instant::now();
-                let until = *until.get_or_insert(now + left);
-                let next = timeout_at(until.min(now + limit), body.frame());
+                let next = timeout_at(until.min(Instant::now() + limit), body.frame());
                 next.await.map_err(stalled)?
             }
         };

@@ -244,6 +244,12 @@ impl Recorder {
     /// The response's body broke off.
     pub fn broke(&mut self, error: &BodyError) {
         self.completed = true;
+        if self.source.as_ref().is_some_and(ReplaySource::broken) {
+            // The connection broke with the viewer's upload beside it: no fault of the origin.
+            self.body_of = None;
+            self.record.error = Some("http_request_error");
+            return;
+        }
         if let (Some(route), Some((region, endpoint))) = (self.record.route, self.body_of.take()) {
             self.proxy
                 .body_broke(&self.live, (route, region), endpoint, self.record.client);

@@ -1,20 +1,29 @@
 //! After `101 Switching Protocols`: bytes both ways until either side closes.
 
+use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderMap, Response, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
+use crate::model::field_list;
 use crate::proxy::recorder::Recorder;
 use crate::upstream::http1::switched::Switched;
 use crate::upstream::pool::Outstanding;
 
 /// Bytes in flight each way, per tunnel.
 const TUNNEL_BUFFER: usize = 16 << 10;
+
+/// Once one side has closed, the other may be silent for so long: one that takes no notice would
+/// keep both connections for ever.
+const HALF_CLOSED: Duration = Duration::from_secs(15);
 
 /// The two ends of a tunnel to be.
 #[derive(Debug)]
@@ -28,26 +37,52 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes in the background until both sides have closed, then finishes the record.
+    /// Carries bytes in the background until both sides have closed, or one has and the other is
+    /// silent; then finishes the record.
     pub fn start(self, mut recorder: Recorder) {
         tokio::task::spawn_local(async move {
             let _outstanding = self.outstanding;
             let Ok(viewer) = self.viewer.await else {
                 return;
             };
-            let mut viewer = Counted::new(TokioIo::new(viewer));
-            let mut origin = self.origin;
-            // How it ended is told to both sides by their closed connections; that one reset its
-            // own is an end like another.
-            let _ = tokio::io::copy_bidirectional_with_sizes(
+            let of_viewer = Rc::<Carried>::default();
+            let of_origin = Rc::<Carried>::default();
+            let mut viewer = Counted::new(TokioIo::new(viewer), &of_viewer);
+            let mut origin = Counted::new(self.origin, &of_origin);
+            let carrying = tokio::io::copy_bidirectional_with_sizes(
                 &mut viewer,
                 &mut origin,
                 TUNNEL_BUFFER,
                 TUNNEL_BUFFER,
-            )
-            .await;
-            recorder.tunnelled(viewer.read, viewer.written);
+            );
+            let mut carrying = pin!(carrying);
+            let total = || of_viewer.total() + of_origin.total();
+            let mut before = None;
+            // How it ended is told to both sides by their closed connections; that one reset its
+            // own is an end like another.
+            while timeout(HALF_CLOSED, &mut carrying).await.is_err() {
+                let is_half_closed = of_viewer.ended.get() || of_origin.ended.get();
+                if is_half_closed && before.replace(total()) == Some(total()) {
+                    break;
+                }
+            }
+            recorder.tunnelled(of_viewer.read.get(), of_viewer.written.get());
         });
+    }
+}
+
+/// What a side of a tunnel has sent and taken.
+#[derive(Debug, Default)]
+struct Carried {
+    read: Cell<u64>,
+    written: Cell<u64>,
+    /// It will send no more.
+    ended: Cell<bool>,
+}
+
+impl Carried {
+    fn total(&self) -> u64 {
+        self.read.get() + self.written.get()
     }
 }
 
@@ -55,17 +90,13 @@ impl Tunnel {
 #[derive(Debug)]
 struct Counted<T> {
     inner: T,
-    read: u64,
-    written: u64,
+    carried: Rc<Carried>,
 }
 
 impl<T> Counted<T> {
-    fn new(inner: T) -> Self {
-        Self {
-            inner,
-            read: 0,
-            written: 0,
-        }
+    fn new(inner: T, carried: &Rc<Carried>) -> Self {
+        let carried = Rc::clone(carried);
+        Self { inner, carried }
     }
 }
 
@@ -78,7 +109,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
-        this.read += (buffer.filled().len() - before) as u64;
+        let count = buffer.filled().len() - before;
+        let carried = &this.carried;
+        carried.read.set(carried.read.get() + count as u64);
+        let ended = count == 0 && buffer.remaining() > 0 && polled.is_ready();
+        carried.ended.set(carried.ended.get() || ended);
         polled
     }
 }
@@ -92,7 +127,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = polled {
-            this.written += count as u64;
+            let carried = &this.carried;
+            carried.written.set(carried.written.get() + count as u64);
         }
         polled
     }
@@ -116,19 +152,11 @@ pub fn is_switching<B>(response: &Response<B>) -> bool {
 /// is none in HTTP/2.
 #[must_use]
 pub fn is_asked_for<B>(response: &Response<B>, request: &HeaderMap) -> bool {
+    let protocols = |headers| field_list::elements(headers, header::UPGRADE);
     let mut chosen = protocols(response.headers()).peekable();
     response.version() == Version::HTTP_11
         && chosen.peek().is_some()
         && chosen.all(|one| protocols(request).any(|asked| asked.eq_ignore_ascii_case(one)))
-}
-
-fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::UPGRADE).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|protocol| !protocol.is_empty())
 }
 
 /// The fields a `101` must carry to the viewer.

@@ -15,12 +15,14 @@ use std::time::Duration;
 
 use crate::config::AccessLogConfig;
 use crate::table::RoutingTable;
+use crate::telemetry::line::USUAL_LINE;
 use crate::telemetry::record::RequestRecord;
 
-/// A buffer this full is handed over: some forty lines.
-const FLUSH_BYTES: usize = 16 << 10;
+/// A buffer this full is handed over: some ninety lines, so that a line has little of the wake-up and
+/// the write that a buffer costs.
+const FLUSH_BYTES: usize = 64 << 10;
 /// Buffers on the way to the writer; with [`FLUSH_BYTES`] about a mebibyte at most.
-const WAITING_BUFFERS: usize = 64;
+const WAITING_BUFFERS: usize = 16;
 
 /// What workers, writer and control side share.
 #[derive(Debug)]
@@ -170,14 +172,17 @@ impl WorkerLog {
         self.shared.enabled.load(Ordering::Relaxed)
     }
 
-    /// Hands over what has gathered. To be called each second, so that a quiet worker's lines do
-    /// not wait; never blocks.
+    /// Hands over what has gathered. To be called several times a second, so that a quiet worker's
+    /// lines do not wait; never blocks.
     pub fn flush_due(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
         let lines = Lines {
-            bytes: std::mem::replace(&mut self.buffer, Vec::with_capacity(FLUSH_BYTES + 1024)),
+            bytes: std::mem::replace(
+                &mut self.buffer,
+                Vec::with_capacity(FLUSH_BYTES + USUAL_LINE),
+            ),
             records: std::mem::take(&mut self.records),
         };
         if let Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) =
@@ -208,7 +213,14 @@ fn write_all(lines: &Receiver<Lines>, mut sink: Box<dyn Write + Send>, shared: &
             shared.dropped.fetch_add(lines.records, Ordering::Relaxed);
             // Once per failure, not once per buffer: a full disk stays full for a while.
             if !failing {
-                tracing::warn!(%error, "access log lines cannot be written");
+                let path = shared.target.lock().unwrap_or_else(PoisonError::into_inner);
+                let path = path
+                    .as_ref()
+                    .map(|path| tracing::field::display(path.display()));
+                tracing::warn!(
+                    path, %error,
+                    "access log lines are lost until it can be written again: is the disk full?"
+                );
             }
         }
         failing = written.is_err();

@@ -12,7 +12,7 @@ use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
 
 /// Room for all of a usual line but what the viewer chose the length of: names of fields take
 /// 350 bytes, an attempt about 150.
-const USUAL_LINE: usize = 1 << 10;
+pub(super) const USUAL_LINE: usize = 1 << 10;
 
 impl RequestRecord {
     /// Writes it as one line of JSON, line feed included. `table` is the one it was decided on.

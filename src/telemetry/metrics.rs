@@ -197,6 +197,18 @@ pub const HOLDS_DENIED: Family = counter(
     &[],
     "Small answers that were streamed because there was no room to hold them until they are whole.",
 );
+/// Unused connections closed for newer ones.
+pub const IDLE_EVICTED: Family = counter(
+    "meridian_idle_connections_evicted_total",
+    &[],
+    "Unused connections to origins closed because limits.idle_connections_per_endpoint newer ones were kept.",
+);
+/// Requests cut short after their answer, because too many others were still being written.
+pub const UPLOADS_CUT: Family = counter(
+    "meridian_uploads_cut_total",
+    &[],
+    "Requests whose answer was done before they were written whole, and of which too many were still being written.",
+);
 /// Body bytes received from viewers.
 pub const BYTES_IN: Family = counter(
     "meridian_request_body_bytes_total",
@@ -445,6 +457,8 @@ pub const FAMILIES: &[Family] = &[
     STRIPPED_HEADERS,
     REPLAY_OVERFLOWS,
     HOLDS_DENIED,
+    IDLE_EVICTED,
+    UPLOADS_CUT,
     BYTES_IN,
     BYTES_OUT,
     CONNECTIONS_ACTIVE,

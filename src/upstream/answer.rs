@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::upstream::body::BodyError;
 use crate::upstream::http1::body::Body as Http1Body;
+use crate::upstream::trailers::strip_hop_fields;
 
 /// A body as it comes from an origin.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
+        let mut polled = match self.get_mut() {
             Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(incoming, _) => match Pin::new(&mut *incoming).poll_frame(cx) {
                 // hyper takes a stream that was reset with NO_ERROR for one that ended: only the
@@ -38,7 +39,13 @@ impl Body for AnswerBody {
                 }
                 polled => polled.map_err(BodyError::Broken),
             },
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            strip_hop_fields(trailers);
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

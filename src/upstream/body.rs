@@ -17,7 +17,7 @@ use crate::upstream::trailers::strip_head_fields;
 /// Bytes of one frame when a body is sent again.
 const REPLAY_FRAME: usize = 16 << 10;
 
-/// What hyper sends to an origin.
+/// The body of a request to an origin.
 #[derive(Debug)]
 pub enum RequestBody {
     /// None.
@@ -416,7 +416,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            // hyper asks before the first frame only, to frame the message.
+            // Asked before the first frame only, to frame the message.
             Self::Replayed(body) => body.source.borrow().size,
         }
     }

@@ -1,6 +1,7 @@
 //! Dials one endpoint: TCP, then TLS, each timed.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,7 +43,10 @@ pub enum DialError {
     /// No TLS session in time.
     #[error("no TLS session within {0:?}")]
     TlsTimeout(Duration),
-    /// The region is spoken to in the clear but the origin wants TLS, or the name is no DNS name.
+    /// The origin is to be spoken to over TLS, and nothing says how.
+    #[error("the region has no settings for TLS")]
+    NoTls,
+    /// The name is no DNS name.
     #[error("{0:?} is no name a certificate can be checked against")]
     ServerName(String),
 }
@@ -55,17 +59,19 @@ impl DialError {
             Self::Refused => ErrorKind::ConnectRefused,
             Self::ConnectTimeout(_) => ErrorKind::ConnectTimeout,
             Self::Connect(_) => ErrorKind::ConnectFailed,
-            Self::Tls(_) | Self::ServerName(_) => ErrorKind::TlsFailed,
+            Self::Tls(_) | Self::ServerName(_) | Self::NoTls => ErrorKind::TlsFailed,
             Self::TlsTimeout(_) => ErrorKind::TlsTimeout,
         }
     }
 
-    /// Whether this machine is at fault, for want of descriptors, ports or memory: that says
-    /// nothing of the endpoint.
+    /// Whether this machine is at fault, for want of descriptors, ports or memory, or of settings
+    /// that could work: that says nothing of the endpoint.
     #[must_use]
     pub fn is_our_own(&self) -> bool {
-        let Self::Connect(error) = self else {
-            return false;
+        let error = match self {
+            Self::Connect(error) => error,
+            Self::NoTls => return true,
+            _ => return false,
         };
         let wants = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         error.kind() == io::ErrorKind::AddrNotAvailable
@@ -95,9 +101,11 @@ impl Target {
         let Some(origin) = region.origins.get(usize::from(endpoint.origin)) else {
             return Err(DialError::Refused);
         };
-        let (true, Some(config)) = (origin.tls, tls) else {
+        if !origin.tls {
             return Ok(Self { address, tls: None });
-        };
+        }
+        // Never in the clear instead.
+        let config = tls.ok_or(DialError::NoTls)?;
         let name = match (&region.upstream.server_name, &origin.host) {
             (Some(name), _) => name.clone(),
             (None, OriginHost::Name(name)) => name.to_string(),
@@ -130,6 +138,19 @@ pub enum UpstreamStream {
     Plain(Socket),
     /// TLS over TCP; boxed, its state is over a kilobyte.
     Tls(Box<tokio_rustls::client::TlsStream<Socket>>),
+}
+
+impl UpstreamStream {
+    /// Whether the system has nothing to read. A system call: the runtime learns of what comes
+    /// between two of its turns only.
+    pub(super) fn is_silent(&self) -> bool {
+        let tcp = match self {
+            Self::Plain(socket) => socket.tcp(),
+            Self::Tls(tls) => tls.get_ref().0.tcp(),
+        };
+        let peeked = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl AsyncRead for UpstreamStream {

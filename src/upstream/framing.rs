@@ -27,20 +27,24 @@ pub fn settle_framing(headers: &mut HeaderMap) -> Result<(), FramingError> {
     if coded && headers.contains_key(header::CONTENT_LENGTH) {
         return Err(FramingError::Both);
     }
-    if coded {
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let only_chunked = codings
-            .next()
-            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !only_chunked || codings.next().is_some() {
-            return Err(FramingError::Coding);
-        }
+    if coded && !is_only_chunked(headers) {
+        return Err(FramingError::Coding);
     }
     let Some(length) = one_length(headers)? else {
         return Ok(());
     };
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     Ok(())
+}
+
+/// Whether `chunked` is all that `Transfer-Encoding` says: any other coding would be lost with the
+/// field, which belongs to one hop.
+#[must_use]
+pub fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 /// The number to write instead of a list of equal ones; nothing if there is no list.

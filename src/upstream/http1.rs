@@ -96,6 +96,8 @@ pub struct Connection {
     written: usize,
     /// Whether any byte of the present request has left.
     has_sent: bool,
+    /// The last answer had no body: should it have had one all the same, it may be about to come.
+    is_doubted: bool,
     limits: HeadLimits,
     scratch: Scratch,
 }
@@ -136,6 +138,7 @@ impl Connection {
             output: Vec::with_capacity(KEPT_OUTPUT / 2),
             written: 0,
             has_sent: false,
+            is_doubted: false,
             limits: HeadLimits {
                 bytes: limits.bytes.max(LEAST_HEAD),
                 ..limits
@@ -145,8 +148,11 @@ impl Connection {
     }
 
     /// Whether it can take a request: the origin has neither closed it nor said anything unasked.
-    /// Costs no system call unless something happened on it.
+    /// Costs no system call unless something happened on it, or the last answer had no body.
     pub fn is_open(&mut self) -> bool {
+        if self.is_doubted && !self.stream.is_silent() {
+            return false;
+        }
         let mut cx = Context::from_waker(Waker::noop());
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
@@ -193,13 +199,14 @@ impl Connection {
     }
 
     fn answer(
-        self: Box<Self>,
+        mut self: Box<Self>,
         head: Head,
         upload: Upload,
         asked: &Method,
     ) -> Result<Response<Body>, Http1Error> {
         let mut response = head.response;
         let coding = coding(&mut response, asked, self.limits)?;
+        self.is_doubted = matches!(coding, Coding::Length(0));
         Ok(response.map(|()| Body::new(self, upload, coding)))
     }
 
@@ -256,7 +263,12 @@ impl Connection {
             }
         }
         // Reads once: the future keeps nothing between polls.
-        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        if polled.is_pending() && self.input.is_empty() {
+            // A stream of events may say nothing for long: none keeps so much room meanwhile.
+            self.input = BytesMut::new();
+        }
+        polled
     }
 
     /// Writes all of the output, then `rest`, as far as the origin takes it.
@@ -310,6 +322,10 @@ fn coding(
         return Ok(Coding::Switched);
     }
     settle_framing(response.headers_mut())?;
+    if status == StatusCode::NO_CONTENT {
+        // It must not have one (RFC 9110 section 8.6).
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     let headers = response.headers();
     let is_empty = asked == Method::HEAD
         || status == StatusCode::NO_CONTENT

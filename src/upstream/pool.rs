@@ -4,12 +4,11 @@
 //! so there is no hashing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
@@ -24,6 +23,10 @@ use crate::upstream::http1::{Connection, HeadLimits, Scratch};
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.
 const STREAMS_PER_CONNECTION: usize = 100;
+
+/// Connections of one worker that still write a request whose answer is done. An origin that answers
+/// early as a rule reads on, or closes, within a round trip.
+const MOST_PARTING: usize = 256;
 
 /// Bounds that every pool keeps.
 #[derive(Clone, Copy, Debug)]
@@ -48,26 +51,40 @@ impl PoolLimits {
 
 /// All connections of one worker.
 #[derive(Clone, Debug)]
-pub struct Pools {
-    slots: Rc<RefCell<Vec<Slot>>>,
-    limits: Rc<Cell<PoolLimits>>,
+pub struct Pools(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    slots: RefCell<Vec<Slot>>,
+    limits: Cell<PoolLimits>,
     scratch: Scratch,
     /// The time of the last sweep: exact enough for limits of idle connections.
-    swept: Rc<Cell<Instant>>,
+    swept: Cell<Instant>,
+    /// Connections that are done with but for the rest of a request.
+    parting: Cell<usize>,
+    refused: Cell<Refused>,
+}
+
+/// What the bounds of a worker's pools kept out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refused {
+    /// Unused connections that were closed because newer ones were kept.
+    pub idle: u64,
+    /// Requests whose rest was not written any more after their answer.
+    pub parting: u64,
 }
 
 /// The connections to one endpoint.
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
-    idle: Vec<Idle>,
-    shared: Vec<Shared>,
+    /// The oldest first.
+    idle: VecDeque<Idle>,
+    joint: Vec<Joint>,
     /// Held while one HTTP/2 connection is dialled, so that a burst does not dial one each.
     dialing: Rc<tokio::sync::Mutex<()>>,
     /// Whether the last connection spoke HTTP/2: what to expect of the next.
     speaks_http2: bool,
-    /// Connections whose answer is done and which are still busy with the request.
-    leaving: Vec<Parting>,
     outstanding: u32,
     failures_in_a_row: u32,
     /// Among those failures was a late or broken body: a head that comes in time clears nothing.
@@ -81,34 +98,16 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection that answered before it had the whole request, and will not be used again.
-#[derive(Debug)]
-struct Parting {
-    driver: AbortHandle,
-    until: Instant,
-}
-
-impl Parting {
-    /// Whether it is still open; one that outstays its time is cut off. An origin that neither
-    /// reads nor closes would otherwise hold it, and the viewer's body, for good.
-    fn stays(&self, now: Instant) -> bool {
-        if self.until <= now {
-            self.driver.abort();
-        }
-        !self.driver.is_finished() && self.until > now
-    }
-}
-
 /// An HTTP/2 connection, used by several requests at once.
 #[derive(Debug)]
-struct Shared {
+struct Joint {
     sender: http2::SendRequest<RequestBody>,
     streams: Rc<()>,
     /// When a stream was last seen on it.
     used: Instant,
 }
 
-impl Shared {
+impl Joint {
     /// How many requests are on it.
     fn streams(&self) -> usize {
         // One count is the pool's own.
@@ -129,6 +128,8 @@ pub struct Lease {
     pub sender: Sender,
     /// Whether it served a request before.
     pub reused: bool,
+    /// Whether it was not there at once: it was dialled, for this request or for another.
+    pub waited: bool,
     /// What dialling took, when it was dialled for this request.
     pub phases: Phases,
 }
@@ -161,24 +162,25 @@ impl Pools {
     /// No connections yet.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        let limits = Rc::new(Cell::new(PoolLimits::of(limits)));
-        Self {
-            slots: Rc::default(),
-            limits,
+        Self(Rc::new(Shared {
+            slots: RefCell::default(),
+            limits: Cell::new(PoolLimits::of(limits)),
             scratch: Scratch::default(),
-            swept: Rc::new(Cell::new(Instant::now())),
-        }
+            swept: Cell::new(Instant::now()),
+            parting: Cell::default(),
+            refused: Cell::default(),
+        }))
     }
 
     /// From now on keeps these bounds; open connections keep those they were made under.
     pub fn follow_limits(&self, limits: &Limits) {
-        self.limits.set(PoolLimits::of(limits));
+        self.0.limits.set(PoolLimits::of(limits));
     }
 
     /// How many requests of this worker are under way at `endpoint`.
     #[must_use]
     pub fn outstanding(&self, endpoint: EndpointId) -> u32 {
-        let slots = self.slots.borrow();
+        let slots = self.0.slots.borrow();
         match slots.get(endpoint.index()) {
             Some(slot) if slot.generation == endpoint.generation => slot.outstanding,
             _ => 0,
@@ -221,8 +223,8 @@ impl Pools {
     #[must_use]
     pub fn take_open(&self, endpoint: EndpointId, idle: Duration) -> Option<Lease> {
         self.with_slot(endpoint, |slot| {
-            let now = self.swept.get();
-            slot.shared_lease(idle)
+            let now = self.0.swept.get();
+            slot.joint_lease(idle)
                 .or_else(|| slot.idle_lease(now, idle))
         })
         .flatten()
@@ -245,37 +247,58 @@ impl Pools {
         let Ok(_only_one) = timeout(plan.connect, dialing.lock()).await else {
             return Err(DialError::ConnectTimeout(plan.connect));
         };
-        let shared = self.with_slot(endpoint, |slot| slot.shared_lease(plan.idle));
-        if let Some(lease) = shared.flatten() {
-            return Ok(lease);
+        let joint = self.with_slot(endpoint, |slot| slot.joint_lease(plan.idle));
+        if let Some(lease) = joint.flatten() {
+            return Ok(Lease {
+                waited: true,
+                ..lease
+            });
         }
         self.dial(endpoint, plan).await
     }
 
-    /// Lets a connection end that answered before it had the whole request, in `limit` at most.
-    pub fn part(&self, endpoint: EndpointId, leaving: Leaving, limit: Duration) {
-        let driver = tokio::task::spawn_local(leaving.finish()).abort_handle();
-        let _ = self.with_slot(endpoint, |slot| {
-            slot.leaving.push(Parting {
-                driver,
-                until: Instant::now() + limit,
-            });
+    /// Lets a connection end that answered before it had the whole request, in `limit` at most: an
+    /// origin that neither reads nor closes would otherwise hold it, and the viewer's body, for good.
+    pub fn part(&self, leaving: Leaving, limit: Duration) {
+        let parting = self.0.parting.get();
+        if parting >= MOST_PARTING {
+            self.refuse(|refused| refused.parting += 1);
+            return;
+        }
+        self.0.parting.set(parting + 1);
+        let pools = self.clone();
+        tokio::task::spawn_local(async move {
+            let _ = timeout(limit, leaving.finish()).await;
+            pools.0.parting.set(pools.0.parting.get() - 1);
         });
+    }
+
+    /// What the bounds kept out since the last time this was asked.
+    #[must_use]
+    pub fn take_refused(&self) -> Refused {
+        self.0.refused.take()
+    }
+
+    fn refuse(&self, count: impl FnOnce(&mut Refused)) {
+        let mut refused = self.0.refused.get();
+        count(&mut refused);
+        self.0.refused.set(refused);
     }
 
     /// Gives an HTTP/1.1 connection back after a whole response.
     pub fn give_back(&self, endpoint: EndpointId, connection: Box<Connection>) {
-        let most = self.limits.get().idle_per_endpoint;
+        let most = self.0.limits.get().idle_per_endpoint;
         if most == 0 {
             return;
         }
         let _ = self.with_slot(endpoint, |slot| {
             if slot.idle.len() >= most {
-                slot.idle.remove(0);
+                slot.idle.pop_front();
+                self.refuse(|refused| refused.idle += 1);
             }
-            slot.idle.push(Idle {
+            slot.idle.push_back(Idle {
                 connection,
-                since: self.swept.get(),
+                since: self.0.swept.get(),
             });
         });
     }
@@ -284,10 +307,9 @@ impl Pools {
     /// are not among `known`; requests under way on them end in peace.
     pub fn sweep(&self, idle: Duration, known: &BTreeSet<EndpointId>) {
         let now = Instant::now();
-        self.swept.set(now);
-        let mut slots = self.slots.borrow_mut();
+        self.0.swept.set(now);
+        let mut slots = self.0.slots.borrow_mut();
         for (position, slot) in slots.iter_mut().enumerate() {
-            slot.leaving.retain(|one| one.stays(now));
             let slot_number = u32::try_from(position).unwrap_or(u32::MAX);
             let endpoint = EndpointId {
                 slot: slot_number,
@@ -296,15 +318,15 @@ impl Pools {
             if known.contains(&endpoint) {
                 slot.idle
                     .retain_mut(|one| now - one.since < idle && one.connection.is_open());
-                for one in &mut slot.shared {
+                for one in &mut slot.joint {
                     if one.streams() > 0 {
                         one.used = Instant::now();
                     }
                 }
-                slot.shared.retain(|one| one.is_fresh(idle));
+                slot.joint.retain(|one| one.is_fresh(idle));
             } else {
                 slot.idle.clear();
-                slot.shared.clear();
+                slot.joint.clear();
             }
         }
     }
@@ -312,26 +334,31 @@ impl Pools {
     async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Lease, DialError> {
         let dialed = dial(plan.target, plan.connect).await?;
         let sender = if dialed.http2 || plan.prior_knowledge {
-            let (sender, streams) = handshake_http2(dialed.stream, self.limits.get().head).await?;
-            let shared = Shared {
+            let (sender, streams) =
+                handshake_http2(dialed.stream, self.0.limits.get().head).await?;
+            let joint = Joint {
                 sender: sender.clone(),
                 streams: Rc::clone(&streams),
                 used: Instant::now(),
             };
             let _ = self.with_slot(endpoint, |slot| {
                 slot.speaks_http2 = true;
-                slot.shared.push(shared);
+                slot.joint.push(joint);
             });
             Sender::Http2(sender, streams)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
-            let connection =
-                Connection::new(dialed.stream, self.limits.get().head, self.scratch.clone());
+            let connection = Connection::new(
+                dialed.stream,
+                self.0.limits.get().head,
+                self.0.scratch.clone(),
+            );
             Sender::Http1(Box::new(connection))
         };
         Ok(Lease {
             sender,
             reused: false,
+            waited: true,
             phases: dialed.phases,
         })
     }
@@ -339,7 +366,7 @@ impl Pools {
     /// Runs `act` on the endpoint's slot, made new when the number had another holder; not at all
     /// when it has another holder now: what ends late of an endpoint that went says nothing of it.
     fn with_slot<T>(&self, endpoint: EndpointId, act: impl FnOnce(&mut Slot) -> T) -> Option<T> {
-        let mut slots = self.slots.borrow_mut();
+        let mut slots = self.0.slots.borrow_mut();
         if slots.len() <= endpoint.index() {
             slots.resize_with(endpoint.index() + 1, Slot::default);
         }
@@ -358,26 +385,28 @@ impl Pools {
 }
 
 impl Slot {
-    fn shared_lease(&mut self, idle: Duration) -> Option<Lease> {
-        self.shared.retain(|one| one.is_fresh(idle));
+    fn joint_lease(&mut self, idle: Duration) -> Option<Lease> {
+        self.joint.retain(|one| one.is_fresh(idle));
         let open = self
-            .shared
+            .joint
             .iter_mut()
             .find(|one| one.streams() < STREAMS_PER_CONNECTION)?;
         open.used = Instant::now();
         Some(Lease {
             sender: Sender::Http2(open.sender.clone(), Rc::clone(&open.streams)),
             reused: true,
+            waited: false,
             phases: Phases::default(),
         })
     }
 
     fn idle_lease(&mut self, now: Instant, idle: Duration) -> Option<Lease> {
-        while let Some(mut one) = self.idle.pop() {
+        while let Some(mut one) = self.idle.pop_back() {
             if now - one.since < idle && one.connection.is_open() {
                 return Some(Lease {
                     sender: Sender::Http1(one.connection),
                     reused: true,
+                    waited: false,
                     phases: Phases::default(),
                 });
             }

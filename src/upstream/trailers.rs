@@ -1,4 +1,4 @@
-//! Which trailers of a request may reach an origin.
+//! Which trailers may be passed on.
 
 use http::header::{HeaderMap, HeaderName};
 
@@ -47,12 +47,39 @@ const HEAD_ONLY: [&str; 37] = [
 /// Families of such fields.
 const HEAD_ONLY_FAMILIES: [&str; 2] = ["cloudfront-viewer-", "x-forwarded-"];
 
-/// Takes off every field that only a head may have. An underscore counts as a dash: behind CGI and
-/// WSGI they are one.
+/// Fields of an answer that belong to one hop, say how it is framed or read, or set what a viewer
+/// keeps: HTTP/2 may have none of the first, and viewers do not look for the others here.
+const NOT_OF_ANSWERS: [&str; 12] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "keep-alive",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Takes off every field that only a request's head may have. An underscore counts as a dash: behind
+/// CGI and WSGI they are one.
 pub fn strip_head_fields(trailers: &mut HeaderMap) {
+    strip(trailers, is_head_only);
+}
+
+/// Takes off every field that an answer's trailers must not have (RFC 9110 section 6.5.1, RFC 9113
+/// section 8.2.2).
+pub fn strip_hop_fields(trailers: &mut HeaderMap) {
+    strip(trailers, |name| NOT_OF_ANSWERS.contains(&name));
+}
+
+fn strip(trailers: &mut HeaderMap, is_stripped: impl Fn(&str) -> bool) {
     let stripped: Vec<HeaderName> = trailers
         .keys()
-        .filter(|name| is_head_only(name.as_str()))
+        .filter(|name| is_stripped(name.as_str()))
         .cloned()
         .collect();
     for name in stripped {

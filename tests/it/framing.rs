@@ -152,6 +152,73 @@ async fn an_offer_of_h2c_does_not_pass() {
 }
 
 #[tokio::test]
+async fn what_follows_an_early_answer_stays_the_body_of_its_request() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+    let (url, mut opened) = early(answer).await;
+    let edge = Edge::in_front_of(&[("one", &url)], "").await;
+    let inner = "GET /inner HTTP/1.1\r\nHost: test.example\r\n\r\n";
+    let mut stream = TcpStream::connect(edge.address).await.unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: test.example\r\nContent-Length: {}\r\n\r\n",
+        inner.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_until(&mut stream, "early").await;
+    // Longer than an idle connection keeps its buffers: nothing in the proxy says that it is over.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    stream.write_all(inner.as_bytes()).await.unwrap();
+    let outer = "GET /outer HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n\r\n";
+    stream.write_all(outer.as_bytes()).await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest.matches("early").count(), 1, "{rest}");
+    for _ in 0..2 {
+        opened.recv().await.unwrap();
+    }
+    assert!(opened.try_recv().is_err(), "a body was taken for a request");
+}
+
+#[tokio::test]
+async fn a_coding_that_would_be_lost_on_the_way_is_refused() {
+    let origin = FakeOrigin::start("one").await;
+    let edge = Edge::in_front_of(&[("one", &origin.url())], "").await;
+    for codings in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+    ] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n{codings}\r\n\r\n\
+             1\r\nx\r\n0\r\n\r\n"
+        );
+        let answer = raw(edge.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 501"), "{codings}: {answer}");
+    }
+    assert!(origin.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_stays_in_http() {
+    let origin = FakeOrigin::start("one").await;
+    let edge = Edge::in_front_of(&[("one", &origin.url())], "").await;
+    let fields = [("connection", "upgrade"), ("upgrade", "websocket")];
+    let reply = send(edge.address, request("GET", "/", &fields, "body")).await;
+    assert_eq!(reply.unwrap().status, 200);
+    let seen = &origin.seen()[0];
+    assert!(!seen.headers.contains_key("upgrade"));
+}
+
+#[tokio::test]
+async fn a_name_in_a_list_is_read_beside_what_is_no_text() {
+    let origin = FakeOrigin::start("one").await;
+    let edge = Edge::in_front_of(&[("one", &origin.url())], "").await;
+    let request =
+        b"GET / HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\nConnection: x-b, \xff\r\nX-B: 1\r\n\r\n";
+    let answer = raw(edge.address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(!origin.seen()[0].headers.contains_key("x-b"));
+}
+
+#[tokio::test]
 async fn a_post_that_offers_another_protocol_is_still_sent_once() {
     let a = FakeOrigin::start("a").await;
     let b = FakeOrigin::start("b").await;

@@ -143,6 +143,32 @@ async fn an_answer_framed_in_two_ways_is_a_bad_gateway_and_fails_over() {
 }
 
 #[tokio::test]
+async fn trailers_that_belong_to_one_hop_cost_an_http2_viewer_nothing() {
+    let origin = FakeOrigin::start("a").await;
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\
+        Connection: close\r\nTransfer-Encoding: x\r\nContent-Length: 5\r\nX-Sum: 1\r\n\r\n";
+    origin.behave(Behaviour::Raw(Bytes::from_static(answer.as_bytes())));
+    let edge = Edge::in_front_of(&[("a", &origin.url())], "").await;
+    let request = http::Request::builder().uri("http://test.example/");
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let reply = send_http2(edge.address, request).await.unwrap();
+    assert_eq!((reply.status, &*reply.text()), (200, "ok"));
+    let trailers = reply.trailers.unwrap();
+    assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-sum"]);
+}
+
+#[tokio::test]
+async fn an_answer_without_content_has_no_length() {
+    let origin = FakeOrigin::start("a").await;
+    let answer = "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n";
+    origin.behave(Behaviour::Raw(Bytes::from_static(answer.as_bytes())));
+    let edge = Edge::in_front_of(&[("a", &origin.url())], "").await;
+    let reply = get(edge.address, "/", &[]).await;
+    assert_eq!(reply.status, 204);
+    assert!(!reply.headers.contains_key("content-length"));
+}
+
+#[tokio::test]
 async fn a_length_that_is_said_twice_is_passed_once() {
     let origin = FakeOrigin::start("a").await;
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nwhole";

@@ -1,11 +1,14 @@
 //! What the access log tells of a request's way to its answer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 use crate::failback::Two;
 use crate::support::client::get;
@@ -24,6 +27,112 @@ fn attempts(line: &Value) -> Vec<(&str, &str, bool)> {
             )
         })
         .collect()
+}
+
+/// A proxy with an access log.
+struct Logged {
+    edge: Edge,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Logged {
+    async fn start(origins: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let text = Edge::text(origins, "").replace(
+            "[access_log]\nenabled = false\n",
+            &format!("[access_log]\npath = {log:?}\n"),
+        );
+        let edge = Edge::start(&text).await;
+        edge.resolved().await;
+        Self {
+            edge,
+            log,
+            _folder: folder,
+        }
+    }
+
+    /// Its first line.
+    async fn line(&self) -> Value {
+        let reading = async {
+            loop {
+                let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+                if text.ends_with('\n') {
+                    return text;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let text = tokio::time::timeout(Duration::from_secs(10), reading).await;
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+}
+
+/// An origin that has read some of an upload when it answers with `answer`, and says no more.
+async fn answers_beside_an_upload(answer: &'static [u8]) -> (String, Arc<Notify>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answered = Arc::new(Notify::new());
+    let told = Arc::clone(&answered);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                while stream
+                    .read_buf(&mut seen)
+                    .await
+                    .is_ok_and(|count| count > 0)
+                {
+                    if seen.ends_with(b"hello\r\n") {
+                        let _ = stream.write_all(answer).await;
+                        told.notify_one();
+                    }
+                }
+            });
+        }
+    });
+    (url, answered)
+}
+
+const HALF_AN_UPLOAD: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+const NO_CHUNK: &[u8] = b"zzz\r\n";
+
+#[tokio::test]
+async fn an_upload_that_breaks_while_its_answer_streams_is_the_viewers_fault() {
+    let large = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nhalf";
+    let (url, answered) = answers_beside_an_upload(large).await;
+    let logged = Logged::start(&[("a", &url)]).await;
+    let mut viewer = TcpStream::connect(logged.edge.address).await.unwrap();
+    viewer.write_all(HALF_AN_UPLOAD).await.unwrap();
+    answered.notified().await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"half") {
+        viewer.read_buf(&mut seen).await.unwrap();
+    }
+    viewer.write_all(NO_CHUNK).await.unwrap();
+    let line = logged.line().await;
+    assert_eq!(line["error"], "http_request_error");
+    assert_eq!(attempts(&line), [("a", "answered", false)]);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_while_its_answer_is_held_is_the_viewers_fault() {
+    let small = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    let (url, answered) = answers_beside_an_upload(small).await;
+    let logged = Logged::start(&[("a", &url)]).await;
+    let mut viewer = TcpStream::connect(logged.edge.address).await.unwrap();
+    viewer.write_all(HALF_AN_UPLOAD).await.unwrap();
+    answered.notified().await;
+    viewer.write_all(NO_CHUNK).await.unwrap();
+    let mut answer = Vec::new();
+    viewer.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "));
+    let line = logged.line().await;
+    assert_eq!(line["error"], "http_request_error");
+    assert_eq!(attempts(&line), [("a", "viewer_body", false)]);
 }
 
 #[tokio::test]
@@ -62,28 +171,12 @@ async fn a_hedge_that_loses_is_told_too() {
             });
         }
     });
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let text = Edge::text(&[("a", &url), ("b", &b.url())], "").replace(
-        "[access_log]\nenabled = false\n",
-        &format!("[access_log]\npath = {log:?}\n"),
-    );
-    let edge = Edge::start(&text).await;
-    edge.resolved().await;
+    let logged = Logged::start(&[("a", &url), ("b", &b.url())]).await;
+    let edge = &logged.edge;
     assert_eq!(get(edge.address, "/", &[]).await.text(), "a");
     edge.counted("meridian_hedges_total{region=\"b\",result=\"lost\"}", 1.0)
         .await;
-    let reading = async {
-        loop {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            if text.ends_with('\n') {
-                return text;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let text = tokio::time::timeout(Duration::from_secs(10), reading).await;
-    let line: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    let line = logged.line().await;
     assert_eq!(
         attempts(&line),
         [("a", "answered", false), ("b", "overtaken", true)]

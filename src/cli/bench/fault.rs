@@ -66,9 +66,10 @@ impl From<DialError> for Fault {
         let kind = match &error {
             DialError::Refused => FaultKind::ConnectRefused,
             DialError::ConnectTimeout(_) | DialError::Connect(_) => FaultKind::ConnectFailed,
-            DialError::Tls(_) | DialError::TlsTimeout(_) | DialError::ServerName(_) => {
-                FaultKind::TlsFailed
-            }
+            DialError::Tls(_)
+            | DialError::TlsTimeout(_)
+            | DialError::ServerName(_)
+            | DialError::NoTls => FaultKind::TlsFailed,
         };
         let advice = match &error {
             DialError::Refused => Some("is the process running, and the port right?"),

@@ -335,6 +335,8 @@ fn add_workers(page: &mut Page, cells: &[Arc<WorkerCells>]) {
     total(&metrics::STRIPPED_HEADERS, |cells| &cells.stripped_headers);
     total(&metrics::REPLAY_OVERFLOWS, |cells| &cells.replay_overflows);
     total(&metrics::HOLDS_DENIED, |cells| &cells.holds_denied);
+    total(&metrics::IDLE_EVICTED, |cells| &cells.idle_evicted);
+    total(&metrics::UPLOADS_CUT, |cells| &cells.uploads_cut);
     total(&metrics::EVIDENCE_CROWDED_OUT, |cells| {
         &cells.evidence_crowded_out
     });

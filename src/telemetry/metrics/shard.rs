@@ -156,6 +156,8 @@ pub(crate) struct WorkerCells {
     pub(crate) stripped_headers: Cell,
     pub(crate) replay_overflows: Cell,
     pub(crate) holds_denied: Cell,
+    pub(crate) idle_evicted: Cell,
+    pub(crate) uploads_cut: Cell,
     pub(crate) evidence_crowded_out: Cell,
     pub(crate) bytes_in: Cell,
     pub(crate) bytes_out: Cell,
@@ -348,6 +350,16 @@ impl WorkerMetrics<'_> {
     /// Small answers were streamed because there was no room to hold them.
     pub fn holds_denied(&self, count: u64) {
         self.shard.worker.holds_denied.add(count);
+    }
+
+    /// Unused connections to origins were closed for newer ones.
+    pub fn idle_evicted(&self, count: u64) {
+        self.shard.worker.idle_evicted.add(count);
+    }
+
+    /// Requests were cut short after their answer.
+    pub fn uploads_cut(&self, count: u64) {
+        self.shard.worker.uploads_cut.add(count);
     }
 
     /// Body bytes came from a viewer.

@@ -9,9 +9,9 @@ use crate::upstream::http1::HeadLimits;
 /// Bytes of a chunk's first line, its extensions with it: nobody uses them.
 const LINE: usize = 1024;
 
-/// Bytes of all the chunk lines beyond what data they bring: an origin that sends single bytes with
-/// long extensions would keep us busy for nothing.
-const LINES_PER_BYTE: usize = 16 << 10;
+/// Bytes of the extensions of all chunks of a body: an origin that sends single bytes with long
+/// extensions would keep us busy for nothing.
+const MOST_EXTENSIONS: usize = 16 << 10;
 
 /// A body in chunks, as far as it was read.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Chunks {
             return Err(BadChunk);
         }
         self.extensions += rest.len();
-        if self.extensions > LINES_PER_BYTE {
+        if self.extensions > MOST_EXTENSIONS {
             return Err(BadChunk);
         }
         let length = std::str::from_utf8(length).map_err(|_| BadChunk)?;

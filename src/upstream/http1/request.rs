@@ -85,8 +85,8 @@ impl RequestHead<'_> {
         output.extend_from_slice(b"\r\n");
     }
 
-    /// Whether the field `name` is announced as a trailer (RFC 9110 section 6.6.2): others may not be
-    /// expected.
+    /// The names of fields that are announced as trailers (RFC 9110 section 6.6.2): others may not
+    /// be expected.
     pub(super) fn trailers(&self) -> Vec<HeaderName> {
         let lists = self.headers.get_all(header::TRAILER).iter();
         let names = lists
