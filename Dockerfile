@@ -1,17 +1,23 @@
 # syntax=docker/dockerfile:1
-# Built with fat LTO: allow some minutes and 4 GB of memory.
+# Built twice with fat LTO, the second time guided by a profile: allow a quarter of an hour and 4 GB
+# of memory, or `--build-arg PROFILE=dist` for one build, whose requests cost a tenth more.
 FROM rust:1.95-bookworm AS build
+ARG PROFILE=pgo
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
 COPY benches ./benches
 COPY config ./config
+COPY deploy/pgo.sh ./deploy/pgo.sh
 # The cache mounts keep the registry and the target folder between builds; the binary is copied
 # out of the mount, which is no part of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --profile dist --locked --bin meridian \
-    && install -D -m 0755 target/dist/meridian /out/usr/local/bin/meridian \
+    case "$PROFILE" in \
+        pgo) deploy/pgo.sh && built=target/pgo/dist ;; \
+        *) cargo build --profile "$PROFILE" --locked --bin meridian && built="target/$PROFILE" ;; \
+    esac \
+    && install -D -m 0755 "$built/meridian" /out/usr/local/bin/meridian \
     && mkdir -p /out/etc/meridian /out/licences
 COPY LICENSE-MIT LICENSE-APACHE NOTICE /out/licences/
 

@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::settings;
 use crate::site::Site;
-use crate::usage;
+use crate::usage::{self, Ticks};
 
 /// The core of the proxies.
 const CORE: &str = "0";
@@ -37,6 +37,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 pub(crate) struct Taken {
     /// Microseconds of processor per request, or system calls per request.
     pub(crate) per_request: f64,
+    /// Of the time, what the proxy spent in its own code and not in the kernel.
+    pub(crate) own: Option<f64>,
     /// Requests a second.
     pub(crate) rate: f64,
 }
@@ -103,12 +105,14 @@ impl Cell {
         let load = load::start(&self.site, whole, ground)?;
         sleep(WARM_UP);
         let (began, served) = (Instant::now(), ground.origins.served());
-        let spent = if counts_calls {
-            calls(self.id(), length)?
+        let (spent, own_share) = if counts_calls {
+            (calls(self.id(), length)?, None)
         } else {
-            let before = usage::time(self.id())?;
+            let (before, ticks_before) = (usage::time(self.id())?, Ticks::of(self.id())?);
             sleep(length);
-            (usage::time(self.id())? - before).as_secs_f64() * 1e6
+            let (after, ticks) = (usage::time(self.id())?, Ticks::of(self.id())?);
+            let share = ticks.own_share_since(ticks_before);
+            ((after - before).as_secs_f64() * 1e6, Some(share))
         };
         let (took, served) = (began.elapsed(), ground.origins.served() - served);
         load.finish(&self.site.folder)?;
@@ -119,6 +123,7 @@ impl Cell {
         let served = served as f64;
         Ok(Taken {
             per_request: spent / served,
+            own: own_share.map(|share| share * spent / served),
             rate: served / took.as_secs_f64(),
         })
     }

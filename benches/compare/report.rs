@@ -39,7 +39,7 @@ impl Report {
         let unit = if options.counts_calls {
             "system calls per request"
         } else {
-            "microseconds of processor per request"
+            "microseconds of processor per request, in brackets those outside the kernel"
         };
         let all: Vec<_> = proxies
             .iter()
@@ -126,7 +126,7 @@ impl Report {
                     Some(Err(problem)) => json!({ "problem": problem.to_string() }),
                     Some(Ok(rounds)) => rounds
                         .iter()
-                        .map(|taken| json!({"per_request": taken.per_request, "rate": taken.rate}))
+                        .map(round)
                         .collect(),
                 };
                 json!({"proxy": proxy.name(), "version": version, "rounds": rounds})
@@ -151,12 +151,21 @@ impl Report {
     }
 }
 
+fn round(taken: &Taken) -> Value {
+    json!({"per_request": taken.per_request, "own": taken.own, "rate": taken.rate})
+}
+
 fn shown(cell: &Option<io::Result<Vec<Taken>>>) -> String {
     match cell {
         None => "-".to_owned(),
         Some(Err(_)) => "failed".to_owned(),
         Some(Ok(rounds)) => {
-            needed(rounds).map_or_else(|| "-".to_owned(), |needed| format!("{needed:.1}"))
+            let own = median(rounds.iter().filter_map(|taken| taken.own).collect());
+            match (needed(rounds), own) {
+                (None, _) => "-".to_owned(),
+                (Some(needed), None) => format!("{needed:.1}"),
+                (Some(needed), Some(own)) => format!("{needed:.1} ({own:.1})"),
+            }
         }
     }
 }

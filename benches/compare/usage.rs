@@ -24,6 +24,47 @@ pub(crate) fn time(pid: u32) -> io::Result<Duration> {
     Ok(sum)
 }
 
+/// Ticks of the process and its children, outside the kernel and in it (`utime` and `stime` of
+/// `/proc/PID/stat`, fields 14 and 15). A tick is a hundredth of a second: good for a share of
+/// seconds, where [`time`] says how much it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ticks {
+    own: u64,
+    kernel: u64,
+}
+
+impl Ticks {
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The second field is the program's name, which may hold anything but a line's end.
+        let after_name = text.rsplit(')').next().unwrap_or_default();
+        let mut fields = after_name.split_whitespace().skip(11);
+        let mut ticks = || fields.next().and_then(|field| field.parse().ok());
+        let (Some(own), Some(kernel)) = (ticks(), ticks()) else {
+            return Err(io::Error::other("the kernel says no ticks"));
+        };
+        let mut sum = Self { own, kernel };
+        for child in children(pid) {
+            let of_child = Self::of(child).unwrap_or_default();
+            sum.own += of_child.own;
+            sum.kernel += of_child.kernel;
+        }
+        Ok(sum)
+    }
+
+    /// The share of the time since `before` that was outside the kernel.
+    #[expect(clippy::cast_precision_loss, reason = "ticks far below 2^52")]
+    pub(crate) fn own_share_since(self, before: Self) -> f64 {
+        let own = self.own.saturating_sub(before.own) as f64;
+        let kernel = self.kernel.saturating_sub(before.kernel) as f64;
+        if own + kernel > 0.0 {
+            own / (own + kernel)
+        } else {
+            0.0
+        }
+    }
+}
+
 /// Bytes of memory of the process and of its children, pages that several map shared out among
 /// them (`Pss` of `/proc/PID/smaps_rollup`). What the kernel keeps for sockets is not in it.
 pub(crate) fn memory(pid: u32) -> io::Result<u64> {

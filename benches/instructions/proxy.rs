@@ -124,8 +124,8 @@ impl Setting {
     }
 }
 
-/// The defaults, but for what keeps the counts free of other work: no access log, and probes so
-/// rare that none falls into a window.
+/// The defaults, but for what keeps the counts free of other work: no access log where the row has
+/// none, and probes so rare that none falls into a window.
 fn settings(load: Load, address: SocketAddr, origins: &Origins, folder: &Path) -> String {
     let folder = folder.display();
     let tls = if load.speech.is_tls() {
@@ -133,14 +133,20 @@ fn settings(load: Load, address: SocketAddr, origins: &Origins, folder: &Path) -
     } else {
         String::new()
     };
+    let log = if load.is_logged {
+        format!("path = \"{folder}/access.log\"")
+    } else {
+        "enabled = false".to_owned()
+    };
+    let trusted = if load.is_trusted { "\"loopback\"" } else { "" };
     let Origins { near, far, .. } = origins;
     format!(
         r#"workers = 1
 [access_log]
-enabled = false
+{log}
 [[listener]]
 address = "{address}"
-trusted_peers = ["loopback"]
+trusted_peers = [{trusted}]
 {tls}[admin]
 address = "127.0.0.1:0"
 [probe]

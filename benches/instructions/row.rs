@@ -28,7 +28,20 @@ pub(crate) struct Load {
     pub(crate) streams: usize,
     /// Bytes of each request's body; a GET without.
     pub(crate) upload: usize,
+    /// Whether each request leaves a line in the access log.
+    pub(crate) is_logged: bool,
+    /// Whether the viewer's word on where it is counts, as that of a CDN does.
+    pub(crate) is_trusted: bool,
 }
+
+/// One request at a time, from a peer that is trusted.
+const PLAIN: Load = Load {
+    speech: Speech::Http1,
+    streams: 1,
+    upload: 0,
+    is_logged: false,
+    is_trusted: true,
+};
 
 /// How the viewer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,27 +59,53 @@ impl Speech {
 }
 
 /// Every row, in order.
-pub(crate) const ROWS: [Row; 6] = [
+pub(crate) const ROWS: [Row; 8] = [
     Row {
         name: "decide",
         work: Work::Decide,
     },
-    proxy("h1", Speech::Http1, 1, 0),
-    proxy("h1-tls", Speech::Http1Tls, 1, 0),
-    proxy("h2-tls", Speech::Http2Tls, 1, 0),
-    proxy("h2-tls-8", Speech::Http2Tls, 8, 0),
-    proxy("post-tls", Speech::Http1Tls, 1, UPLOAD),
+    proxy("h1", PLAIN),
+    proxy(
+        "h1-log",
+        Load {
+            is_logged: true,
+            ..PLAIN
+        },
+    ),
+    proxy(
+        "h1-direct",
+        Load {
+            is_trusted: false,
+            ..PLAIN
+        },
+    ),
+    proxy("h1-tls", over(Speech::Http1Tls)),
+    proxy("h2-tls", over(Speech::Http2Tls)),
+    proxy(
+        "h2-tls-8",
+        Load {
+            streams: 8,
+            ..over(Speech::Http2Tls)
+        },
+    ),
+    proxy(
+        "post-tls",
+        Load {
+            upload: UPLOAD,
+            ..over(Speech::Http1Tls)
+        },
+    ),
 ];
 
-const fn proxy(name: &'static str, speech: Speech, streams: usize, upload: usize) -> Row {
+const fn proxy(name: &'static str, load: Load) -> Row {
     Row {
         name,
-        work: Work::Proxy(Load {
-            speech,
-            streams,
-            upload,
-        }),
+        work: Work::Proxy(load),
     }
+}
+
+const fn over(speech: Speech) -> Load {
+    Load { speech, ..PLAIN }
 }
 
 /// The row of that name.
