@@ -80,7 +80,7 @@ impl Bound {
         concrete.set_port(
             bound
                 .as_socket()
-                .map_or(address.port(), |bound| bound.port()),
+                .map_or_else(|| address.port(), |bound| bound.port()),
         );
         let others = (1..workers.max(1)).map(|_| open(concrete, true));
         let sockets = std::iter::once(Ok(first)).chain(others).map(|socket| {

@@ -205,7 +205,7 @@ mod tests {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let trace_id = format!("{:032x}", record.trace_id);
         json!({
-            "request_id": record.request_id.as_ref().map_or(trace_id.clone(), text),
+            "request_id": record.request_id.as_ref().map_or_else(|| trace_id.clone(), text),
             "trace_id": trace_id,
             "client_ip": record.client,
             "peer_ip": record.peer.ip(),
