@@ -351,22 +351,18 @@ impl Proxy {
         arrived: Arrived,
         recorder: &mut Recorder,
     ) -> Result<Outgoing, ProxyError> {
-        let Arrived {
-            parts,
-            source,
-            viewer,
-            trace,
-            started,
-        } = arrived;
+        let parts = &arrived.parts;
         if live.fittings.identity.is_in_loop(&parts.headers) {
             return Err(ProxyError::Loop);
         }
-        let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        // A coding means a body, be it an empty one.
+        let is_coded =
+            arrived.source.is_some() && parts.headers.contains_key(header::TRANSFER_ENCODING);
         if is_coded && !is_only_chunked(&parts.headers) {
             let reason = "Transfer codings other than chunked are not served here.";
             return Err(ProxyError::NotForwardable(reason));
         }
-        let host = asked_host(&parts)?;
+        let host = asked_host(parts)?;
         recorder.record().host.clone_from(&host);
         let path = parts.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -376,8 +372,8 @@ impl Proxy {
         let facts = RequestFacts {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
-            viewer: &viewer,
-            tries: source.is_none()
+            viewer: &arrived.viewer,
+            tries: arrived.source.is_none()
                 && parts.method.is_safe()
                 && self.may_try(&live.snapshot)
                 && !asks_for_upgrade(&parts.headers),
@@ -387,47 +383,17 @@ impl Proxy {
         recorder.decided(&decision);
         self.budget
             .borrow_mut()
-            .request_seen(self.clock.at(started));
-
-        let route = live.snapshot.table.route(decision.route);
-        // One with a body is answered in HTTP: the origin could leave it before the body is there.
-        let upgrade = parts.version == Version::HTTP_11
-            && source.is_none()
-            && asks_for_upgrade(&parts.headers);
-        let class = RequestClass::of(&parts.method, &parts.headers, &route.retry);
-        let hop = Hop {
-            peer: &peer.viewer_text,
-            trusted: peer.trusted,
-            secure: peer.secure,
-            port: peer.listener.config.address.port(),
-            version: parts.version,
-            host: host.as_ref(),
-        };
-        let mut headers = parts.headers;
-        strip_hop_by_hop(&mut headers, upgrade);
-        // hyper asks the viewer for its body when an origin first takes from it.
-        headers.remove(header::EXPECT);
-        if source.is_none() && has_meaningful_content(&parts.method) {
-            // Over HTTP/2 the end of the stream says it; HTTP/1.1 servers may answer 411 (RFC 9110
-            // section 8.6).
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        let added = announce(&mut headers, &live.fittings.identity, hop, &viewer, &trace);
+            .request_seen(self.clock.at(arrived.started));
+        let retry = &live.snapshot.table.route(decision.route).retry;
         Ok(Outgoing {
             live: live.clone(),
-            tries: tries && route.retry.attempts > 1,
+            tries: tries && retry.attempts > 1,
             decision,
-            class,
-            head: Head {
-                method: parts.method,
-                path,
-                headers,
-                added,
-                host,
-            },
-            source,
-            viewer,
-            started,
+            class: RequestClass::of(&parts.method, &parts.headers, retry),
+            source: arrived.source.clone(),
+            viewer: arrived.viewer,
+            started: arrived.started,
+            head: outgoing_head(live, peer, arrived, (host, path)),
         })
     }
 
@@ -504,6 +470,47 @@ impl Proxy {
         };
         let stall = self.stalls.watch(limit);
         response.map(|body| OriginBody::new(body, home, stall, answer.outstanding))
+    }
+}
+
+/// The head of a request as any origin may get it: without what belongs to the viewer's hop, with
+/// what tells of it.
+fn outgoing_head(
+    live: &LiveRef,
+    peer: &Peer,
+    arrived: Arrived,
+    (host, path): (Option<HeaderValue>, PathAndQuery),
+) -> Head {
+    let parts = arrived.parts;
+    let has_body = arrived.source.is_some();
+    // One with a body is answered in HTTP: the origin could leave it before the body is there.
+    let upgrade =
+        parts.version == Version::HTTP_11 && !has_body && asks_for_upgrade(&parts.headers);
+    let hop = Hop {
+        peer: &peer.viewer_text,
+        trusted: peer.trusted,
+        secure: peer.secure,
+        port: peer.listener.config.address.port(),
+        version: parts.version,
+        host: host.as_ref(),
+    };
+    let mut headers = parts.headers;
+    strip_hop_by_hop(&mut headers, upgrade);
+    // hyper asks the viewer for its body when an origin first takes from it.
+    headers.remove(header::EXPECT);
+    if !has_body && has_meaningful_content(&parts.method) {
+        // Over HTTP/2 the end of the stream says it; HTTP/1.1 servers may answer 411 (RFC 9110
+        // section 8.6).
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let identity = &live.fittings.identity;
+    let added = announce(&mut headers, identity, hop, &arrived.viewer, &arrived.trace);
+    Head {
+        method: parts.method,
+        path,
+        headers,
+        added,
+        host,
     }
 }
 

@@ -182,12 +182,29 @@ impl Proxy {
             }
             until = Instant::now() + patience.min(UNTIL_ROOM);
         };
-        let charge = self.charged(other);
-        let left = self.time_left(started, self.clock.now(), outgoing);
+        let other = Place::hedge(other, other_endpoint.address);
         // In a box: hardly a request has a second attempt, and every one would carry its room along.
-        let to = outgoing.to(other, other_endpoint, false, Instant::now(), left);
-        let second = self.attempt(outgoing, other, to, left, holds);
-        let mut second = Box::pin(second);
+        let left = self.time_left(started, self.clock.now(), outgoing);
+        let to = outgoing.to(other.region, other_endpoint, false, Instant::now(), left);
+        let second = Box::pin(self.attempt(outgoing, other.region, to, left, holds));
+        let both = self.both(outgoing, course, (first, second), endpoint, (region, other));
+        Box::pin(both).await
+    }
+
+    /// An attempt that is late, and a second one beside it.
+    async fn both<'a>(
+        &self,
+        outgoing: &'a Outgoing,
+        course: &mut Course<'_>,
+        (mut first, mut second): (
+            Pin<&mut impl Future<Output = Tried<'a>>>,
+            Pin<Box<impl Future<Output = Tried<'a>>>>,
+        ),
+        endpoint: &EndpointState,
+        (region, at): (RegionId, Place),
+    ) -> Result<Option<Answered>, ProxyError> {
+        let other = at.region;
+        let charge = self.charged(other);
         let (mut tried, first_ended) = tokio::select! {
             biased;
             tried = &mut first => (tried, true),
@@ -198,7 +215,6 @@ impl Proxy {
             answered.overtaken = Some(if first_ended { other } else { region });
             course.recorder.hedged(other, !first_ended);
             if first_ended {
-                let at = Place::hedge(other, other_endpoint.address);
                 course.recorder.overtaken(at);
             } else {
                 let at = Place::first(region, endpoint.address);
@@ -282,28 +298,7 @@ impl Proxy {
                     }
                     return Ok(Some(course.answered(region, answer)));
                 };
-                let error = ErrorKind::GatewayStatus;
-                // That this one was asked was our own wish, so it is ours to ask another.
-                let our_wish = outgoing.tries && endpoint.standing.is_on_trial();
-                let put_off = asked_to_wait;
-                let asked_to_wait = asked_to_wait && !our_wish;
-                course.recorder.gateway_failed(region);
-                let blame = Blame {
-                    region,
-                    endpoint: endpoint.id,
-                    kind: error,
-                };
-                course.avoid = Some(endpoint.id);
-                if asked_to_wait {
-                    self.blame(outgoing, blame, Verdict::AskedToWait);
-                } else if !put_off {
-                    course.blamed.push(blame);
-                }
-                course.attempts.push(Attempt {
-                    region,
-                    error,
-                    asked_to_wait,
-                });
+                self.gateway_failed(outgoing, course, (region, endpoint), asked_to_wait);
                 if course.kept.is_none() {
                     course.kept = Some(course.answered(region, answer));
                 }
@@ -333,6 +328,37 @@ impl Proxy {
             }
         }
         Ok(None)
+    }
+
+    /// Takes in that an answer was a gateway's failure, which may have asked to wait.
+    fn gateway_failed(
+        &self,
+        outgoing: &Outgoing,
+        course: &mut Course<'_>,
+        (region, endpoint): (RegionId, &EndpointState),
+        put_off: bool,
+    ) {
+        let error = ErrorKind::GatewayStatus;
+        // That this one was asked was our own wish, so it is ours to ask another.
+        let our_wish = outgoing.tries && endpoint.standing.is_on_trial();
+        let asked_to_wait = put_off && !our_wish;
+        course.recorder.gateway_failed(region);
+        let blame = Blame {
+            region,
+            endpoint: endpoint.id,
+            kind: error,
+        };
+        course.avoid = Some(endpoint.id);
+        if asked_to_wait {
+            self.blame(outgoing, blame, Verdict::AskedToWait);
+        } else if !put_off {
+            course.blamed.push(blame);
+        }
+        course.attempts.push(Attempt {
+            region,
+            error,
+            asked_to_wait,
+        });
     }
 
     pub(super) fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
