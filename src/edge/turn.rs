@@ -85,7 +85,7 @@ impl Turn {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::future::poll_fn;
     use std::rc::Rc;
 
@@ -107,5 +107,37 @@ mod tests {
         };
         local.run_until(connection).await;
         assert_eq!(*seen.borrow(), ["other", "connection", "again"]);
+    }
+    #[tokio::test]
+    async fn a_connection_waits_while_turns_bring_more_but_not_for_ever() {
+        let woken = Rc::new(RefCell::new(None::<Waker>));
+        let turns = Rc::new(Cell::new(0));
+        let local = tokio::task::LocalSet::new();
+        let counts = Rc::clone(&turns);
+        local.spawn_local(async move {
+            loop {
+                counts.set(counts.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let wakes = Rc::clone(&woken);
+        local.spawn_local(poll_fn(move |cx| {
+            cx.waker().wake_by_ref();
+            if let Some(waker) = &*wakes.borrow() {
+                waker.wake_by_ref();
+            }
+            Poll::<()>::Pending
+        }));
+        let connection = local.spawn_local(async move {
+            let mut turn = Turn::default();
+            poll_fn(|cx| {
+                woken.replace(Some(cx.waker().clone()));
+                turn.poll(cx)
+            })
+            .await;
+        });
+        local.run_until(connection).await.unwrap();
+        let most = MOST_TURNS + 2;
+        assert!((3..=most).contains(&turns.get()), "{}", turns.get());
     }
 }

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_record_stays_small_enough_to_live_in_a_request() {
         assert!(
-            size_of::<RequestRecord>() <= 1280,
+            size_of::<RequestRecord>() <= 480,
             "{}",
             size_of::<RequestRecord>()
         );
