@@ -43,6 +43,8 @@ for speech in "$http" "$https" "$http --http2" "$https --http2"; do
     # shellcheck disable=SC2086  # two words
     load $speech --rate 2000 --for 8s
 done
+load "${https%/}/download" --rate 3 --for 8s
+load "${http%/}/download" --rate 3 --for 4s
 load "$https" --method POST --body-size 20000 --rate 800 --for 6s
 load "$http" --method POST --body-size 500 --rate 800 --for 6s
 kill -TERM "$demo"

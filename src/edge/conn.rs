@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -216,7 +216,7 @@ async fn serve_http<H, F, B, T>(
             let response = Box::pin((shop.handler)(&peer, request));
             async move {
                 let response = response.await;
-                in_flight.gave();
+                in_flight.gave(0);
                 Ok::<_, std::convert::Infallible>(response.map(|body| Counted {
                     body,
                     in_flight,
@@ -253,8 +253,11 @@ impl<B: Body + Unpin> Body for Counted<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         self.in_flight.asked();
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            self.in_flight.gave();
+        if let Poll::Ready(frame) = &frame {
+            let data = frame
+                .as_ref()
+                .and_then(|frame| frame.as_ref().ok()?.data_ref());
+            self.in_flight.gave(data.map_or(0, Buf::remaining));
         }
         if self.ends_by_close && matches!(frame, Poll::Ready(Some(Err(_)))) {
             self.in_flight.broke();

@@ -30,6 +30,10 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 /// that answers no PING, or takes no bytes, would else keep it for ever.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Bytes written between two sweeps that show a viewer to take what is left of its answers: more than
+/// what answers its PINGs.
+const TAKEN: u64 = 512;
+
 /// Bytes that moved. Written by the connection's own thread only; atomic because hyper wants to
 /// send upgraded streams between threads.
 #[derive(Debug, Default)]
@@ -125,6 +129,10 @@ pub struct Watch {
     has_body: Cell<bool>,
     /// Counts beginnings and ends of requests: a state that they came between is not the same.
     turns: Cell<u64>,
+    /// Bytes of bodies given to hyper. What is not written of them is in our buffers.
+    given: Cell<u64>,
+    /// When nothing was left there, or the viewer last took some of it.
+    taken_at: Cell<Instant>,
     /// `pulse.read` when the last request ended.
     read_at_end: Cell<u64>,
     seen: Cell<(u64, u64)>,
@@ -147,8 +155,10 @@ enum State {
     Head,
     /// A request is under way and bytes move, or none are due.
     Serving,
-    /// A request is under way and the viewer takes no bytes.
+    /// The viewer takes no bytes, whether a request is under way or not.
     Blocked,
+    /// All requests are done, and some of their answers may not be written yet.
+    Sending,
 }
 
 /// While it lives, its connection is watched.
@@ -190,6 +200,8 @@ impl Connections {
             rested: Cell::new(false),
             has_body: Cell::new(false),
             turns: Cell::new(0),
+            given: Cell::new(0),
+            taken_at: Cell::new(Instant::now()),
             read_at_end: Cell::new(0),
             seen: Cell::new((0, 0)),
             state: Cell::new((State::Head, 0, Instant::now())),
@@ -256,7 +268,7 @@ impl Watch {
     }
 
     fn due(&self, now: Instant) -> Option<Order> {
-        let state = self.state_now();
+        let state = self.state_now(now);
         let turn = self.turns.get();
         let (before, turn_before, since) = self.state.get();
         let has_turned = turn != turn_before && matches!(state, State::Idle | State::Head);
@@ -264,8 +276,14 @@ impl Watch {
             self.state.set((state, turn, now));
             return self.finish_if_closed(state, Duration::ZERO);
         }
+        // What a viewer has not taken yet may also be gone, with a stream that it reset: so this is
+        // not told from idling until the connection should end. Requests do not excuse it.
+        let since = match state {
+            State::Sending => self.taken_at.get(),
+            _ => since,
+        };
         let lasted = now - since;
-        if state == State::Idle
+        if matches!(state, State::Idle | State::Sending)
             && let Some(Order::Finish(end)) = self.order.get()
             && let Some(told) = self.farewell.get()
             && now - told.max(since) >= FAREWELL
@@ -273,12 +291,14 @@ impl Watch {
             return Some(Order::Abort(end));
         }
         let (limit, order) = match state {
-            State::Head => (self.timeouts.head, Order::Abort(ConnectionEnd::HeadTimeout)),
+            State::Head => (self.head_limit(), Order::Abort(ConnectionEnd::HeadTimeout)),
             State::Blocked => (
                 self.timeouts.body_progress,
                 Order::Abort(ConnectionEnd::WriteStalled),
             ),
-            State::Idle => (self.timeouts.idle, Order::Finish(ConnectionEnd::Idle)),
+            State::Idle | State::Sending => {
+                (self.timeouts.idle, Order::Finish(ConnectionEnd::Idle))
+            }
             State::Serving => return self.finish_if_closed(state, lasted),
         };
         if lasted >= limit {
@@ -300,8 +320,18 @@ impl Watch {
         self.in_flight.get() == 0
             && self.served.get()
             && !self.has_body.get()
+            && self.given.get() <= self.pulse.written.load(Ordering::Relaxed)
             && (self.http2.get() || read == self.read_at_end.get())
             && !self.pulse.blocked.load(Ordering::Relaxed)
+    }
+
+    /// What comes after a request with a body may still be that body, which outlasts its answer.
+    fn head_limit(&self) -> Duration {
+        let timeouts = &self.timeouts;
+        match self.has_body.get() {
+            true => timeouts.head.max(timeouts.body_progress),
+            false => timeouts.head,
+        }
     }
 
     /// Once the door is closed, a request under way is the last of its connection. A connection
@@ -311,16 +341,22 @@ impl Watch {
         (!waits && self.door.is_closed()).then_some(Order::Finish(ConnectionEnd::Drained))
     }
 
-    fn state_now(&self) -> State {
+    fn state_now(&self, now: Instant) -> State {
         let read = self.pulse.read.load(Ordering::Relaxed);
         let written = self.pulse.written.load(Ordering::Relaxed);
         let (_, written_before) = self.seen.replace((read, written));
-        // Also when all requests are done: what is left of their answers may be in our buffers.
+        let is_sent = self.given.get() <= written;
+        if is_sent || written - written_before >= TAKEN {
+            self.taken_at.set(now);
+        }
         if self.pulse.blocked.load(Ordering::Relaxed) && written == written_before {
             return State::Blocked;
         }
         if self.in_flight.get() > 0 {
             return State::Serving;
+        }
+        if !is_sent {
+            return State::Sending;
         }
         // On HTTP/2 bytes between requests are pings and window updates, not heads.
         let head = !self.served.get() || (!self.http2.get() && read != self.read_at_end.get());
@@ -371,8 +407,10 @@ impl InFlight {
         self.watch.pulse.broken.store(true, Ordering::Relaxed);
     }
 
-    /// hyper was given the response's head or a frame of it.
-    pub fn gave(&self) {
+    /// hyper was given the response's head, or a frame of it with so many bytes.
+    pub fn gave(&self, bytes: usize) {
+        let given = &self.watch.given;
+        given.set(given.get() + bytes as u64);
         if let Some(stream) = &self.stream {
             stream.gave();
         }
@@ -582,6 +620,38 @@ mod tests {
         stream.wrote(&Poll::Pending);
         let orders = orders(&connections, &registration, 20).await;
         assert_eq!(orders, [Order::Abort(ConnectionEnd::WriteStalled)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_takes_its_answers_slowly_but_steadily_is_not_idle() {
+        let (connections, stream, registration) = watched();
+        registration.watched().speaks_http2();
+        let request = registration.watched().begin(false);
+        request.gave(200_000);
+        drop(request);
+        for _ in 0..200 {
+            stream.wrote(&Poll::Ready(Ok(1000)));
+            assert_eq!(orders(&connections, &registration, 1).await, []);
+        }
+        let idle = orders(&connections, &registration, 80).await;
+        assert_eq!(idle[..2], [Order::Rest, Order::Finish(ConnectionEnd::Idle)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_answers_do_not_hide_that_large_ones_are_not_taken() {
+        let (connections, stream, registration) = watched();
+        registration.watched().speaks_http2();
+        let request = registration.watched().begin(false);
+        request.gave(200_000);
+        drop(request);
+        let mut all = Vec::new();
+        for _ in 0..90 {
+            drop(registration.watched().begin(false));
+            stream.wrote(&Poll::Ready(Ok(100)));
+            all.extend(orders(&connections, &registration, 1).await);
+        }
+        let end = ConnectionEnd::Idle;
+        assert_eq!(all, [Order::Finish(end), Order::Abort(end)]);
     }
 
     #[tokio::test(start_paused = true)]

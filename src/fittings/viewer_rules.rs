@@ -19,7 +19,12 @@ const OTHERS: [&str; 6] = [
 
 /// Fields that every origin gets from us. Under these very names they are taken off where they are
 /// written; with an underscore they would pass for ours.
-const WRITTEN_ANEW: [&str; 2] = ["cdn-loop", "x-request-id"];
+const WRITTEN_ANEW: [&str; 4] = [
+    "cdn-loop",
+    "content-length",
+    "transfer-encoding",
+    "x-request-id",
+];
 
 /// Which headers tell of the viewer, ready to be looked up.
 #[derive(Clone, Debug)]
@@ -99,6 +104,7 @@ mod tests {
             "X-Real-IP",
             "x_request-id",
             "cdn_loop",
+            "content_length",
             "true_client_ip",
         ] {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

@@ -21,9 +21,10 @@ use crate::upstream::pool::Outstanding;
 /// Bytes in flight each way, per tunnel.
 const TUNNEL_BUFFER: usize = 16 << 10;
 
-/// Once one side has closed, the other may be silent for so long: one that takes no notice would
-/// keep both connections for ever.
-const HALF_CLOSED: Duration = Duration::from_secs(15);
+/// Once one side has closed, or takes no more bytes, the tunnel may be silent for so long: a side that
+/// takes no notice would keep both connections for ever. Otherwise it may be silent as long as it
+/// likes.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
 
 /// The two ends of a tunnel to be.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes in the background until both sides have closed, or one has and the other is
-    /// silent; then finishes the record.
+    /// Carries bytes in the background until both sides have closed, or one has and nothing moves;
+    /// then finishes the record.
     pub fn start(self, mut recorder: Recorder) {
         tokio::task::spawn_local(async move {
             let _outstanding = self.outstanding;
@@ -61,8 +62,8 @@ impl Tunnel {
             // How it ended is told to both sides by their closed connections; that one reset its
             // own is an end like another.
             while timeout(HALF_CLOSED, &mut carrying).await.is_err() {
-                let is_half_closed = of_viewer.ended.get() || of_origin.ended.get();
-                if is_half_closed && before.replace(total()) == Some(total()) {
+                let stands_still = before.replace(total()) == Some(total());
+                if stands_still && (of_viewer.is_half_closed() || of_origin.is_half_closed()) {
                     break;
                 }
             }
@@ -78,11 +79,17 @@ struct Carried {
     written: Cell<u64>,
     /// It will send no more.
     ended: Cell<bool>,
+    /// It takes no more.
+    blocked: Cell<bool>,
 }
 
 impl Carried {
     fn total(&self) -> u64 {
         self.read.get() + self.written.get()
+    }
+
+    fn is_half_closed(&self) -> bool {
+        self.ended.get() || self.blocked.get()
     }
 }
 
@@ -126,8 +133,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        let carried = &this.carried;
+        carried.blocked.set(polled.is_pending());
         if let Poll::Ready(Ok(count)) = polled {
-            let carried = &this.carried;
             carried.written.set(carried.written.get() + count as u64);
         }
         polled
