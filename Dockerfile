@@ -1,8 +1,10 @@
 # syntax=docker/dockerfile:1
 # Built twice with fat LTO, the second time guided by a profile: allow a quarter of an hour and 4 GB
-# of memory, or `--build-arg PROFILE=dist` for one build, whose requests cost a tenth more.
+# of memory, or `--build-arg PROFILE=dist` for one build, whose requests cost a tenth to a fifth more.
 FROM rust:1.95-bookworm AS build
+# pgo, dist or release.
 ARG PROFILE=pgo
+ARG TARGETARCH
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
@@ -11,11 +13,12 @@ COPY config ./config
 COPY deploy/pgo.sh ./deploy/pgo.sh
 # The cache mounts keep the registry and the target folder between builds; the binary is copied
 # out of the mount, which is no part of the image.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=meridian-target-$TARGETARCH,target=/src/target,sharing=locked \
     case "$PROFILE" in \
         pgo) deploy/pgo.sh && built=target/pgo/dist ;; \
-        *) cargo build --profile "$PROFILE" --locked --bin meridian && built="target/$PROFILE" ;; \
+        dist | release) cargo build --profile "$PROFILE" --locked --bin meridian && built="target/$PROFILE" ;; \
+        *) echo "PROFILE is pgo, dist or release" >&2; false ;; \
     esac \
     && install -D -m 0755 "$built/meridian" /out/usr/local/bin/meridian \
     && mkdir -p /out/etc/meridian /out/licences

@@ -30,7 +30,7 @@ use crate::cell::{Cell, Taken};
 use crate::ground::Ground;
 use crate::options::{HELP, Options};
 use crate::process::Running;
-use crate::proxy::Proxy;
+use crate::proxy::{PROXIES, Proxy};
 use crate::report::{Line, Report};
 use crate::row::{Load, ROWS, Row};
 use crate::site::Site;
@@ -100,15 +100,29 @@ fn look(running: &Running) -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The proxies that can be started, and their versions. Of all there are, those that are not installed
+/// are left out; but not Meridian, nor any that was asked for by name.
+fn installed(options: &Options) -> io::Result<Vec<(Proxy, String)>> {
+    let are_named = options.proxies.len() < PROXIES.len();
+    let mut installed = Vec::new();
+    for proxy in &options.proxies {
+        match proxy.version() {
+            Some(version) => installed.push((*proxy, version)),
+            None if are_named || *proxy == Proxy::Meridian => {
+                let problem = format!("{} does not say its version", proxy.program().display());
+                return Err(io::Error::other(problem));
+            }
+            None => {}
+        }
+    }
+    Ok(installed)
+}
+
 /// All tables, to standard output and to `target/compare.json`.
 fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
     ground::keep_to_one_core()?;
     ground::allow_many_files()?;
-    let proxies: Vec<_> = options
-        .proxies
-        .iter()
-        .filter_map(|proxy| Some((*proxy, proxy.version()?)))
-        .collect();
+    let proxies = installed(options)?;
     let mut report = Report::begin(options, proxies, &mut io::stdout())?;
     let folder = tempfile::tempdir()?;
     let ground = Ground::new(folder.path().to_owned(), running)?;

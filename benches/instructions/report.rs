@@ -53,7 +53,8 @@ impl<'a, W: Write> Report<'a, W> {
     pub(crate) fn add(&mut self, row: &Row, count: &Count, details: bool) -> io::Result<()> {
         let saved = self.baseline.and_then(|baseline| baseline.row(row));
         let change = saved.map(|saved| Change::of(count, saved));
-        if self.is_comparable && change.is_some_and(Change::is_above) {
+        // A row without a baseline gates nothing: it is to be saved.
+        if self.is_comparable && change.is_none_or(Change::is_above) {
             self.above.push(row.name);
         }
         writeln!(
@@ -77,7 +78,7 @@ impl<'a, W: Write> Report<'a, W> {
     /// Prints the rows above the baseline; true when there are none.
     pub(crate) fn finish(mut self) -> io::Result<bool> {
         for name in &self.above {
-            writeln!(self.out, "{name} is above the baseline")?;
+            writeln!(self.out, "{name} is above the baseline, or not in it")?;
         }
         Ok(self.above.is_empty())
     }

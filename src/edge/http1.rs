@@ -45,25 +45,28 @@ where
 {
     let mut stream = Prefixed::new(Bytes::new(), stream);
     loop {
-        let connection = builder(limits)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = Box::new(connection);
-        let finish = UpgradeableConnection::graceful_shutdown;
-        let step = Future::poll;
-        let driven = drive(Pin::new(&mut *connection), step, registration, finish).await;
-        if let Some(end) = driven {
-            return end;
-        }
-        let Some(parts) = connection.into_parts() else {
+        let parts = {
+            let connection = builder(limits)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            let mut connection = Box::new(connection);
+            let finish = UpgradeableConnection::graceful_shutdown;
+            let step = Future::poll;
+            let driven = drive(Pin::new(&mut *connection), step, registration, finish).await;
+            if let Some(end) = driven {
+                return end;
+            }
+            connection.into_parts()
+        };
+        let Some(parts) = parts else {
             return ConnectionEnd::Finished;
         };
         service = parts.service;
         stream = parts.io.into_inner();
-        // What came with the last request: most of a head, or the empty line that some old clients
-        // send after a body (RFC 9112 section 2.2).
         let begun = parts.read_buf;
-        if begun.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+        if is_no_head(&begun) {
+            // With the buffer that it is in.
+            drop(begun);
             match rest(&mut stream, registration).await {
                 Ok(bytes) => stream = stream.unread(bytes),
                 Err(end) => return end,
@@ -73,6 +76,12 @@ where
             stream = stream.unread(begun);
         }
     }
+}
+
+/// Whether what came with the last request is nothing, or the empty line that some old clients send
+/// after a body (RFC 9112 section 2.2).
+fn is_no_head(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 /// Waits, holding nothing but `stream`, for the viewer's next bytes, which it gives. They are
