@@ -8,7 +8,7 @@ use crate::edge::end::ConnectionEnd;
 use crate::edge::watched::{Order, Registration};
 
 /// Runs a connection to its end, step by step, obeying the worker's sweep; or to where it is told
-/// to rest, then there is no end.
+/// to park, then there is no end.
 pub(super) async fn drive<C>(
     mut connection: Pin<&mut C>,
     mut step: impl FnMut(Pin<&mut C>, &mut Context<'_>) -> Poll<hyper::Result<()>>,
@@ -28,7 +28,7 @@ pub(super) async fn drive<C>(
                     ordered = end;
                 }
                 Order::Abort(end) => return Some(end),
-                Order::Rest => return None,
+                Order::Park => return None,
             },
         }
     }

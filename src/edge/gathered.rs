@@ -52,7 +52,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 
     /// Gives memory back that only a busy connection needs.
-    pub fn rest(&self) {
+    pub fn park(&self) {
         self.0.borrow_mut().bytes.shrink_to(KEPT);
     }
 

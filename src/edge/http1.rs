@@ -25,10 +25,10 @@ use crate::edge::watched::{LAST_CALL, Order, Registration};
 /// The parser's own default; to set the same number would cost an allocation per request.
 const DEFAULT_FIELDS: usize = 100;
 
-/// Bytes read at once when a viewer ends its rest: as a rule a whole request.
+/// Bytes read at once when a viewer ends its silence: as a rule a whole request.
 const FIRST_READ: usize = 4096;
 
-/// Serves `stream` to its end, which it gives. Each time it is told to rest, it gives hyper's
+/// Serves `stream` to its end, which it gives. Each time it is told to park, it gives hyper's
 /// buffers back, and takes new ones when the viewer says something.
 pub(super) async fn serve<S, B, T>(
     stream: T,
@@ -67,7 +67,7 @@ where
         if is_no_head(&begun) {
             // With the buffer that it is in.
             drop(begun);
-            match rest(&mut stream, registration).await {
+            match park(&mut stream, registration).await {
                 Ok(bytes) => stream = stream.unread(bytes),
                 Err(end) => return end,
             }
@@ -89,7 +89,7 @@ fn is_no_head(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// How the connection ended, if it did: the viewer reset it, or the sweep ordered its end.
-async fn rest<T: AsyncRead + AsyncWrite + Unpin>(
+async fn park<T: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut T,
     registration: &Registration,
 ) -> Result<Bytes, ConnectionEnd> {
@@ -101,7 +101,7 @@ async fn rest<T: AsyncRead + AsyncWrite + Unpin>(
         };
         match order {
             // It does.
-            Order::Rest => {}
+            Order::Park => {}
             Order::Finish(end) => {
                 let _ = timeout(LAST_CALL, stream.shutdown()).await;
                 return Err(end);
@@ -230,7 +230,7 @@ mod tests {
             }
         }
 
-        fn is_at_rest(&self) -> bool {
+        fn is_parked(&self) -> bool {
             self.room.load(Ordering::Relaxed) == FIRST_READ
         }
 
@@ -285,9 +285,9 @@ mod tests {
                 viewer.say(REQUEST).await;
                 assert!(viewer.answer().await.starts_with("HTTP/1.1 200 "));
                 assert_eq!(viewer.requests.get(), round);
-                assert!(!viewer.is_at_rest());
+                assert!(!viewer.is_parked());
                 viewer.wait(3).await;
-                assert!(viewer.is_at_rest());
+                assert!(viewer.is_parked());
             }
         })
         .await;
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_ends_a_rest_may_come_in_pieces() {
+    async fn a_head_that_ends_the_silence_may_come_in_pieces() {
         with(|mut viewer| async move {
             viewer.say(REQUEST).await;
             viewer.answer().await;
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_ends_a_rest_must_be_whole_in_time() {
+    async fn a_head_that_ends_the_silence_must_be_whole_in_time() {
         let (end, ()) = with(|mut viewer| async move {
             viewer.say(REQUEST).await;
             viewer.answer().await;
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_rests_too_long_is_closed() {
+    async fn a_connection_that_is_parked_too_long_is_closed() {
         let (end, ()) = with(|mut viewer| async move {
             viewer.say(REQUEST).await;
             viewer.answer().await;
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_at_rest_is_closed_with_its_door() {
+    async fn a_parked_connection_is_closed_with_its_door() {
         let (end, ()) = with(|mut viewer| async move {
             viewer.say(REQUEST).await;
             viewer.answer().await;
@@ -399,10 +399,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_never_asked_does_not_rest() {
+    async fn a_connection_that_never_asked_is_not_parked() {
         let (end, ()) = with(|mut viewer| async move {
             viewer.wait(8).await;
-            assert!(!viewer.is_at_rest());
+            assert!(!viewer.is_parked());
             viewer.wait(4).await;
             assert!(viewer.is_closed().await);
         })

@@ -68,7 +68,7 @@ where
         if let Some(end) = drive(connection.as_mut(), &mut step, registration, finish).await {
             return end;
         }
-        stream.rest();
+        stream.park();
     }
 }
 

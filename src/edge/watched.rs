@@ -24,7 +24,7 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long a connection must be idle until it gives its buffers back. A viewer that comes again
 /// sooner finds them in place.
-const REST_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a connection that was told to finish, and serves no request, may take to close. A viewer
 /// that answers no PING, or takes no bytes, would else keep it for ever.
@@ -98,7 +98,7 @@ impl Drop for Active {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Give buffers back: it has been idle for a while, and still is.
-    Rest,
+    Park,
     /// Finish what is under way and close.
     Finish(ConnectionEnd),
     /// Close now: it is late with a head, or takes no bytes.
@@ -123,8 +123,8 @@ pub struct Watch {
     timeouts: DownstreamTimeouts,
     in_flight: Cell<u32>,
     served: Cell<bool>,
-    /// It was told to rest since its last request.
-    rested: Cell<bool>,
+    /// It was told to park since its last request.
+    parked: Cell<bool>,
     /// Its last request has a body, of which hyper may still be in the midst when it is answered.
     has_body: Cell<bool>,
     /// Counts beginnings and ends of requests: a state that they came between is not the same.
@@ -197,7 +197,7 @@ impl Connections {
             timeouts,
             in_flight: Cell::new(0),
             served: Cell::new(false),
-            rested: Cell::new(false),
+            parked: Cell::new(false),
             has_body: Cell::new(false),
             turns: Cell::new(0),
             given: Cell::new(0),
@@ -251,7 +251,7 @@ impl Connections {
 impl Watch {
     fn give(&self, order: Order, now: Instant) {
         let stronger = match self.order.get() {
-            None | Some(Order::Rest) => true,
+            None | Some(Order::Park) => true,
             Some(Order::Finish(_)) => matches!(order, Order::Abort(_)),
             Some(Order::Abort(_)) => false,
         };
@@ -305,17 +305,17 @@ impl Watch {
             return Some(order);
         }
         self.finish_if_closed(state, lasted)
-            .or_else(|| self.rest_if_idle(lasted))
+            .or_else(|| self.park_if_idle(lasted))
     }
 
-    fn rest_if_idle(&self, lasted: Duration) -> Option<Order> {
-        let due = lasted >= REST_AFTER && self.may_rest();
-        (due && !self.rested.replace(true)).then_some(Order::Rest)
+    fn park_if_idle(&self, lasted: Duration) -> Option<Order> {
+        let due = lasted >= PARK_AFTER && self.may_park();
+        (due && !self.parked.replace(true)).then_some(Order::Park)
     }
 
     /// All that was asked is answered and sent, and no byte of a head has come. Not after a request
     /// with a body: an answer may end before it, and what then still comes of it is no request.
-    fn may_rest(&self) -> bool {
+    fn may_park(&self) -> bool {
         let read = self.pulse.read.load(Ordering::Relaxed);
         self.in_flight.get() == 0
             && self.served.get()
@@ -378,7 +378,7 @@ impl Watch {
     pub fn begin(self: &Rc<Self>, has_body: bool) -> InFlight {
         self.in_flight.set(self.in_flight.get() + 1);
         self.served.set(true);
-        self.rested.set(false);
+        self.parked.set(false);
         self.has_body.set(has_body);
         self.turns.set(self.turns.get().wrapping_add(1));
         InFlight {
@@ -446,7 +446,7 @@ impl Registration {
     pub fn poll_order(&self, cx: &Context<'_>) -> Poll<Order> {
         if self.watch.is_new.take()
             && let Some(order) = self.watch.order.get()
-            && (order != Order::Rest || self.watch.may_rest())
+            && (order != Order::Park || self.watch.may_park())
         {
             return Poll::Ready(order);
         }
@@ -600,7 +600,7 @@ mod tests {
             assert_eq!(orders(&connections, &registration, 1).await, []);
         }
         let idle = orders(&connections, &registration, 80).await;
-        assert_eq!(idle[..2], [Order::Rest, Order::Finish(ConnectionEnd::Idle)]);
+        assert_eq!(idle[..2], [Order::Park, Order::Finish(ConnectionEnd::Idle)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -610,7 +610,7 @@ mod tests {
         drop(registration.watched().begin(false));
         let end = ConnectionEnd::Idle;
         let orders = orders(&connections, &registration, 90).await;
-        assert_eq!(orders, [Order::Rest, Order::Finish(end), Order::Abort(end)]);
+        assert_eq!(orders, [Order::Park, Order::Finish(end), Order::Abort(end)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -634,7 +634,7 @@ mod tests {
             assert_eq!(orders(&connections, &registration, 1).await, []);
         }
         let idle = orders(&connections, &registration, 80).await;
-        assert_eq!(idle[..2], [Order::Rest, Order::Finish(ConnectionEnd::Idle)]);
+        assert_eq!(idle[..2], [Order::Park, Order::Finish(ConnectionEnd::Idle)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -302,7 +302,7 @@ impl Connection {
     }
 
     /// Gives back the memory that only a request needs; a small buffer stays for the next one.
-    fn rest(&mut self) {
+    fn park(&mut self) {
         self.input = BytesMut::new();
         if self.output.capacity() > KEPT_OUTPUT {
             self.output = Vec::new();

@@ -107,7 +107,7 @@ impl Body {
             // What comes before the next request is no answer to it.
             Some(exchange) if reusable && exchange.connection.input.is_empty() => {
                 let mut connection = exchange.connection;
-                connection.rest();
+                connection.park();
                 Released::Ready(connection)
             }
             _ => Released::Closed,
