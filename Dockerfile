@@ -7,6 +7,7 @@ ARG PROFILE=pgo
 ARG TARGETARCH
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY core ./core
 COPY src ./src
 COPY benches ./benches
 COPY config ./config

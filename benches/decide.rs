@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use meridian::decide::snapshot::Snapshot;
-use meridian::decide::{RequestFacts, decide};
-use meridian::model::id::RegionId;
-use meridian::model::place::Place;
-use meridian::table::policy::Policy;
-use meridian::table::route::HostPattern;
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::model::id::RegionId;
+use meridian_core::model::place::Place;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::HostPattern;
 
-#[path = "../tests/it/support/world.rs"]
+#[path = "../core/tests/it/support/world.rs"]
 mod world;
 
 use world::{THIRTY, World, viewer};
@@ -91,7 +91,7 @@ fn measure(
     name: &str,
     snapshot: &Snapshot,
     routes: usize,
-    viewer: meridian::model::viewer::Viewer,
+    viewer: meridian_core::model::viewer::Viewer,
 ) {
     // Requests go all over the table, so that the caches cannot hold one route's entries.
     let requests: Vec<(String, String)> = (0..1024)

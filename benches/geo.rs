@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fastrand::Rng;
 use maxminddb::{PathElement, Reader};
 use meridian::geo::GeoTable;
-use meridian::model::country::Country;
+use meridian_core::model::country::Country;
 use mmdb::{MmdbWriter, Value};
 
 #[path = "../tests/it/support/mmdb.rs"]

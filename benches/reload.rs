@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use meridian::apply::apply;
-use meridian::config::{Reader, load};
 use meridian::fittings::{Fittings, Workshop};
-use meridian::model::time::Timestamp;
-use meridian::table::RoutingTable;
-use meridian::table::policy::Policy;
-use meridian::table::route::HostPattern;
 use meridian::telemetry::metrics::MetricsRegistry;
+use meridian_core::apply::apply;
+use meridian_core::config::{Reader, load};
+use meridian_core::model::time::Timestamp;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::HostPattern;
 
-#[path = "../tests/it/support/world.rs"]
+#[path = "../core/tests/it/support/world.rs"]
 mod world;
 
 use world::{THIRTY, World};

@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use meridian::table::path::matched_path;
-use meridian::table::policy::Policy;
-use meridian::table::route::HostPattern;
+use meridian_core::table::path::matched_path;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::HostPattern;
 
-#[path = "../tests/it/support/world.rs"]
+#[path = "../core/tests/it/support/world.rs"]
 mod world;
 
 use world::{THIRTY, World};

@@ -32,12 +32,12 @@ use crate::admin::api::Endpoint;
 use crate::admin::health::Flags;
 use crate::admin::reply::Reply;
 use crate::admin::view::{EventView, ReloadView};
-use crate::apply::Transition;
 use crate::clock::Clock;
-use crate::config::{AdminConfig, Secret};
-use crate::decide::snapshot::Snapshot;
 use crate::telemetry::metrics::exposition::Page;
 use crate::telemetry::metrics::{self, MetricsRegistry};
+use meridian_core::apply::Transition;
+use meridian_core::config::{AdminConfig, Secret};
+use meridian_core::decide::snapshot::Snapshot;
 
 /// Connections at once; more wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 64;

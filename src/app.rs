@@ -19,12 +19,8 @@ use tokio::time::Instant;
 
 use crate::admin::health::Flags;
 use crate::admin::{AdminError, AdminServer, AdminState};
-use crate::apply::{Event, apply};
 use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::config::problem::Problems;
-use crate::config::{Config, DrainConfig};
-use crate::decide::snapshot::Snapshot;
 use crate::descriptors::{raise_limit, shortage};
 use crate::edge::counters::EdgeCounters;
 use crate::fittings::{Fittings, Workshop};
@@ -36,6 +32,10 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Phase, WorkerParts};
+use meridian_core::apply::{Event, apply};
+use meridian_core::config::problem::Problems;
+use meridian_core::config::{Config, DrainConfig};
+use meridian_core::decide::snapshot::Snapshot;
 
 /// How long the access log may take to write its last lines.
 const LOG_LIMIT: Duration = Duration::from_secs(2);

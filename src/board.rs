@@ -11,12 +11,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::apply::{Event, Transition, apply};
 use crate::clock::Clock;
-use crate::decide::snapshot::{AdminState, Snapshot};
 use crate::fittings::Fittings;
-use crate::health::failback::Stage;
-use crate::health::state::Health;
+use meridian_core::apply::{Event, Transition, apply};
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
+use meridian_core::health::failback::Stage;
+use meridian_core::health::state::Health;
 
 /// Events that wait for the board's task; a full queue drops and counts. Thousands of probes may
 /// end at the same instant when the proxy's own network fails.

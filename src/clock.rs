@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::model::time::Timestamp;
+use meridian_core::model::time::Timestamp;
 
 /// The process's clock: a monotonic one that starts at zero, and the wall's.
 ///

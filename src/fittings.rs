@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::config::problem::{Problem, Problems};
-use crate::config::{Config, Limits, ListenerConfig};
 use crate::fittings::bound::Bound;
 use crate::fittings::identity::Identity;
 use crate::fittings::state_dir::{StateDir, StateDirError};
@@ -22,10 +20,12 @@ use crate::fittings::tls::{TlsError, server_config};
 use crate::fittings::trust::TrustedPeers;
 use crate::fittings::viewer_rules::ViewerRules;
 use crate::geo::{GeoError, GeoTable};
-use crate::table::RoutingTable;
-use crate::table::origin::UpstreamSpec;
 use crate::telemetry::metrics::{MetricsRegistry, RequestMetrics};
 use crate::upstream::tls::{UpstreamTlsError, client_config};
+use meridian_core::config::problem::{Problem, Problems};
+use meridian_core::config::{Config, Limits, ListenerConfig};
+use meridian_core::table::RoutingTable;
+use meridian_core::table::origin::UpstreamSpec;
 
 /// The code of the one problem that is the machine's and not the file's.
 pub const CANNOT_LISTEN: &str = "cannot-listen";

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::geo::mmdb::{CountryField, Database};
-use crate::model::country::Country;
-use crate::model::viewer::ViewerSource;
+use meridian_core::model::country::Country;
+use meridian_core::model::viewer::ViewerSource;
 
 /// Data older than this deserves a warning: address blocks change hands, and after half a year
 /// some percent of answers are wrong.

@@ -1,7 +1,7 @@
 //! Meridian: an edge-side multi-region routing proxy.
 //!
-//! A pure core holds what we believe ([`decide::snapshot::Snapshot`]) and what we choose
-//! ([`decide`]); a thin async shell moves bytes, runs probes and keeps time.
+//! A pure core, the package `meridian-core`, holds what we believe and what we choose; this is the
+//! thin async shell that moves bytes, runs probes and keeps time.
 //! `ARCHITECTURE.md` has the map.
 
 // The life of a request: a connection, a worker, the path through the proxy, an origin.
@@ -29,11 +29,3 @@ pub mod demo;
 pub mod descriptors;
 pub mod executor;
 pub mod telemetry;
-
-// Nothing below knows tokio, hyper, rustls, clocks, files or logs.
-pub mod apply;
-pub mod config;
-pub mod decide;
-pub mod health;
-pub mod model;
-pub mod table;

@@ -4,9 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::problem::Problems;
-use crate::config::{self, Config, Reader};
 use crate::fittings::{Fittings, Workshop};
+use meridian_core::config::problem::Problems;
+use meridian_core::config::{self, Config, Reader};
 
 /// The largest file that is taken for a configuration, in bytes.
 const LARGEST: u64 = 16 << 20;

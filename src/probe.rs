@@ -12,17 +12,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::apply::Event;
 use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::decide::snapshot::EndpointState;
-use crate::health::schedule::next_probe;
-use crate::health::state::Health;
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::{ProbeFailure, ProbeOutcome};
-use crate::model::time::Timestamp;
 use crate::probe::http::{Line, Question};
 use crate::upstream::connect::Target;
+use meridian_core::apply::Event;
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::health::schedule::next_probe;
+use meridian_core::health::state::Health;
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::{ProbeFailure, ProbeOutcome};
+use meridian_core::model::time::Timestamp;
 
 /// So many new endpoints are probed at the same instant; more are spread.
 const AT_ONCE: usize = 8;

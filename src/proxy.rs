@@ -2,14 +2,12 @@
 
 pub mod attempt;
 pub mod body;
-pub mod evidence;
 pub mod forward;
 pub mod headers;
 pub mod hold;
 pub mod host;
 pub mod judge;
 pub mod outgoing;
-pub mod pace;
 pub mod peer;
 pub mod recorder;
 pub mod respond;
@@ -38,17 +36,8 @@ use tokio::time::Instant;
 
 use crate::board::{Board, Live, LiveCache};
 use crate::clock::Clock;
-use crate::config::Limits;
-use crate::decide::budget::Budget;
-use crate::decide::failover::{RequestClass, asks_for_upgrade};
-use crate::decide::snapshot::Snapshot;
-use crate::decide::{RequestFacts, decide};
-use crate::model::id::RegionSet;
-use crate::model::time::Timestamp;
-use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, Head};
 use crate::proxy::body::{Home, OriginBody, Unread, ViewerBody};
-use crate::proxy::evidence::Evidence;
 use crate::proxy::headers::{Hop, announce, says_close, strip_hop_by_hop};
 use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
@@ -61,8 +50,6 @@ use crate::proxy::resume::Resumable;
 use crate::proxy::trace::TraceContext;
 use crate::proxy::upgrade::{Tunnel, is_switching, keep_upgrade_fields};
 use crate::proxy::viewer::{resolve, strip_viewer_headers};
-use crate::table::RoutingTable;
-use crate::table::path::{is_ambiguous, matched_path};
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::record::RequestRecord;
 use crate::upstream::answer::AnswerBody;
@@ -70,6 +57,17 @@ use crate::upstream::body::{ReplayMemory, ReplaySource};
 use crate::upstream::framing::is_only_chunked;
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::Stalls;
+use meridian_core::config::Limits;
+use meridian_core::decide::budget::Budget;
+use meridian_core::decide::failover::{RequestClass, asks_for_upgrade};
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::model::id::RegionSet;
+use meridian_core::model::time::Timestamp;
+use meridian_core::model::viewer::Viewer;
+use meridian_core::outlier::Evidence;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::path::{is_ambiguous, matched_path};
 
 /// Between two requests that one worker spends on trials: ten of them need not take longer than
 /// the viewers of a second's outage would notice.

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::apply::{BELIEFS_LAST, Event, FORMAT, Remembered};
 use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::fittings::Fittings;
 use crate::fittings::state_dir::StateDir;
 use crate::state::last_good::LastGood;
+use meridian_core::apply::{BELIEFS_LAST, Event, FORMAT, Remembered};
+use meridian_core::config::Config;
 
 /// The file of the beliefs.
 pub const BELIEFS: &str = "state.json";

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use meridian::decide::snapshot::Snapshot;
-use meridian::decide::{RequestFacts, decide};
-use meridian::model::viewer::Viewer;
-use meridian::table::policy::Policy;
-use meridian::table::route::HostPattern;
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::model::viewer::Viewer;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::HostPattern;
 
 use crate::callgrind;
 use crate::count::Count;

@@ -19,7 +19,7 @@ mod profile;
 mod proxy;
 mod report;
 mod row;
-#[path = "../../tests/it/support/world.rs"]
+#[path = "../../core/tests/it/support/world.rs"]
 mod world;
 
 use std::fs;

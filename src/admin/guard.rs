@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 
-use crate::config::Secret;
+use meridian_core::config::Secret;
 
 /// Whether a `Host` field names this server: a loopback name or address, or the bound address.
 #[must_use]

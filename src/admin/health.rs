@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::admin::reply::{self, Reply};
-use crate::decide::snapshot::{RegionState, Snapshot};
-use crate::health::state::Health;
-use crate::model::time::Timestamp;
+use meridian_core::decide::snapshot::{RegionState, Snapshot};
+use meridian_core::health::state::Health;
+use meridian_core::model::time::Timestamp;
 
 /// Startup ends at the latest this long after the process began, however few endpoints have
 /// been probed: an origin that never answers must not keep the proxy from ever starting.
@@ -112,8 +112,8 @@ pub fn answer(name: &str, checks: &[Check], verbose: bool) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::origin::{ProbeSpec, Region, UpstreamSpec};
-    use crate::table::{RoutingTable, Written};
+    use meridian_core::table::origin::{ProbeSpec, Region, UpstreamSpec};
+    use meridian_core::table::{RoutingTable, Written};
 
     #[test]
     fn startup_ends_after_ten_seconds_at_the_latest() {

@@ -2,11 +2,11 @@
 
 use crate::admin::AdminState;
 use crate::admin::view::{STAGES, latency_seconds, stage, stage_label};
-use crate::decide::snapshot::AdminState as Word;
-use crate::health::state::Health;
-use crate::model::id::RegionId;
 use crate::telemetry::metrics::exposition::Page;
 use crate::telemetry::metrics::{self, Family};
+use meridian_core::decide::snapshot::AdminState as Word;
+use meridian_core::health::state::Health;
+use meridian_core::model::id::RegionId;
 
 /// What the snapshot and the process say of themselves.
 #[must_use]

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
-use crate::health::failback::{Failback, Stage};
-use crate::health::state::Condemner;
-use crate::model::id::{RegionId, RouteId};
-use crate::model::outcome::ProbeOutcome;
-use crate::model::time::Timestamp;
-use crate::table::RoutingTable;
-use crate::table::route::{HostPattern, Route};
+use meridian_core::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
+use meridian_core::health::failback::{Failback, Stage};
+use meridian_core::health::state::Condemner;
+use meridian_core::model::id::{RegionId, RouteId};
+use meridian_core::model::outcome::ProbeOutcome;
+use meridian_core::model::time::Timestamp;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::route::{HostPattern, Route};
 
 pub use crate::admin::view::event::EventView;
 

@@ -11,15 +11,15 @@ use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
 use crate::app::{Parts, confirm, scrape};
 use crate::board::Live;
 use crate::clock::Clock;
-use crate::decide::RequestFacts;
-use crate::decide::explain::explain;
 use crate::fittings::tls::certificate_facts;
-use crate::model::country::Country;
-use crate::model::outcome::ProbeOutcome;
-use crate::model::viewer::{Viewer, ViewerSource};
 use crate::probe::{ProbeReport, Prober};
 use crate::reload::{Cause, Outcome, ReloadResult, Reloader};
-use crate::table::path::matched_path;
+use meridian_core::decide::RequestFacts;
+use meridian_core::decide::explain::explain;
+use meridian_core::model::country::Country;
+use meridian_core::model::outcome::ProbeOutcome;
+use meridian_core::model::viewer::{Viewer, ViewerSource};
+use meridian_core::table::path::matched_path;
 
 /// The admin server's view of everything.
 pub(super) fn state(parts: Parts) -> AdminState {
@@ -179,7 +179,7 @@ fn config_view(live: &Live) -> Value {
         "generation": live.snapshot.generation,
         "content_hash": format!("{:016x}", config.content_hash),
         "files": files,
-        "effective": crate::config::effective(config),
+        "effective": meridian_core::config::effective(config),
     })
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::admin::NotConfirmed;
-use crate::apply::{Event, Transition};
 use crate::board::Board;
-use crate::decide::snapshot::Snapshot;
-use crate::health::failback::{Failback, Stage};
+use meridian_core::apply::{Event, Transition};
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::health::failback::{Failback, Stage};
 
 /// Has the region called `name` return, and says where on its way back it is then.
 pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConfirmed> {

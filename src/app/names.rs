@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::decide::snapshot::Snapshot;
-use crate::model::id::RegionId;
 use crate::upstream::resolve::{Names, Resolver};
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::model::id::RegionId;
 
 /// Starts resolving the names of what `board` publishes.
 pub(super) fn follow(board: &Board, clock: Clock) -> Resolver {

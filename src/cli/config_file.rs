@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::config::Config;
 use crate::load;
+use meridian_core::config::Config;
 
 /// Where the configuration is looked for, in order, when no file is named.
 const PLACES: [&str; 2] = ["./meridian.toml", "/etc/meridian/meridian.toml"];

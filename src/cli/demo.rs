@@ -13,7 +13,6 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::apply::Transition;
 use crate::board::{Board, TimedTransition};
 use crate::cli::ask::Target;
 use crate::cli::demo::fault::FaultCommand;
@@ -27,8 +26,9 @@ use crate::demo::ports::FreePorts;
 use crate::demo::region::Region;
 use crate::demo::world::{World, WorldPlan};
 use crate::demo::{Regions, default_regions};
-use crate::health::state::Health;
 use crate::load;
+use meridian_core::apply::Transition;
+use meridian_core::health::state::Health;
 
 /// How long the demo waits for its regions' first probes before it says what to try.
 const PROBED_WITHIN: Duration = Duration::from_secs(3);

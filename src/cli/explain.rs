@@ -8,21 +8,21 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use crate::apply::{Event, apply};
 use crate::cli::ask::{Question, ask, query_encoded};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Format, Globals, Output, config_file};
-use crate::config::Config;
-use crate::decide::RequestFacts;
-use crate::decide::explain::explain;
-use crate::decide::snapshot::Snapshot;
 use crate::geo::GeoTable;
-use crate::model::country::Country;
-use crate::model::id::RegionId;
-use crate::model::time::Timestamp;
-use crate::model::viewer::{Viewer, ViewerSource};
-use crate::table::path::matched_path;
+use meridian_core::apply::{Event, apply};
+use meridian_core::config::Config;
+use meridian_core::decide::RequestFacts;
+use meridian_core::decide::explain::explain;
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::model::country::Country;
+use meridian_core::model::id::RegionId;
+use meridian_core::model::time::Timestamp;
+use meridian_core::model::viewer::{Viewer, ViewerSource};
+use meridian_core::table::path::matched_path;
 
 /// Asks the running proxy when an admin endpoint is named or with --live; else works from the
 /// file alone, where no health and no latency is known.

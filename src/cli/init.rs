@@ -1,5 +1,7 @@
 //! `meridian init`: a commented configuration to start from.
 
+mod preset;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,6 @@ use clap::Args;
 use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::config;
 
 /// Writes ./meridian.toml, or the file that -c names. Never overwrites.
 #[derive(Debug, Args)]
@@ -22,8 +23,8 @@ pub(crate) struct Init {
 
 impl Init {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let text = config::preset(&self.preset).ok_or_else(|| {
-            let known = config::PRESETS.map(|(name, _)| name).join(", ");
+        let text = preset::preset(&self.preset).ok_or_else(|| {
+            let known = preset::PRESETS.map(|(name, _)| name).join(", ");
             Failure::Usage(format!(
                 "there is no preset {:?}; there are: {known}",
                 self.preset

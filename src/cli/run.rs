@@ -9,10 +9,10 @@ use crate::app::{App, AppError};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Globals, LogFormat, config_file};
-use crate::config::Config;
 use crate::fittings::CANNOT_LISTEN;
 use crate::state::last_good::LastGood;
 use crate::telemetry::logging::{self, Form};
+use meridian_core::config::Config;
 
 /// Where systemd's `StateDirectory=meridian` is, and the example's `state.dir`.
 const USUAL_STATE_DIR: &str = "/var/lib/meridian";

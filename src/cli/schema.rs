@@ -2,7 +2,7 @@
 
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::config;
+use meridian_core::config;
 
 pub(crate) fn run(terminal: &Terminal) -> Result<(), Failure> {
     terminal.json(&config::schema())

@@ -9,7 +9,7 @@ use serde::Serializer;
 /// # Errors
 /// When it is none, or no time at all.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    crate::config::duration(text)
+    meridian_core::config::duration(text)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| format!("{text:?} is not a time such as 20s or 5m"))
 }

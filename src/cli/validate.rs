@@ -10,11 +10,11 @@ use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Format, Globals, Output, config_file};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::config::problem::Problems;
 use crate::fittings::Workshop;
 use crate::load;
 use crate::telemetry::metrics::MetricsRegistry;
+use meridian_core::config::Config;
+use meridian_core::config::problem::Problems;
 
 /// Certificates, databases and networks are loaded too. Exits with 78 when anything is wrong.
 #[derive(Debug, Args)]

@@ -16,11 +16,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::config::Limits;
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::prefixed::Prefixed;
 use crate::edge::watched::{LAST_CALL, Order, Registration};
+use meridian_core::config::Limits;
 
 /// The parser's own default; to set the same number would cost an allocation per request.
 const DEFAULT_FIELDS: usize = 100;
@@ -153,9 +153,9 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
-    use crate::config::DownstreamTimeouts;
     use crate::edge::door::{Door, Keeper};
     use crate::edge::watched::{Abrupt, Active, Connections};
+    use meridian_core::config::DownstreamTimeouts;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

@@ -14,13 +14,13 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::Limits;
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::gathered::Gathered;
 use crate::edge::streams::StreamExecutor;
 use crate::edge::turn::Turn;
 use crate::edge::watched::Registration;
+use meridian_core::config::Limits;
 
 /// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC
 /// 9113 section 6.5.2).

@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::config::DownstreamTimeouts;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::door::Door;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::streams::{Stream, Streams};
+use meridian_core::config::DownstreamTimeouts;
 
 /// How long a connection that has not asked for anything may still do so once its door is closed.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);

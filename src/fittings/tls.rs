@@ -12,10 +12,10 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::ciphers::provider;
-use crate::config::TlsConfig;
 use crate::fittings::tls::certificate::Certificate;
 use crate::fittings::tls::error::FileFault;
 use crate::fittings::tls::resolver::CertificatesByName;
+use meridian_core::config::TlsConfig;
 
 pub use crate::fittings::tls::certificate::{CertificateFacts, certificate_facts, warnings};
 pub use crate::fittings::tls::error::TlsError;

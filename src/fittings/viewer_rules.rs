@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::config::ViewerConfig;
+use meridian_core::config::ViewerConfig;
 
 /// What the names of fields begin with by which CloudFront and other proxies tell of a viewer.
 const FAMILIES: [&str; 2] = ["cloudfront-viewer-", "x-forwarded-"];

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::country::Country;
+use meridian_core::model::country::Country;
 
 /// When the registries' data was packed, since 1970-01-01 UTC (2026-11-01 06:11:23): the release
 /// of the pinned crate, which carries no date itself.

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::model::country::Country;
+use meridian_core::model::country::Country;
 
 /// The country of every global unicast address. Never changes once it is built.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::geo::GeoError;
 use crate::geo::flat::{FlatBuilder, FlatTable};
 use crate::geo::special;
-use crate::model::country::Country;
+use meridian_core::model::country::Country;
 
 /// A file larger than this is no country database: the largest published ones, with cities and
 /// networks, stay well below.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::model::outcome::ProbeFailure;
-use crate::table::origin::ProbeSpec;
+use meridian_core::model::outcome::ProbeFailure;
+use meridian_core::table::origin::ProbeSpec;
 
 /// Bytes of a found value that are shown to people.
 const SHOWN: usize = 100;

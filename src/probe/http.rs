@@ -12,11 +12,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
 use crate::probe::assert;
-use crate::table::origin::{ProbeSpec, UpstreamHttp};
 use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
 use crate::upstream::metered::{Meter, Metered};
+use meridian_core::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
+use meridian_core::table::origin::{ProbeSpec, UpstreamHttp};
 
 /// Bytes of an answer's body that are read; a health answer is a few hundred.
 pub const BODY_LIMIT: usize = 64 << 10;

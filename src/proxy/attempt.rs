@@ -8,12 +8,8 @@ use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Response, Version};
 use tokio::time::Instant;
 
-use crate::decide::snapshot::EndpointState;
-use crate::model::id::EndpointId;
-use crate::model::outcome::{ErrorKind, Phases};
 use crate::proxy::hold::Held;
 use crate::proxy::upgrade::{is_asked_for, is_switching};
-use crate::table::origin::{HostField, Origin, Region, UpstreamHttp};
 use crate::upstream::added::AddedFields;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplaySource, RequestBody};
@@ -21,6 +17,10 @@ use crate::upstream::connect::{DialError, Target};
 use crate::upstream::exchange::{ExchangeError, Patience, exchange_http1, exchange_http2};
 use crate::upstream::http1::RequestHead;
 use crate::upstream::pool::{DialPlan, Lease, Outstanding, Pools, Sender};
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::model::id::EndpointId;
+use meridian_core::model::outcome::{ErrorKind, Phases};
+use meridian_core::table::origin::{HostField, Origin, Region, UpstreamHttp};
 
 /// A request's head, ready for any origin but for what differs between them.
 #[derive(Debug)]

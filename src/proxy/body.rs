@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::model::id::EndpointId;
 use crate::proxy::hold::{Held, Room};
 use crate::proxy::recorder::Recorder;
 use crate::proxy::resume::Resumable;
@@ -16,6 +15,7 @@ use crate::upstream::body::{BodyError, ReplaySource, RequestBody};
 use crate::upstream::http1::body::Released;
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::StallWatch;
+use meridian_core::model::id::EndpointId;
 
 /// What hyper sends to a viewer. The request's record is written when it is dropped, however
 /// that comes about.

@@ -7,24 +7,24 @@ use http::header;
 use http::{Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::decide::endpoint::{Wish, choose};
-use crate::decide::failover::{
-    Attempt, Attempts, GiveUp, Next, RequestClass, hedge, is_charged, next,
-};
-use crate::decide::snapshot::EndpointState;
-use crate::health::state::Health;
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::ErrorKind;
-use crate::model::time::Timestamp;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Answer, AttemptError, Try, send};
-use crate::proxy::evidence::Verdict;
 use crate::proxy::hold::hold;
 use crate::proxy::judge::Blame;
 use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
 use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::respond::ProxyError;
 use crate::upstream::body::{Progress, ReplaySource};
+use meridian_core::decide::endpoint::{Wish, choose};
+use meridian_core::decide::failover::{
+    Attempt, Attempts, GiveUp, Next, RequestClass, hedge, is_charged, next,
+};
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::health::state::Health;
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::time::Timestamp;
+use meridian_core::outlier::Verdict;
 
 /// A budget that is spent now has room again as soon as the attempts that spent it end.
 const UNTIL_ROOM: Duration = Duration::from_millis(25);
@@ -547,7 +547,7 @@ pub(super) fn gateway_failure<B>(response: &Response<B>, class: RequestClass) ->
 
 fn failed(outgoing: &Outgoing, attempts: &Attempts, detail: String, gave_up: GiveUp) -> ProxyError {
     let Some(last) = attempts.last() else {
-        return ProxyError::NoDecision(crate::decide::NoDecision::NoRegion(
+        return ProxyError::NoDecision(meridian_core::decide::NoDecision::NoRegion(
             outgoing.decision.route,
         ));
     };

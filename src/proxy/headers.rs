@@ -5,10 +5,10 @@ use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::fittings::identity::{CDN_LOOP, Identity};
-use crate::model::field_list;
-use crate::model::viewer::Viewer;
 use crate::proxy::trace::TraceContext;
 use crate::upstream::added::AddedFields;
+use meridian_core::model::field_list;
+use meridian_core::model::viewer::Viewer;
 
 /// `X-Forwarded-For`: the addresses a request came through.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

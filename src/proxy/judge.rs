@@ -4,16 +4,16 @@ use std::net::IpAddr;
 
 use hyper::body::Body;
 
-use crate::apply::Event;
-use crate::decide::failover::GiveUp;
-use crate::decide::snapshot::EndpointState;
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::ErrorKind;
 use crate::proxy::attempt::Answer;
-use crate::proxy::evidence::{PairId, Verdict};
 use crate::proxy::outgoing::Outgoing;
 use crate::proxy::{LiveRef, Proxy};
 use crate::telemetry::metrics::WorkerMetrics;
+use meridian_core::apply::Event;
+use meridian_core::decide::failover::GiveUp;
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::outlier::{PairId, Verdict};
 
 /// A failure that may count against an endpoint.
 #[derive(Clone, Copy, Debug)]

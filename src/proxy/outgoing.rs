@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::decide::Decision;
-use crate::decide::failover::{Attempts, RequestClass, RetryFacts};
-use crate::decide::snapshot::EndpointState;
-use crate::model::id::RegionId;
-use crate::model::viewer::Viewer;
 use crate::proxy::attempt::{Answer, Head, Try};
 use crate::proxy::rest::Rest;
 use crate::proxy::{LiveRef, Proxy};
-use crate::table::route::Route;
 use crate::upstream::body::ReplaySource;
+use meridian_core::decide::Decision;
+use meridian_core::decide::failover::{Attempts, RequestClass, RetryFacts};
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::model::id::RegionId;
+use meridian_core::model::viewer::Viewer;
+use meridian_core::table::route::Route;
 
 /// A request ready to be sent, as often as the retry table allows.
 #[derive(Debug)]

@@ -7,15 +7,15 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::decide::Decision;
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::{ErrorKind, Phases};
-use crate::model::viewer::Viewer;
 use crate::proxy::attempt::Answer;
 use crate::proxy::{LiveRef, Proxy};
 use crate::telemetry::metrics::{CodeClass, ResumeResult, WorkerMetrics};
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
 use crate::upstream::body::{BodyError, ReplaySource};
+use meridian_core::decide::Decision;
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::{ErrorKind, Phases};
+use meridian_core::model::viewer::Viewer;
 
 /// Where an attempt went.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,10 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
 
-use crate::decide::NoDecision;
-use crate::decide::failover::GiveUp;
-use crate::model::outcome::ErrorKind;
 use crate::proxy::headers::PROXY_STATUS;
+use meridian_core::decide::NoDecision;
+use meridian_core::decide::failover::GiveUp;
+use meridian_core::model::outcome::ErrorKind;
 
 /// Why a request gets an answer of our own. `Display` is what the log says; the viewer's text
 /// names nothing behind the proxy.
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn unavailable_says_when_to_come_back() {
-        let error = ProxyError::from(NoDecision::NoRegion(crate::model::id::RouteId(0)));
+        let error = ProxyError::from(NoDecision::NoRegion(meridian_core::model::id::RouteId(0)));
         let response = error.response("meridian", b"");
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers().contains_key(header::RETRY_AFTER));

@@ -10,23 +10,23 @@ use hyper::body::Body;
 
 use tokio::time::Instant;
 
-use crate::decide::endpoint::Wish;
-use crate::decide::failover::{
-    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, is_charged, next,
-};
-use crate::decide::snapshot::EndpointState;
-use crate::decide::{RequestFacts, decide};
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::ErrorKind;
-use crate::model::time::Timestamp;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Answer, AttemptError, send};
 use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
 use crate::proxy::recorder::{Place, Recorder};
 use crate::proxy::splice::Promise;
-use crate::table::path::matched_path;
-use crate::table::policy::RetryPolicy;
 use crate::telemetry::metrics::ResumeResult;
+use meridian_core::decide::endpoint::Wish;
+use meridian_core::decide::failover::{
+    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, is_charged, next,
+};
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::time::Timestamp;
+use meridian_core::table::path::matched_path;
+use meridian_core::table::policy::RetryPolicy;
 
 /// What is kept of a request while its body is on its way, to ask for the rest of it.
 #[derive(Debug)]

@@ -8,13 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::decide::failover::{GiveUp, RequestClass};
-use crate::model::id::{EndpointId, RegionId};
-use crate::model::outcome::ErrorKind;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::{Answer, AttemptError};
 use crate::proxy::body::OriginBody;
-use crate::proxy::evidence::Verdict;
 use crate::proxy::forward::gateway_failure;
 use crate::proxy::judge::Blame;
 use crate::proxy::recorder::{Place, Recorder};
@@ -22,6 +18,10 @@ use crate::proxy::rest::{Asked, Rest, known};
 use crate::telemetry::metrics::ResumeResult;
 use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
+use meridian_core::decide::failover::{GiveUp, RequestClass};
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::outlier::Verdict;
 
 /// A body that streams from one origin after another.
 #[derive(Debug)]

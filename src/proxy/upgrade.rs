@@ -13,10 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use crate::model::field_list;
 use crate::proxy::recorder::Recorder;
 use crate::upstream::http1::switched::Switched;
 use crate::upstream::pool::Outstanding;
+use meridian_core::model::field_list;
 
 /// Bytes in flight each way, per tunnel.
 const TUNNEL_BUFFER: usize = 16 << 10;

@@ -6,9 +6,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fittings::viewer_rules::ViewerRules;
 use crate::geo::GeoTable;
-use crate::model::country::Country;
-use crate::model::place::Place;
-use crate::model::viewer::{Viewer, ViewerSource};
+use meridian_core::model::country::Country;
+use meridian_core::model::place::Place;
+use meridian_core::model::viewer::{Viewer, ViewerSource};
 
 /// `CloudFront-Viewer-Address`: the viewer's address and port.
 const CLOUDFRONT_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
@@ -196,8 +196,8 @@ fn degrees(headers: &HeaderMap, name: &HeaderName) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ViewerConfig;
-    use crate::model::viewer::UnknownViewer;
+    use meridian_core::config::ViewerConfig;
+    use meridian_core::model::viewer::UnknownViewer;
 
     const TRUSTED: PeerFacts = PeerFacts {
         address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::{Config, ListenerConfig};
-use crate::model::id::{RegionId, RegionSet};
-use crate::table::origin::Region;
-use crate::table::policy::Policy;
-use crate::table::route::Route;
-use crate::table::{RoutingTable, Written};
+use meridian_core::config::{Config, ListenerConfig};
+use meridian_core::model::id::{RegionId, RegionSet};
+use meridian_core::table::origin::Region;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::Route;
+use meridian_core::table::{RoutingTable, Written};
 
 /// Lines shown at most; ten thousand routes may change at once.
 const LINES: usize = 100;
@@ -168,9 +168,9 @@ fn meaning<'a>(table: &'a RoutingTable, written: &Route) -> Meaning<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::origin::{Origin, OriginHost, ProbeSpec, UpstreamSpec};
-    use crate::table::policy::{RetryPolicy, UpstreamTimeouts};
-    use crate::table::route::HostPattern;
+    use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, UpstreamSpec};
+    use meridian_core::table::policy::{RetryPolicy, UpstreamTimeouts};
+    use meridian_core::table::route::HostPattern;
 
     fn region(name: &str, line: u32) -> Region {
         Region {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::problem::Problems;
-use crate::config::{self, Config, Reader};
 use crate::fittings::state_dir::StateDir;
 use crate::load;
+use meridian_core::config::problem::Problems;
+use meridian_core::config::{self, Config, Reader};
 
 /// The file it is kept in.
 pub const FILE: &str = "last-good.toml";

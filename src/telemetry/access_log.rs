@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::config::AccessLogConfig;
-use crate::table::RoutingTable;
 use crate::telemetry::line::USUAL_LINE;
 use crate::telemetry::record::RequestRecord;
+use meridian_core::config::AccessLogConfig;
+use meridian_core::table::RoutingTable;
 
 /// A buffer this full is handed over: some ninety lines, so that a line has little of the wake-up and
 /// the write that a buffer costs.

@@ -3,12 +3,12 @@
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Version};
 
-use crate::decide::Rule;
-use crate::model::country::Country;
-use crate::model::id::RegionId;
-use crate::table::RoutingTable;
 use crate::telemetry::json::Json;
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
+use meridian_core::decide::Rule;
+use meridian_core::model::country::Country;
+use meridian_core::model::id::RegionId;
+use meridian_core::table::RoutingTable;
 
 /// Room for all of a usual line but what the viewer chose the length of: names of fields take
 /// 350 bytes, an attempt about 150.
@@ -133,7 +133,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::outcome::ErrorKind;
+    use meridian_core::model::outcome::ErrorKind;
 
     prop_compose! {
         fn attempt()(

@@ -8,11 +8,11 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Version};
 
-use crate::decide::Rule;
-use crate::model::country::Country;
-use crate::model::id::{RegionId, RouteId};
-use crate::model::outcome::ErrorKind;
-use crate::model::viewer::ViewerSource;
+use meridian_core::decide::Rule;
+use meridian_core::model::country::Country;
+use meridian_core::model::id::{RegionId, RouteId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::viewer::ViewerSource;
 
 /// Attempts a record keeps: the eight a route may allow, and one for a connection that turned
 /// out to be closed.
@@ -177,7 +177,7 @@ impl RequestRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::RoutingTable;
+    use meridian_core::table::RoutingTable;
 
     fn record() -> RequestRecord {
         let peer = "192.0.2.7:4711".parse().unwrap();

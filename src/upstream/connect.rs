@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::decide::snapshot::EndpointState;
-use crate::model::outcome::{ErrorKind, Phases};
-use crate::table::origin::{OriginHost, Region};
 use crate::upstream::socket::Socket;
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::model::outcome::{ErrorKind, Phases};
+use meridian_core::table::origin::{OriginHost, Region};
 
 /// An origin that vanished without a word is asked after this long: no other limit ends a tunnel.
 const KEEPALIVE: Duration = Duration::from_secs(60);

@@ -11,11 +11,11 @@ use http::{Request, Response};
 use hyper::client::conn::http2;
 use tokio::time::{Instant, timeout_at};
 
-use crate::model::outcome::ErrorKind;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{Progress, ReplaySource, RequestBody};
 use crate::upstream::framing::{FramingError, settle_framing};
 use crate::upstream::http1::{BadHead, Connection, Http1Error, RequestHead};
+use meridian_core::model::outcome::ErrorKind;
 
 /// Why there is no response head.
 #[derive(Debug, thiserror::Error)]

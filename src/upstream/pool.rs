@@ -11,14 +11,14 @@ use std::time::Duration;
 use hyper::client::conn::http2;
 use tokio::time::{Instant, timeout};
 
-use crate::config::Limits;
-use crate::model::id::EndpointId;
-use crate::model::outcome::{ErrorKind, Phases};
 use crate::upstream::body::RequestBody;
 use crate::upstream::connect::{DialError, Target, dial};
 use crate::upstream::handshake::handshake_http2;
 use crate::upstream::http1::body::Leaving;
 use crate::upstream::http1::{Connection, HeadLimits, Scratch};
+use meridian_core::config::Limits;
+use meridian_core::model::id::EndpointId;
+use meridian_core::model::outcome::{ErrorKind, Phases};
 
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.

@@ -19,13 +19,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::apply::Event;
 use crate::clock::Clock;
-use crate::config::DnsConfig;
-use crate::model::id::RegionId;
-use crate::table::RoutingTable;
-use crate::table::origin::OriginHost;
 use crate::upstream::resolve::answer::{Answer, ask};
+use meridian_core::apply::Event;
+use meridian_core::config::DnsConfig;
+use meridian_core::model::id::RegionId;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::origin::OriginHost;
 
 pub use crate::upstream::resolve::answer::{ADDRESS_LIMIT, DnsResult};
 

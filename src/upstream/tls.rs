@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::ciphers::provider;
-use crate::table::origin::{UpstreamHttp, UpstreamSpec};
+use meridian_core::table::origin::{UpstreamHttp, UpstreamSpec};
 
 /// Sessions kept for resumption, per region; one endpoint needs a handful.
 const SESSIONS: usize = 256;

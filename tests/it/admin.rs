@@ -10,10 +10,10 @@ use meridian::admin::{
     AdminError, AdminServer, AdminSources, AdminState, ExplainQuery, NotConfirmed,
 };
 use meridian::clock::Clock;
-use meridian::config::{AdminConfig, Secret};
-use meridian::decide::snapshot::{RegionState, Snapshot};
-use meridian::model::id::RegionSet;
 use meridian::telemetry::metrics::{self, MetricsRegistry};
+use meridian_core::config::{AdminConfig, Secret};
+use meridian_core::decide::snapshot::{RegionState, Snapshot};
+use meridian_core::model::id::RegionSet;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -311,16 +311,16 @@ async fn an_event_reaches_a_reader() {
         .unwrap();
     let mut seen = read_until(&mut stream, ": connected").await;
     assert!(seen.contains("text/event-stream"), "{seen}");
-    let transition = meridian::apply::Transition::Operator {
+    let transition = meridian_core::apply::Transition::Operator {
         region: "eu-west-1".into(),
-        state: meridian::decide::snapshot::AdminState::Drained,
+        state: meridian_core::decide::snapshot::AdminState::Drained,
         cause: "drill".to_owned(),
     };
     admin.state.announce(&transition, "operator");
     seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
     assert!(seen.contains("\"to\":\"drained\""), "{seen}");
-    let kept = meridian::apply::Transition::Kept {
+    let kept = meridian_core::apply::Transition::Kept {
         region: "eu-west-1".into(),
         cause: "no other is well".to_owned(),
     };

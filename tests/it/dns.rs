@@ -4,17 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meridian::apply::Event;
 use meridian::clock::Clock;
-use meridian::config::DnsConfig;
-use meridian::model::id::RegionId;
-use meridian::table::RoutingTable;
-use meridian::table::origin::{OriginHost, ProbeSpec};
 use meridian::upstream::resolve::{DnsResult, Names, Resolver};
+use meridian_core::apply::Event;
+use meridian_core::config::DnsConfig;
+use meridian_core::model::id::RegionId;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::origin::{OriginHost, ProbeSpec};
 use tokio::sync::{mpsc, watch};
 
 use crate::support::dns::{DnsServer, Say};
-use crate::support::fittings::{region, table, until};
+use crate::support::fittings::until;
+use crate::support::tables::{region, table};
 
 const NAME: &str = "api.origin.example";
 

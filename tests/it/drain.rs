@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use meridian::app::DrainReport;
-use meridian::config::DrainConfig;
+use meridian_core::config::DrainConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use meridian::apply::{Event, Transition, apply};
-use meridian::decide::snapshot::Snapshot;
-use meridian::health::failback::Stage;
-use meridian::health::state::Health;
-use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
-use meridian::table::policy::Policy;
+use meridian_core::apply::{Event, Transition, apply};
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::health::failback::Stage;
+use meridian_core::health::state::Health;
+use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+use meridian_core::table::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::support::client::{Reply, get};
@@ -104,7 +104,7 @@ impl Two {
         }
     }
 
-    fn endpoint(&self, region: usize) -> meridian::model::id::EndpointId {
+    fn endpoint(&self, region: usize) -> meridian_core::model::id::EndpointId {
         self.edge.app.board().live().snapshot.regions[region].endpoints[0].id
     }
 

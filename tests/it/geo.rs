@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use meridian::geo::mmdb::CountryField;
 use meridian::geo::{GeoError, GeoTable};
-use meridian::model::viewer::ViewerSource;
+use meridian_core::model::viewer::ViewerSource;
 use proptest::prelude::*;
 use tempfile::TempDir;
 

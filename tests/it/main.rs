@@ -5,16 +5,10 @@
     reason = "functions that tests share are no tests to the lint, but fail like them"
 )]
 
-// The core alone, no sockets.
-mod config;
-mod decide_properties;
+// No sockets.
 mod docs;
 mod geo;
-mod golden;
 mod house;
-mod restart;
-mod retry_table;
-mod simulation;
 mod viewer;
 
 // One part over real sockets.

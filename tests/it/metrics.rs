@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::decide::Rule;
-use meridian::model::id::{RegionId, RouteId};
-use meridian::model::outcome::ErrorKind;
-use meridian::model::viewer::ViewerSource;
-use meridian::table::origin::{ProbeSpec, Region, UpstreamSpec};
-use meridian::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
-use meridian::table::route::{HostPattern, Route};
-use meridian::table::{RoutingTable, Written};
 use meridian::telemetry::metrics::exposition::Format;
 use meridian::telemetry::metrics::{self, CodeClass, MetricsRegistry, Scrape};
+use meridian_core::decide::Rule;
+use meridian_core::model::id::{RegionId, RouteId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::viewer::ViewerSource;
+use meridian_core::table::origin::{ProbeSpec, Region, UpstreamSpec};
+use meridian_core::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
+use meridian_core::table::route::{HostPattern, Route};
+use meridian_core::table::{RoutingTable, Written};
 
 /// A table in which every route may use every region. Regions must be sorted.
 pub(crate) fn table(routes: &[&str], regions: &[&str]) -> RoutingTable {

@@ -12,20 +12,21 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use meridian::apply::{Event, Transition};
 use meridian::board::Board;
 use meridian::clock::Clock;
-use meridian::health::state::Health;
-use meridian::model::id::RegionId;
-use meridian::model::outcome::{ProbeFailure, ProbeOutcome};
 use meridian::probe::Prober;
 use meridian::probe::http::{Line, Question};
-use meridian::table::origin::{OriginHost, ProbeSpec, UpstreamHttp};
 use meridian::upstream::connect::Target;
+use meridian_core::apply::{Event, Transition};
+use meridian_core::health::state::Health;
+use meridian_core::model::id::RegionId;
+use meridian_core::model::outcome::{ProbeFailure, ProbeOutcome};
+use meridian_core::table::origin::{OriginHost, ProbeSpec, UpstreamHttp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::fittings::{board, fittings, region, table, until};
+use crate::support::fittings::{board, fittings, until};
+use crate::support::tables::{region, table};
 
 /// What the origin does with a request.
 #[derive(Clone, Copy)]

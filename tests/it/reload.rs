@@ -9,9 +9,10 @@ use meridian::board::Board;
 use meridian::clock::Clock;
 use meridian::fittings::Fittings;
 use meridian::reload::{Cause, Outcome, ReloadError, Reloader};
-use meridian::table::origin::{OriginHost, ProbeSpec};
+use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
-use crate::support::fittings::{board, fittings, region, table, until};
+use crate::support::fittings::{board, fittings, until};
+use crate::support::tables::{region, table};
 
 /// Reads a file that lists region names; `bad` among them is refused.
 fn load(path: &Path) -> Result<Arc<Fittings>, ReloadError> {

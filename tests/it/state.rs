@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::CommandCargoExt;
-use meridian::config::DrainConfig;
-use meridian::health::failback::Stage;
-use meridian::health::state::Health;
 use meridian::reload::Outcome;
+use meridian_core::config::DrainConfig;
+use meridian_core::health::failback::Stage;
+use meridian_core::health::state::Health;
 use tempfile::TempDir;
 
 use crate::support::client::get;

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue};
-use meridian::config::ViewerConfig;
 use meridian::fittings::viewer_rules::ViewerRules;
 use meridian::geo::GeoTable;
-use meridian::model::viewer::{UnknownViewer, ViewerSource};
 use meridian::proxy::viewer::{PeerFacts, resolve, strip_viewer_headers};
+use meridian_core::config::ViewerConfig;
+use meridian_core::model::viewer::{UnknownViewer, ViewerSource};
 use proptest::prelude::*;
 
 const NAMES: [&str; 6] = [

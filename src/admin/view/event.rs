@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::view::admin_label;
-use crate::apply::Transition;
-use crate::health::failback::Stage;
-use crate::health::state::Health;
+use meridian_core::apply::Transition;
+use meridian_core::health::failback::Stage;
+use meridian_core::health::state::Health;
 
 /// A change of belief.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,9 +14,9 @@ use crate::cli::bench::destination::Destination;
 use crate::cli::bench::fault::{Fault, FaultKind};
 use crate::cli::bench::trust::indifferent;
 use crate::cli::failure::Failure;
-use crate::table::origin::{UpstreamHttp, UpstreamSpec};
 use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
 use crate::upstream::tls::client_config;
+use meridian_core::table::origin::{UpstreamHttp, UpstreamSpec};
 
 /// Whom to believe to be the server.
 #[derive(Clone, Debug, PartialEq, Eq)]

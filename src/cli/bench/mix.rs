@@ -3,7 +3,7 @@
 mod shares;
 
 use crate::cli::bench::mix::shares::{EU, WORLD};
-use crate::model::country::Country;
+use meridian_core::model::country::Country;
 
 /// The mixes that have a name.
 const NAMED: [(&str, &[(&str, u32)]); 2] = [("world", WORLD), ("eu", EU)];
@@ -87,7 +87,7 @@ fn scatter(seed: u64, number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::country::CountryGroup;
+    use meridian_core::model::country::CountryGroup;
 
     fn shares(mix: &CountryMix, seed: u64, requests: u64) -> Vec<f64> {
         let mut counts = vec![0.0; mix.countries().len()];

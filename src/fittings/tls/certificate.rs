@@ -14,9 +14,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
-use crate::config::TlsConfig;
 use crate::fittings::tls::error::{FileFault, TlsError};
 use crate::fittings::tls::resolver::NamedKey;
+use meridian_core::config::TlsConfig;
 
 /// Bytes of a file at most; the bundle of all public authorities has a quarter of a megabyte.
 const MAX_FILE: u64 = 4 << 20;

@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::model::id::RegionId;
-use crate::model::outcome::ErrorKind;
-use crate::model::viewer::ViewerSource;
-use crate::table::RoutingTable;
 use crate::telemetry::histogram::{Cell, Histogram, HistogramTotals};
 use crate::telemetry::metrics::exposition::{Format, Page, Value};
 use crate::telemetry::metrics::labels::{Labels, NONE};
@@ -16,6 +12,10 @@ use crate::telemetry::metrics::shard::{
     CodeClass, RULES, RegionCells, RequestMetrics, ResumeResult, SeriesCells, Shard, WorkerCells,
 };
 use crate::telemetry::metrics::{self, Family};
+use meridian_core::model::id::RegionId;
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::viewer::ViewerSource;
+use meridian_core::table::RoutingTable;
 
 /// Routes with a label of their own; the others share "other".
 pub const ROUTE_LABELS: usize = 50;

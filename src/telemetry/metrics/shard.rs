@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decide::Rule;
-use crate::model::id::{RegionId, RouteId};
-use crate::model::outcome::ErrorKind;
-use crate::model::viewer::ViewerSource;
-use crate::table::RoutingTable;
 use crate::telemetry::histogram::{Cell, Histogram};
 use crate::telemetry::metrics::MetricsRegistry;
+use meridian_core::decide::Rule;
+use meridian_core::model::id::{RegionId, RouteId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::viewer::ViewerSource;
+use meridian_core::table::RoutingTable;
 
 /// The class of a response's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

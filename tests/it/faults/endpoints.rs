@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use meridian::health::state::{Health, TRIAL_ANSWERS};
+use meridian_core::health::state::{Health, TRIAL_ANSWERS};
 
 use crate::support::edge::Edge;
 use crate::support::load::{Load, Visits};

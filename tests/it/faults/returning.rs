@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian::apply::Event;
+use meridian_core::apply::Event;
 use tokio::time::Instant;
 
 use crate::support::load::Load;

@@ -5,37 +5,15 @@ use std::time::Duration;
 
 use meridian::board::{Board, Live};
 use meridian::clock::Clock;
-use meridian::config::{
+use meridian::fittings::{Fittings, Workshop};
+use meridian::telemetry::metrics::MetricsRegistry;
+use meridian_core::config::{
     AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, Limits, ViewerConfig,
 };
-use meridian::decide::snapshot::Snapshot;
-use meridian::fittings::{Fittings, Workshop};
-use meridian::model::viewer::UnknownViewer;
-use meridian::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
-use meridian::table::{RoutingTable, Written};
-use meridian::telemetry::metrics::MetricsRegistry;
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::model::viewer::UnknownViewer;
+use meridian_core::table::RoutingTable;
 use tokio::sync::watch;
-
-/// A region with one plain origin at `host` and `port`.
-pub(crate) fn region(name: &str, host: OriginHost, port: u16, probe: ProbeSpec) -> Region {
-    Region {
-        name: name.into(),
-        origins: vec![Origin {
-            tls: false,
-            host,
-            port,
-        }],
-        upstream: UpstreamSpec::default(),
-        place: None,
-        probe,
-        written: Written::default(),
-    }
-}
-
-/// A table of `regions`, sorted by name, without routes.
-pub(crate) fn table(regions: Vec<Region>) -> Arc<RoutingTable> {
-    Arc::new(RoutingTable::new(Vec::new(), regions, Vec::new()))
-}
 
 /// Fittings for plain origins, without sockets.
 pub(crate) fn fittings(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Fittings> {

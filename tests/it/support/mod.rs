@@ -13,4 +13,8 @@ pub(crate) mod regions;
 
 pub(crate) mod dns;
 pub(crate) mod fittings;
+
+#[path = "../../../core/tests/it/support/tables.rs"]
+pub(crate) mod tables;
+#[path = "../../../core/tests/it/support/world.rs"]
 pub(crate) mod world;

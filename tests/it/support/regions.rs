@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use meridian::apply::Transition;
-use meridian::decide::snapshot::Snapshot;
-use meridian::health::failback::{Failback, Stage};
-use meridian::health::state::Health;
-use meridian::model::id::RegionId;
+use meridian_core::apply::Transition;
+use meridian_core::decide::snapshot::Snapshot;
+use meridian_core::health::failback::{Failback, Stage};
+use meridian_core::health::state::Health;
+use meridian_core::model::id::RegionId;
 use tokio::time::Instant;
 
 use crate::support::edge::Edge;
@@ -202,6 +202,6 @@ impl Edge {
     }
 }
 
-fn is_healthy(endpoint: &meridian::decide::snapshot::EndpointState) -> bool {
+fn is_healthy(endpoint: &meridian_core::decide::snapshot::EndpointState) -> bool {
     endpoint.health == Health::Healthy
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use meridian::config::{CertificateFiles, TlsConfig};
 use meridian::fittings::tls::{TlsError, certificate_facts, server_config, warnings};
+use meridian_core::config::{CertificateFiles, TlsConfig};
 use rcgen::KeyPair;
 
 use crate::support::authority::{Authority, now, params, tls};

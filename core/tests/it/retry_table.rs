@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use meridian::decide::budget::Budget;
-use meridian::decide::failover::{
+use meridian_core::decide::budget::Budget;
+use meridian_core::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, next,
 };
-use meridian::decide::{Decision, Ranked, Rule};
-use meridian::model::id::{RegionId, RegionSet, RouteId};
-use meridian::model::outcome::ErrorKind;
-use meridian::model::time::Timestamp;
-use meridian::table::policy::RetryPolicy;
+use meridian_core::decide::{Decision, Ranked, Rule};
+use meridian_core::model::id::{RegionId, RegionSet, RouteId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::time::Timestamp;
+use meridian_core::table::policy::RetryPolicy;
 
 const A: RegionId = RegionId(0);
 const B: RegionId = RegionId(1);

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use meridian::decide::snapshot::AdminState;
-use meridian::decide::{Decision, NoDecision, Reasons, decide, decide_with};
-use meridian::model::country::Country;
-use meridian::model::id::{RegionId, RegionSet, RouteId};
-use meridian::model::viewer::{UnknownViewer, Viewer};
-use meridian::table::index::RouteIndex;
-use meridian::table::path::matched_path;
-use meridian::table::policy::Policy;
-use meridian::table::route::{HostPattern, Route};
+use meridian_core::decide::snapshot::AdminState;
+use meridian_core::decide::{Decision, NoDecision, Reasons, decide, decide_with};
+use meridian_core::model::country::Country;
+use meridian_core::model::id::{RegionId, RegionSet, RouteId};
+use meridian_core::model::viewer::{UnknownViewer, Viewer};
+use meridian_core::table::index::RouteIndex;
+use meridian_core::table::path::matched_path;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::{HostPattern, Route};
 use proptest::prelude::*;
 
 use crate::support::world::{THIRTY, World, facts, viewer};

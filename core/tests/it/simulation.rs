@@ -9,20 +9,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::apply::{Event, Transition, WindowCount, apply};
-use meridian::config::{FailbackConfig, FailbackMode};
-use meridian::decide::snapshot::{AdminState, Snapshot};
-use meridian::decide::{RequestFacts, decide};
-use meridian::health::schedule::next_probe;
-use meridian::health::state::{Health, TRIAL_ANSWERS};
-use meridian::model::id::{EndpointId, RegionId, RouteId};
-use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
-use meridian::model::time::Timestamp;
-use meridian::model::viewer::{UnknownViewer, Viewer, ViewerSource};
-use meridian::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
-use meridian::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
-use meridian::table::route::{HostPattern, Route};
-use meridian::table::{RoutingTable, Written};
+use meridian_core::apply::{Event, Transition, WindowCount, apply};
+use meridian_core::config::{FailbackConfig, FailbackMode};
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
+use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::health::schedule::next_probe;
+use meridian_core::health::state::{Health, TRIAL_ANSWERS};
+use meridian_core::model::id::{EndpointId, RegionId, RouteId};
+use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+use meridian_core::model::time::Timestamp;
+use meridian_core::model::viewer::{UnknownViewer, Viewer, ViewerSource};
+use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
+use meridian_core::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
+use meridian_core::table::route::{HostPattern, Route};
+use meridian_core::table::{RoutingTable, Written};
 
 fn region(name: &str) -> Region {
     Region {

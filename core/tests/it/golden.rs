@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use meridian::decide::explain::{Explanation, explain};
-use meridian::decide::snapshot::AdminState;
-use meridian::model::country::Country;
-use meridian::model::viewer::UnknownViewer;
-use meridian::table::policy::Policy;
-use meridian::table::route::HostPattern;
+use meridian_core::decide::explain::{Explanation, explain};
+use meridian_core::decide::snapshot::AdminState;
+use meridian_core::model::country::Country;
+use meridian_core::model::viewer::UnknownViewer;
+use meridian_core::table::policy::Policy;
+use meridian_core::table::route::HostPattern;
 
 use crate::support::world::{MEASURED, World, facts, viewer};
 

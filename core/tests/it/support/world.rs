@@ -9,19 +9,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::apply::{Event, apply};
-use meridian::decide::RequestFacts;
-use meridian::decide::snapshot::{AdminState, Snapshot};
-use meridian::model::country::{Country, CountryGroup};
-use meridian::model::id::RegionId;
-use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
-use meridian::model::place::known_region;
-use meridian::model::time::Timestamp;
-use meridian::model::viewer::{UnknownViewer, Viewer, ViewerSource};
-use meridian::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
-use meridian::table::policy::{Policy, Preference, Residency, RetryPolicy, UpstreamTimeouts};
-use meridian::table::route::{HostPattern, Route};
-use meridian::table::{RoutingTable, Written};
+use meridian_core::apply::{Event, apply};
+use meridian_core::decide::RequestFacts;
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
+use meridian_core::model::country::{Country, CountryGroup};
+use meridian_core::model::id::RegionId;
+use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+use meridian_core::model::place::known_region;
+use meridian_core::model::time::Timestamp;
+use meridian_core::model::viewer::{UnknownViewer, Viewer, ViewerSource};
+use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
+use meridian_core::table::policy::{Policy, Preference, Residency, RetryPolicy, UpstreamTimeouts};
+use meridian_core::table::route::{HostPattern, Route};
+use meridian_core::table::{RoutingTable, Written};
 
 /// The moment a world's probes were answered.
 pub(crate) const MEASURED: Timestamp = Timestamp::ZERO;

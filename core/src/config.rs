@@ -6,7 +6,6 @@ mod effective;
 mod fields;
 mod keys;
 mod load;
-mod preset;
 pub mod problem;
 mod reference;
 mod render;
@@ -17,7 +16,6 @@ mod value;
 
 pub use effective::effective;
 pub use load::load;
-pub use preset::{PRESETS, preset};
 pub use reference::reference;
 pub use schema::schema;
 pub use source::Reader;

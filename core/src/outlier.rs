@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::apply::{Event, WindowCount};
+use crate::hedge::Pace;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
-use crate::proxy::pace::Pace;
 
 /// Failures in a row at one endpoint, seen by one worker, that condemn it at once, long before
 /// its probes would. Envoy's default for consecutive gateway failures.

@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use meridian::decide::budget::{Budget, MINIMUM, SHARE};
-use meridian::decide::endpoint::{Wish, choose};
-use meridian::decide::failover::{
+use meridian_core::decide::budget::{Budget, MINIMUM, SHARE};
+use meridian_core::decide::endpoint::{Wish, choose};
+use meridian_core::decide::failover::{
     Attempt, Attempts, Next, RequestClass, RetryFacts, is_charged, next,
 };
-use meridian::decide::snapshot::EndpointState;
-use meridian::decide::{Decision, Ranked};
-use meridian::proxy::evidence::{Evidence, Verdict};
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::decide::{Decision, Ranked};
+use meridian_core::outlier::{Evidence, Verdict};
 
 use super::*;
 

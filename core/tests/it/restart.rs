@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian::apply::{Event, Remembered, apply};
-use meridian::decide::snapshot::{AdminState, Snapshot};
-use meridian::model::id::RegionId;
-use meridian::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
-use meridian::model::time::Timestamp;
-use meridian::model::viewer::UnknownViewer;
-use meridian::table::RoutingTable;
-use meridian::table::origin::{OriginHost, ProbeSpec};
+use meridian_core::apply::{Event, Remembered, apply};
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
+use meridian_core::model::id::RegionId;
+use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
+use meridian_core::model::time::Timestamp;
+use meridian_core::model::viewer::UnknownViewer;
+use meridian_core::table::RoutingTable;
+use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
-use crate::support::fittings::{region, table};
+use crate::support::tables::{region, table};
 
 const SEEDS: u64 = 400;
 const EVENTS: usize = 80;
