@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use meridian::fittings::{Fittings, Workshop};
+use meridian::resources::{BuildContext, Resources};
 use meridian::telemetry::metrics::MetricsRegistry;
 use meridian_core::apply::apply;
 use meridian_core::config::{Reader, load};
@@ -88,14 +88,14 @@ fn whole(criterion: &mut Criterion) {
     criterion.bench_function("reload/read-and-build/10000", |bencher| {
         bencher.iter(|| {
             let config = load(Path::new("bench.toml"), &reader).expect("it is valid");
-            let workshop = Workshop {
+            let context = BuildContext {
                 registry: &registry,
                 workers: 2,
                 now: SystemTime::UNIX_EPOCH,
                 binds: false,
                 before: None,
             };
-            Fittings::build(Arc::new(config), workshop).expect("all of it can be built")
+            Resources::build(Arc::new(config), context).expect("all of it can be built")
         });
     });
 }

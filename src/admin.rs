@@ -159,7 +159,7 @@ impl AdminState {
             Transition::Kept { region, .. } => {
                 registry.count(&metrics::REMOVALS_HELD_BACK, &[region], 1);
             }
-            Transition::SharedFate { began: true } => {
+            Transition::CorrelatedFailure { began: true } => {
                 registry.count(&metrics::SHARED_FATES, &[], 1)
             }
             _ => {}

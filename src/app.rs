@@ -23,11 +23,11 @@ use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::descriptors::{raise_limit, shortage};
 use crate::edge::counters::EdgeCounters;
-use crate::fittings::{Fittings, Workshop};
 use crate::load;
 use crate::probe::Prober;
 use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
-use crate::state::{self, Keeper};
+use crate::resources::{BuildContext, Resources};
+use crate::state::{self, StateStore};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::upstream::resolve::Resolver;
@@ -73,7 +73,7 @@ pub struct App {
     workers: Vec<JoinHandle<()>>,
     log: Arc<AccessLog>,
     admin: Option<SocketAddr>,
-    keeper: Arc<Keeper>,
+    store: Arc<StateStore>,
     tasks: tokio::task::JoinSet<()>,
 }
 
@@ -111,7 +111,7 @@ struct Parts {
     reloader: Arc<Reloader>,
     log: Arc<AccessLog>,
     counters: Vec<Arc<EdgeCounters>>,
-    keeper: Arc<Keeper>,
+    store: Arc<StateStore>,
 }
 
 impl App {
@@ -131,19 +131,19 @@ impl App {
         // The admin address first: a second proxy on this machine is told so before it takes
         // half of a port's connections.
         let server = AdminServer::bind(&config.admin).await?;
-        let fittings = build(config, &registry, workers, clock.wall())?;
-        let access_log = fittings.config.access_log.clone();
+        let resources = build(config, &registry, workers, clock.wall())?;
+        let access_log = resources.config.access_log.clone();
         let (log, worker_logs) =
             AccessLog::start(&access_log, workers).map_err(|cause| AppError::System {
                 what: "open the access log",
                 cause,
             })?;
         let log = Arc::new(log);
-        let board = start_board(fittings, clock);
+        let board = start_board(resources, clock);
         let resolver = names::follow(&board, clock);
         let prober = Prober::start(&board, clock);
         let reloader = reloader(&board, clock, &registry, source, workers);
-        let keeper = Arc::new(Keeper::new(board.clone(), clock));
+        let store = Arc::new(StateStore::new(board.clone(), clock));
         let flags = Arc::new(Flags::default());
         let counters: Vec<_> = (0..workers)
             .map(|_| Arc::new(EdgeCounters::default()))
@@ -162,7 +162,7 @@ impl App {
         flags.listening.store(true, Ordering::Release);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&reloader).watch());
-        tasks.spawn(Arc::clone(&keeper).keep());
+        tasks.spawn(Arc::clone(&store).keep());
         tasks.spawn(follow_reloads(
             Arc::clone(&reloader),
             board.clone(),
@@ -179,7 +179,7 @@ impl App {
             reloader: Arc::clone(&reloader),
             log: Arc::clone(&log),
             counters: counters.clone(),
-            keeper: Arc::clone(&keeper),
+            store: Arc::clone(&store),
         };
         if let Some(server) = server {
             let state = Arc::new(admin::state(parts));
@@ -195,7 +195,7 @@ impl App {
             workers: threads,
             log,
             admin,
-            keeper,
+            store,
             tasks,
         })
     }
@@ -209,7 +209,7 @@ impl App {
     /// The addresses viewers connect to, in the order of the file.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.board.live().fittings.addresses()
+        self.board.live().resources.addresses()
     }
 
     /// The address operators connect to.
@@ -251,7 +251,7 @@ impl App {
                 }
             }
         }
-        let drain = self.board.live().fittings.config.drain;
+        let drain = self.board.live().resources.config.drain;
         tracing::info!(delay = ?drain.delay, timeout = ?drain.timeout, "draining");
         Ok(self.drain(drain, stopped(&mut stop)).await)
     }
@@ -291,7 +291,7 @@ impl App {
         });
         let _ = joined.await;
         self.tasks.shutdown().await;
-        Arc::clone(&self.keeper).finish().await;
+        Arc::clone(&self.store).finish().await;
         let log = Arc::clone(&self.log);
         let _ = tokio::task::spawn_blocking(move || log.finish(LOG_LIMIT)).await;
         DrainReport {
@@ -339,30 +339,36 @@ fn build(
     registry: &MetricsRegistry,
     workers: usize,
     now: SystemTime,
-) -> Result<Arc<Fittings>, AppError> {
-    let workshop = Workshop {
+) -> Result<Arc<Resources>, AppError> {
+    let context = BuildContext {
         registry,
         workers,
         now,
         binds: true,
         before: None,
     };
-    Fittings::build(Arc::new(config), workshop)
+    Resources::build(Arc::new(config), context)
         .map(Arc::new)
         .map_err(AppError::Config)
 }
 
-fn start_board(fittings: Arc<Fittings>, clock: Clock) -> Board {
+fn start_board(resources: Arc<Resources>, clock: Clock) -> Board {
     let table = Event::Table {
-        table: Arc::clone(&fittings.config.table),
-        unknown: fittings.config.viewer.unknown,
+        table: Arc::clone(&resources.config.table),
+        unknown: resources.config.viewer.unknown,
     };
     let (mut snapshot, _) = apply(&Snapshot::default(), table, clock.now());
     // Before there is a request: the first one knows already which region is down.
-    if let Some(recalled) = state::recall(&fittings, clock) {
+    if let Some(recalled) = state::recall(&resources, clock) {
         (snapshot, _) = apply(&snapshot, recalled, clock.now());
     }
-    Board::start(Live { snapshot, fittings }, clock)
+    Board::start(
+        Live {
+            snapshot,
+            resources,
+        },
+        clock,
+    )
 }
 
 fn reloader(
@@ -375,28 +381,28 @@ fn reloader(
     let (reader, registry) = (board.clone(), Arc::clone(registry));
     let again = move || {
         let before = reader.live();
-        let workshop = Workshop {
+        let context = BuildContext {
             registry: &registry,
             workers,
             now: clock.wall(),
             binds: true,
-            before: Some(&before.fittings),
+            before: Some(&before.resources),
         };
-        load::build(&source as &Path, workshop)
+        load::build(&source as &Path, context)
             .map(Arc::new)
             .map_err(|refusal| ReloadError {
                 problems: refusal.problems.render(false),
                 named: refusal.named,
             })
     };
-    Arc::new(Reloader::new(board.clone(), clock, again, Fittings::files))
+    Arc::new(Reloader::new(board.clone(), clock, again, Resources::files))
 }
 
 /// After each reload the access log goes where the new configuration says.
 async fn follow_reloads(reloader: Arc<Reloader>, board: Board, log: Arc<AccessLog>) {
     let mut ended = reloader.ended();
     while ended.changed().await.is_ok() {
-        log.reconfigure(&board.live().fittings.config.access_log);
+        log.reconfigure(&board.live().resources.config.access_log);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
-use crate::fittings::Fittings;
+use crate::resources::Resources;
 use meridian_core::apply::{Event, Transition, apply};
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::health::failback::Stage;
@@ -37,7 +37,7 @@ pub struct Live {
     /// What we believe.
     pub snapshot: Snapshot,
     /// What was built for the table: TLS configurations, databases, metric handles.
-    pub fittings: Arc<Fittings>,
+    pub resources: Arc<Resources>,
 }
 
 /// A worker's view of what is published: half a nanosecond while nothing changed.
@@ -78,7 +78,7 @@ enum Command {
     },
     /// A new table and what was built for it; answers when they serve.
     Install {
-        fittings: Arc<Fittings>,
+        resources: Arc<Resources>,
         done: oneshot::Sender<u64>,
     },
 }
@@ -162,11 +162,11 @@ impl Board {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Publishes the table of `fittings` and the fittings themselves in one store, and waits until
+    /// Publishes the table of `resources` and the resources themselves in one store, and waits until
     /// they serve. Gives the generation that serves then.
-    pub async fn install(&self, fittings: Arc<Fittings>) -> u64 {
+    pub async fn install(&self, resources: Arc<Resources>) -> u64 {
         let (done, installed) = oneshot::channel();
-        let queued = self.commands.send(Command::Install { fittings, done });
+        let queued = self.commands.send(Command::Install { resources, done });
         if queued.await.is_ok()
             && let Ok(generation) = installed.await
         {
@@ -243,7 +243,7 @@ impl Writer {
     fn absorb(&mut self, commands: impl Iterator<Item = Command>) {
         let before = self.live.load_full();
         let now = self.clock.now();
-        let mut fittings = Arc::clone(&before.fittings);
+        let mut resources = Arc::clone(&before.resources);
         let mut snapshot = std::mem::take(&mut self.beliefs);
         let mut transitions = Vec::new();
         let mut waiting = Vec::new();
@@ -257,14 +257,14 @@ impl Writer {
                     event
                 }
                 Command::Install {
-                    fittings: new,
+                    resources: new,
                     done,
                 } => {
                     let event = Event::Table {
                         table: Arc::clone(&new.config.table),
                         unknown: new.config.viewer.unknown,
                     };
-                    fittings = new;
+                    resources = new;
                     waiting.push(done);
                     event
                 }
@@ -282,7 +282,14 @@ impl Writer {
             // One publish is one revision, however many events it carries.
             snapshot.revision = before.snapshot.revision + 1;
             self.beliefs = snapshot.clone();
-            self.publish(Live { snapshot, fittings }, transitions, waiting);
+            self.publish(
+                Live {
+                    snapshot,
+                    resources,
+                },
+                transitions,
+                waiting,
+            );
         }
         for (done, changes) in answers {
             // Whoever asked may have gone; what was asked is done all the same.
@@ -372,10 +379,10 @@ fn log(transition: &Transition) {
         Transition::Kept { region, cause } => {
             tracing::warn!(%region, cause, "region fails its probes and keeps its traffic");
         }
-        Transition::SharedFate { began: true } => {
+        Transition::CorrelatedFailure { began: true } => {
             tracing::error!("all regions fell together: most likely a fault on this side");
         }
-        Transition::SharedFate { began: false } => {
+        Transition::CorrelatedFailure { began: false } => {
             tracing::info!("a region is well again after all fell together");
         }
         Transition::Addresses {

@@ -2,7 +2,7 @@
 
 pub mod conn;
 pub mod counters;
-pub mod door;
+pub mod shutdown;
 mod drive;
 pub mod end;
 pub mod gathered;

@@ -12,7 +12,7 @@ pub mod upstream;
 
 // What is believed, and what keeps it true.
 pub mod board;
-pub mod fittings;
+pub mod resources;
 pub mod geo;
 pub mod load;
 pub mod probe;

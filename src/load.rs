@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fittings::{Fittings, Workshop};
+use crate::resources::{BuildContext, Resources};
 use meridian_core::config::problem::Problems;
 use meridian_core::config::{self, Config, Reader};
 
@@ -28,13 +28,13 @@ pub fn read(path: &Path) -> Result<Config, Problems> {
 ///
 /// # Errors
 /// Everything that is wrong, each with its place, and the files that mending may be done in.
-pub fn build(path: &Path, workshop: Workshop<'_>) -> Result<Fittings, Refusal> {
+pub fn build(path: &Path, context: BuildContext<'_>) -> Result<Resources, Refusal> {
     let config = Arc::new(read(path).map_err(|problems| Refusal {
         problems,
         named: Vec::new(),
     })?);
     let named = config.named_files.keys().cloned().collect();
-    Fittings::build(config, workshop).map_err(|problems| Refusal { problems, named })
+    Resources::build(config, context).map_err(|problems| Refusal { problems, named })
 }
 
 /// Why a configuration is not used.

@@ -325,7 +325,7 @@ impl ProbeTask {
         let (id, endpoint) = live.snapshot.endpoint(self.endpoint)?;
         let region = live.snapshot.table.region(id);
         let origin = region.origins.get(usize::from(endpoint.origin))?;
-        let tls = live.fittings.upstream_tls.get(id.index());
+        let tls = live.resources.upstream_tls.get(id.index());
         let target = match Target::of(region, endpoint, tls.and_then(Option::as_ref)) {
             Ok(target) => target,
             Err(error) => return Some(Err(ProbeFailure::Tls(error.to_string()))),

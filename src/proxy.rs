@@ -130,8 +130,8 @@ impl Proxy {
     pub fn new(worker: usize, board: Board, clock: Clock, log: WorkerLog) -> Self {
         let mut cache = board.cache();
         let live = LiveRef(Rc::new(Arc::clone(cache.load())));
-        let limits = live.fittings.config.limits;
-        let workers = live.fittings.workers.max(1);
+        let limits = live.resources.config.limits;
+        let workers = live.resources.workers.max(1);
         Self {
             worker,
             board,
@@ -155,7 +155,7 @@ impl Proxy {
 
     /// From now on keeps these bounds.
     pub fn follow_limits(&self, limits: &Limits) {
-        let workers = self.live().fittings.workers.max(1);
+        let workers = self.live().resources.workers.max(1);
         self.pools.follow_limits(limits);
         self.memory
             .follow_limits(limits.replay_bytes, limits.replay_total_bytes / workers);
@@ -204,7 +204,7 @@ impl Proxy {
     pub fn sweep(&self) {
         self.log.borrow_mut().flush_due();
         let live = self.live();
-        let metrics = live.fittings.metrics.shard(self.worker);
+        let metrics = live.resources.metrics.shard(self.worker);
         metrics.evidence_crowded_out(self.evidence.take_crowded_out());
         metrics.holds_denied(self.holds.take_denied());
         let refused = self.pools.take_refused();
@@ -273,14 +273,14 @@ impl Proxy {
         started: Instant,
     ) -> (Arrived, Recorder) {
         let (mut parts, incoming) = request.into_parts();
-        let rules = &live.fittings.viewer;
+        let rules = &live.resources.viewer;
         let trusted = |address| peer.listener.trust.contains(address);
         let viewer = resolve(
             &peer.facts(),
             &parts.headers,
             rules,
             trusted,
-            &live.fittings.geo,
+            &live.resources.geo,
         )
         .viewer;
         let trace = TraceContext::of(&parts.headers, peer.trusted, || {
@@ -350,7 +350,7 @@ impl Proxy {
         recorder: &mut Recorder,
     ) -> Result<Outgoing, ProxyError> {
         let parts = &arrived.parts;
-        if live.fittings.identity.is_in_loop(&parts.headers) {
+        if live.resources.identity.is_in_loop(&parts.headers) {
             return Err(ProxyError::Loop);
         }
         // A coding means a body, be it an empty one.
@@ -501,7 +501,7 @@ fn outgoing_head(
         // section 8.6).
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let identity = &live.fittings.identity;
+    let identity = &live.resources.identity;
     let added = announce(&mut headers, identity, hop, &arrived.viewer, &arrived.trace);
     Head {
         method: parts.method,
@@ -577,7 +577,7 @@ impl Unanswered {
     ) -> Response<ViewerBody> {
         recorder.refusing(error.status(), error.proxy_status());
         tracing::debug!(error = %error, "request refused");
-        let response = error.response(live.fittings.identity.name(), &self.trace.id());
+        let response = error.response(live.resources.identity.name(), &self.trace.id());
         response.map(|text| {
             let text = if self.is_head { Bytes::new() } else { text };
             ViewerBody::own(text, self.source.as_ref().map(Unread::of), recorder)

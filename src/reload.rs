@@ -14,9 +14,9 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::fittings::Fittings;
 use crate::reload::difference::{changes, needs_restart};
 use crate::reload::fingerprint::Fingerprint;
+use crate::resources::Resources;
 
 /// How often a configuration is read again because a file changed while it was being read.
 const READINGS: usize = 3;
@@ -122,8 +122,8 @@ pub struct ReloadCounts {
     pub refused: u64,
 }
 
-type Load = dyn Fn() -> Result<Arc<Fittings>, ReloadError> + Send + Sync;
-type Watched = dyn Fn(&Fittings) -> Vec<PathBuf> + Send + Sync;
+type Load = dyn Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync;
+type Watched = dyn Fn(&Resources) -> Vec<PathBuf> + Send + Sync;
 
 /// What was found on disk.
 #[derive(Debug)]
@@ -159,10 +159,10 @@ impl Reloader {
     pub fn new(
         board: Board,
         clock: Clock,
-        load: impl Fn() -> Result<Arc<Fittings>, ReloadError> + Send + Sync + 'static,
-        watched: impl Fn(&Fittings) -> Vec<PathBuf> + Send + Sync + 'static,
+        load: impl Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync + 'static,
+        watched: impl Fn(&Resources) -> Vec<PathBuf> + Send + Sync + 'static,
     ) -> Self {
-        let found = Fingerprint::of(&watched(&board.live().fittings));
+        let found = Fingerprint::of(&watched(&board.live().resources));
         Self {
             board,
             clock,
@@ -194,15 +194,15 @@ impl Reloader {
             Err(error) => Outcome::Refused {
                 problems: error.problems,
             },
-            Ok(fittings) => {
-                let (old, new) = (&before.fittings.config, &fittings.config);
+            Ok(resources) => {
+                let (old, new) = (&before.resources.config, &resources.config);
                 let files = seen.installed.changed(&found);
                 if old.content_hash == new.content_hash && files.is_empty() {
                     Outcome::Unchanged
                 } else {
                     let changes = changes(old, new, &files);
                     let needs_restart = needs_restart(old, new);
-                    self.board.install(fittings).await;
+                    self.board.install(resources).await;
                     seen.installed = found.clone();
                     Outcome::Installed {
                         changes,
@@ -217,7 +217,7 @@ impl Reloader {
             cause,
             outcome,
             generation: live.snapshot.generation,
-            content_hash: live.fittings.config.content_hash,
+            content_hash: live.resources.config.content_hash,
             took: started.elapsed(),
             at: self.clock.wall(),
         });
@@ -264,9 +264,9 @@ impl Reloader {
     async fn read(
         &self,
         considered: &Fingerprint,
-    ) -> (Fingerprint, Result<Arc<Fittings>, ReloadError>) {
+    ) -> (Fingerprint, Result<Arc<Resources>, ReloadError>) {
         let (load, watched) = (Arc::clone(&self.load), Arc::clone(&self.watched));
-        let serving = watched(&self.board.live().fittings);
+        let serving = watched(&self.board.live().resources);
         let known = considered.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let mut before = known.again(&serving);
@@ -349,12 +349,12 @@ impl std::fmt::Debug for Reloader {
 /// The files to watch after a reading: those of the new configuration, or those of the one that
 /// goes on and of the refused one.
 fn depends_on(
-    loaded: &Result<Arc<Fittings>, ReloadError>,
+    loaded: &Result<Arc<Resources>, ReloadError>,
     serving: &[PathBuf],
     watched: &Watched,
 ) -> Vec<PathBuf> {
     match loaded {
-        Ok(fittings) => watched(fittings),
+        Ok(resources) => watched(resources),
         Err(error) => serving.iter().chain(&error.named).cloned().collect(),
     }
 }

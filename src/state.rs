@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::fittings::Fittings;
-use crate::fittings::state_dir::StateDir;
+use crate::resources::Resources;
+use crate::resources::state_dir::StateDir;
 use crate::state::last_good::LastGood;
 use meridian_core::apply::{BELIEFS_LAST, Event, FORMAT, Remembered};
 use meridian_core::config::Config;
@@ -32,11 +32,11 @@ const REFRESH: Duration = Duration::from_secs(15);
 /// How long the last writing may take: a file system that hangs must not hold up the end.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// What an earlier process left in the directory of `fittings`, as the event that takes it over.
+/// What an earlier process left in the directory of `resources`, as the event that takes it over.
 /// Whatever is wrong with it is said and stops nothing: a start without it is a start as any other.
 #[must_use]
-pub fn recall(fittings: &Fittings, clock: Clock) -> Option<Event> {
-    let dir = fittings.state.as_ref()?;
+pub fn recall(resources: &Resources, clock: Clock) -> Option<Event> {
+    let dir = resources.state.as_ref()?;
     let file = dir.path().join(BELIEFS);
     let file = file.display();
     let text = match dir.read(BELIEFS) {
@@ -68,7 +68,7 @@ pub fn recall(fittings: &Fittings, clock: Clock) -> Option<Event> {
     Some(Event::Recalled {
         remembered: Arc::new(remembered),
         away,
-        keep_names: fittings.config.dns.keep_last_good,
+        keep_names: resources.config.dns.keep_last_good,
     })
 }
 
@@ -96,7 +96,7 @@ fn parse(text: &str) -> Result<Remembered, NotUnderstood> {
 
 /// Writes what is worth keeping, while there is a directory to keep it in.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct StateStore {
     board: Board,
     clock: Clock,
     /// What is on disk; held while something is written, so that writings take turns.
@@ -117,8 +117,8 @@ struct Written {
     content_hash: u64,
 }
 
-impl Keeper {
-    /// A keeper of what `board` publishes.
+impl StateStore {
+    /// A store of what `board` publishes.
     #[must_use]
     pub fn new(board: Board, clock: Clock) -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Keeper {
     async fn write(self: Arc<Self>, last: bool) {
         let mut on_disk = Arc::clone(&self.written).lock_owned().await;
         let live = self.board.live();
-        let Some(dir) = live.fittings.state.clone() else {
+        let Some(dir) = live.resources.state.clone() else {
             return;
         };
         let beliefs = Remembered::of(&live.snapshot, self.clock.now(), self.clock.unix());
@@ -185,7 +185,7 @@ impl Keeper {
             dir,
             at: Instant::now(),
             beliefs,
-            content_hash: live.fittings.config.content_hash,
+            content_hash: live.resources.config.content_hash,
         };
         let text_changed = before.is_none_or(|before| before.content_hash != written.content_hash);
         let writing = tokio::task::spawn_blocking(move || {
@@ -228,7 +228,7 @@ fn put(written: &Written, live: Option<&Live>) -> std::io::Result<()> {
     let beliefs = serde_json::to_string(&written.beliefs)?;
     written.dir.write(BELIEFS, &beliefs)?;
     live.map_or(Ok(()), |live| {
-        keep_config(&written.dir, &live.fittings.config)
+        keep_config(&written.dir, &live.resources.config)
     })
 }
 

@@ -13,15 +13,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::edge::conn::Shop;
+use crate::edge::conn::ConnectionContext;
 use crate::edge::counters::EdgeCounters;
-use crate::edge::door::{Door, Keeper};
 use crate::edge::listener::accept;
+use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
 use crate::edge::watched::Connections;
-use crate::fittings::bound::Bound;
-use crate::fittings::{Fittings, ListenerFittings};
 use crate::proxy::Proxy;
 use crate::proxy::peer::Peer;
+use crate::resources::bound::Bound;
+use crate::resources::{ListenerFittings, Resources};
 use crate::telemetry::access_log::WorkerLog;
 use crate::upstream::stall::SWEEP_INTERVAL;
 
@@ -101,12 +101,12 @@ async fn run(parts: WorkerParts) {
         let proxy = Rc::clone(&proxy);
         move |peer: &Peer, request| Rc::clone(&proxy).handle(peer, request)
     };
-    let shop = Shop {
+    let context = ConnectionContext {
         handler,
         counters: Arc::clone(&counters),
         connections: Rc::clone(&connections),
     };
-    let shop = Rc::new(shop);
+    let context = Rc::new(context);
     let mut doors = Doors {
         number,
         open: Vec::new(),
@@ -121,9 +121,9 @@ async fn run(parts: WorkerParts) {
         let live = proxy.live();
         if now == Phase::Serving && generation != live.snapshot.generation {
             generation = live.snapshot.generation;
-            proxy.follow_limits(&live.fittings.config.limits);
-            doors.follow(&live.fittings, |socket, listener, door| {
-                accepting.spawn_local(accept(socket, Rc::clone(&shop), listener, door));
+            proxy.follow_limits(&live.resources.config.limits);
+            doors.follow(&live.resources, |socket, listener, shutdown| {
+                accepting.spawn_local(accept(socket, Rc::clone(&context), listener, shutdown));
             });
         }
         drop(live);
@@ -159,17 +159,17 @@ async fn run(parts: WorkerParts) {
 #[derive(Debug)]
 struct Doors {
     number: usize,
-    open: Vec<Entrance>,
+    open: Vec<OpenListener>,
 }
 
 /// One of them: what it is fitted with, and what keeps it open.
 #[derive(Debug)]
-struct Entrance {
+struct OpenListener {
     listener: watch::Sender<Arc<ListenerFittings>>,
-    _keeper: Keeper,
+    _keeper: ShutdownGuard,
 }
 
-impl Entrance {
+impl OpenListener {
     /// Whether it accepts from these sockets; others at the same address do not count.
     fn leads_to(&self, bound: &Arc<Bound>) -> bool {
         let listener = self.listener.borrow();
@@ -182,10 +182,10 @@ impl Doors {
     /// Opens the doors that are new, fits the others anew, and closes those that went.
     fn follow(
         &mut self,
-        fittings: &Fittings,
-        mut start: impl FnMut(TcpListener, watch::Receiver<Arc<ListenerFittings>>, Door),
+        resources: &Resources,
+        mut start: impl FnMut(TcpListener, watch::Receiver<Arc<ListenerFittings>>, ShutdownSignal),
     ) {
-        let listeners = fittings.listeners.iter();
+        let listeners = resources.listeners.iter();
         let all: Vec<_> = listeners
             .filter_map(|listener| Some((listener, listener.bound.as_ref()?)))
             .collect();
@@ -202,11 +202,11 @@ impl Doors {
             match TcpListener::from_std(socket) {
                 Ok(socket) => {
                     let (fitted, listener) = watch::channel(Arc::clone(listener));
-                    let (keeper, door) = Door::open();
-                    start(socket, listener, door);
-                    self.open.push(Entrance {
+                    let (guard, shutdown) = ShutdownSignal::new();
+                    start(socket, listener, shutdown);
+                    self.open.push(OpenListener {
                         listener: fitted,
-                        _keeper: keeper,
+                        _keeper: guard,
                     });
                 }
                 Err(error) => tracing::error!(

@@ -220,7 +220,7 @@ pub enum Transition {
         cause: String,
     },
     /// All regions fell together, or one of them came back from that.
-    SharedFate {
+    CorrelatedFailure {
         /// Whether it began.
         began: bool,
     },

@@ -233,7 +233,7 @@ pub enum Rule {
     /// It has to prove itself with a few safe requests; the others stand by.
     Trial,
     /// All regions fell together, so none is out; the order is as if all were well.
-    SharedFate,
+    CorrelatedFailure,
     /// No permitted region can serve: the least bad one is tried.
     FailOpen,
 }
@@ -249,7 +249,7 @@ impl Rule {
             Self::Geo => "geo",
             Self::Weighted => "weighted",
             Self::Trial => "trial",
-            Self::SharedFate => "shared_fate",
+            Self::CorrelatedFailure => "correlated_failure",
             Self::FailOpen => "fail_open",
         }
     }

@@ -162,7 +162,7 @@ fn status(state: &AdminState) -> StatusView {
         uptime_seconds: now.since_start().as_secs_f64(),
         draining: state.flags.draining.load(Ordering::Acquire),
         ready: health::all_passed(&health::ready(&state.flags, &snapshot)),
-        shared_fate: snapshot.shared_fate,
+        correlated_failure: snapshot.correlated_failure,
         routes: snapshot.table.routes.len(),
         regions: RegionView::all(&snapshot, now),
         last_reload: (state.sources.last_reload)(),

@@ -24,8 +24,8 @@ pub(crate) fn page(state: &AdminState) -> Page {
     }
     // Shown from the start, at zero: an alert needs the series before the first event.
     state.registry.count(&metrics::SHARED_FATES, &[], 0);
-    let shared = f64::from(u8::from(snapshot.shared_fate));
-    page.number(&metrics::SHARED_FATE, &[], shared);
+    let shared = f64::from(u8::from(snapshot.correlated_failure));
+    page.number(&metrics::CORRELATED_WITHIN, &[], shared);
     let regions = snapshot.table.regions.iter().zip(&snapshot.regions);
     for (index, (region, beliefs)) in regions.enumerate() {
         let name = region.name.as_ref();

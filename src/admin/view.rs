@@ -33,7 +33,7 @@ pub struct StatusView {
     /// Whether it takes traffic.
     pub ready: bool,
     /// Whether all regions fell together, so that none is out.
-    pub shared_fate: bool,
+    pub correlated_failure: bool,
     /// How many routes there are.
     pub routes: usize,
     /// All regions, by name.

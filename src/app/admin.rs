@@ -11,9 +11,9 @@ use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
 use crate::app::{Parts, confirm, scrape};
 use crate::board::Live;
 use crate::clock::Clock;
-use crate::fittings::tls::certificate_facts;
 use crate::probe::{ProbeReport, Prober};
 use crate::reload::{Cause, Outcome, ReloadResult, Reloader};
+use crate::resources::tls::certificate_facts;
 use meridian_core::decide::RequestFacts;
 use meridian_core::decide::explain::explain;
 use meridian_core::model::country::Country;
@@ -33,7 +33,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         reloader,
         log,
         counters,
-        keeper,
+        store,
     } = parts;
     let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
@@ -53,7 +53,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
                 events_dropped: board.dropped(),
                 resolver: &resolver,
                 prober: &prober,
-                keeper: &keeper,
+                store: &store,
             };
             scrape::add(page, &sources, &reloader, &log, &counters);
         }),
@@ -154,7 +154,7 @@ fn probe_view(report: &ProbeReport) -> Value {
 }
 
 fn certificate_views(live: &Live) -> Value {
-    let listeners = live.fittings.config.listeners.iter();
+    let listeners = live.resources.config.listeners.iter();
     let certificates = listeners.filter_map(|listener| {
         let facts = certificate_facts(listener.tls.as_ref()?).unwrap_or_default();
         Some(facts.into_iter().map(move |fact| {
@@ -173,7 +173,7 @@ fn certificate_views(live: &Live) -> Value {
 
 /// The configuration in effect, defaults written out, secrets left out.
 fn config_view(live: &Live) -> Value {
-    let config = &live.fittings.config;
+    let config = &live.resources.config;
     let files: Vec<_> = config.sources.iter().map(|source| &source.path).collect();
     json!({
         "generation": live.snapshot.generation,
@@ -218,7 +218,7 @@ fn viewer(live: &Live, query: &ExplainQuery) -> Result<Viewer, String> {
     };
     let found = named
         .map(|country| (country, ViewerSource::Header))
-        .or_else(|| live.fittings.geo.country(address));
+        .or_else(|| live.resources.geo.country(address));
     Ok(Viewer {
         address,
         country: found.map(|(country, _)| country),

@@ -18,7 +18,7 @@ pub(super) fn follow(board: &Board, clock: Clock) -> Resolver {
         Names {
             generation: live.snapshot.generation,
             table: Arc::clone(&live.snapshot.table),
-            dns: live.fittings.config.dns.clone(),
+            dns: live.resources.config.dns.clone(),
             known: addresses(&live.snapshot),
         }
     };

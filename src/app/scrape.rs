@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use crate::board::Live;
 use crate::edge::counters::EdgeCounters;
-use crate::fittings::tls::certificate_facts;
 use crate::probe::Prober;
 use crate::reload::Reloader;
-use crate::state::Keeper;
+use crate::resources::tls::certificate_facts;
+use crate::state::StateStore;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::exposition::Page;
 use crate::telemetry::metrics::{self, Family};
@@ -20,7 +20,7 @@ pub(super) struct Sources<'a> {
     pub(super) events_dropped: u64,
     pub(super) resolver: &'a Resolver,
     pub(super) prober: &'a Prober,
-    pub(super) keeper: &'a Keeper,
+    pub(super) store: &'a StateStore,
 }
 
 /// Adds all of it to a page.
@@ -68,8 +68,8 @@ pub(super) fn add(
         unix_seconds(reloader.last_success()),
     );
     page.number(&metrics::LOG_DROPS, &[], log.dropped() as f64);
-    add_state(page, sources.keeper);
-    if let Some(database) = sources.live.fittings.geo.info().database {
+    add_state(page, sources.store);
+    if let Some(database) = sources.live.resources.geo.info().database {
         page.number(
             &metrics::GEO_DATABASE_BUILT,
             &[],
@@ -114,16 +114,16 @@ fn add_edge(page: &mut Page, worker: &EdgeCounters) {
     }
 }
 
-fn add_state(page: &mut Page, keeper: &Keeper) {
-    let failures = keeper.failures() as f64;
+fn add_state(page: &mut Page, store: &StateStore) {
+    let failures = store.failures() as f64;
     page.number(&metrics::STATE_WRITE_FAILURES, &[], failures);
-    if let Some(at) = keeper.last_write() {
+    if let Some(at) = store.last_write() {
         page.number(&metrics::STATE_LAST_WRITE, &[], unix_seconds(at));
     }
 }
 
 fn add_certificates(page: &mut Page, live: &Live) {
-    for listener in &live.fittings.config.listeners {
+    for listener in &live.resources.config.listeners {
         let facts = listener
             .tls
             .as_ref()

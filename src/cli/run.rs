@@ -9,7 +9,7 @@ use crate::app::{App, AppError};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Globals, LogFormat, config_file};
-use crate::fittings::CANNOT_LISTEN;
+use crate::resources::CANNOT_LISTEN;
 use crate::state::last_good::LastGood;
 use crate::telemetry::logging::{self, Form};
 use meridian_core::config::Config;

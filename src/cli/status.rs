@@ -45,7 +45,7 @@ enum StatusFormat {
 #[derive(Debug, Deserialize)]
 struct Shown {
     #[serde(default)]
-    shared_fate: bool,
+    correlated_failure: bool,
     regions: Vec<RegionRow>,
 }
 
@@ -163,8 +163,8 @@ fn table(regions: &[RegionRow], wide: bool) -> String {
 /// A line for each thing that is not as usual, with its reason.
 fn remarks(shown: &Shown) -> String {
     let mut lines = Vec::new();
-    if shown.shared_fate {
-        lines.push(SHARED_FATE.to_owned());
+    if shown.correlated_failure {
+        lines.push(CORRELATED_WITHIN.to_owned());
     }
     for region in &shown.regions {
         let name = &region.name;
@@ -185,7 +185,7 @@ fn remarks(shown: &Shown) -> String {
 }
 
 /// What it means that all regions fell together.
-const SHARED_FATE: &str =
+const CORRELATED_WITHIN: &str =
     "all regions fell together: most likely the fault is on this side, so none is out";
 
 /// Columns of a line.
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_not_as_usual_gets_a_line_with_its_reason() {
-        let json = r#"{"shared_fate":true,"regions":[
+        let json = r#"{"correlated_failure":true,"regions":[
             {"name":"a","health":"healthy","admin":"auto","stage":"held","hold_left_seconds":41.7,
              "changed_seconds_ago":18.0,"cause":"it is well again"},
             {"name":"b","health":"healthy","admin":"auto","stage":"full","cause":"old",
@@ -288,7 +288,7 @@ mod tests {
             endpoints: Vec::new(),
         };
         let shown = Shown {
-            shared_fate: true,
+            correlated_failure: true,
             regions: vec![row],
         };
         let text = page(&shown, false);

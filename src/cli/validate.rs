@@ -10,8 +10,8 @@ use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Format, Globals, Output, config_file};
 use crate::clock::Clock;
-use crate::fittings::Workshop;
 use crate::load;
+use crate::resources::BuildContext;
 use crate::telemetry::metrics::MetricsRegistry;
 use meridian_core::config::Config;
 use meridian_core::config::problem::Problems;
@@ -64,19 +64,19 @@ impl Validate {
 /// of the file.
 fn load_all(path: &Path) -> Result<Loaded, Problems> {
     let now = Clock::start().wall();
-    let workshop = Workshop {
+    let context = BuildContext {
         registry: &MetricsRegistry::default(),
         workers: 1,
         now,
         binds: false,
         before: None,
     };
-    let fittings = load::build(path, workshop).map_err(|refusal| refusal.problems)?;
-    let mut warnings = fittings.config.warnings.clone();
-    warnings.extend(fittings.warnings(now));
-    let warnings = Problems::from_config(&fittings.config, warnings);
+    let resources = load::build(path, context).map_err(|refusal| refusal.problems)?;
+    let mut warnings = resources.config.warnings.clone();
+    warnings.extend(resources.warnings(now));
+    let warnings = Problems::from_config(&resources.config, warnings);
     Ok(Loaded {
-        config: Arc::clone(&fittings.config),
+        config: Arc::clone(&resources.config),
         warnings,
     })
 }

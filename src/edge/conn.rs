@@ -18,17 +18,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::edge::counters::EdgeCounters;
-use crate::edge::door::Door;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::handshake::handshake;
 use crate::edge::prefixed::Prefixed;
 use crate::edge::proxy_header;
+use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched::{
     Abrupt, Active, Connections, InFlight, LAST_CALL, Registration, Watched,
 };
 use crate::edge::{http1, http2};
-use crate::fittings::ListenerFittings;
 use crate::proxy::peer::Peer;
+use crate::resources::ListenerFittings;
 use crate::upstream::socket::Socket;
 
 /// What an HTTP/2 viewer with prior knowledge sends first (RFC 9113 section 3.4).
@@ -40,7 +40,7 @@ const SNIFF: usize = 4096;
 
 /// What every connection of one worker shares.
 #[derive(Debug)]
-pub struct Shop<H> {
+pub struct ConnectionContext<H> {
     /// Serves one request.
     pub handler: H,
     /// Counters of the worker.
@@ -58,14 +58,14 @@ pub struct Accepted {
     pub tcp: SocketAddr,
     /// Counts it.
     pub active: Active,
-    /// The door it came in through.
-    pub door: Door,
+    /// The shutdown it came in through.
+    pub shutdown: ShutdownSignal,
     /// What the listener is fitted with.
     pub listener: Arc<ListenerFittings>,
 }
 
 /// Serves a connection to its end.
-pub async fn serve<H, F, B>(shop: Rc<Shop<H>>, accepted: Accepted)
+pub async fn serve<H, F, B>(context: Rc<ConnectionContext<H>>, accepted: Accepted)
 where
     H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
@@ -76,49 +76,49 @@ where
         stream,
         tcp,
         active,
-        door,
+        shutdown,
         listener,
     } = accepted;
     let deadline = Instant::now() + listener.config.timeouts.handshake;
     let mut stream = Prefixed::new(Bytes::new(), Socket::new(stream));
     let mut viewer = tcp;
     if listener.config.proxy_protocol && listener.trust.contains(tcp.ip()) {
-        match while_open(&door, proxy_header::read(&mut stream, deadline)).await {
-            None => return shop.counters.ended(ConnectionEnd::Drained),
+        match while_open(&shutdown, proxy_header::read(&mut stream, deadline)).await {
+            None => return context.counters.ended(ConnectionEnd::Drained),
             Some(Ok((source, rest))) => {
                 viewer = source.unwrap_or(tcp);
                 stream = stream.unread(rest);
             }
-            Some(Err(failure)) => return shop.counters.proxy_header_failed(failure),
+            Some(Err(failure)) => return context.counters.proxy_header_failed(failure),
         }
     }
     let mut peer = Peer::new(tcp, viewer, Arc::clone(&listener));
     let Some(tls) = listener.tls.clone() else {
-        return serve_plain(shop, stream, peer, active, door).await;
+        return serve_plain(context, stream, peer, active, shutdown).await;
     };
     // In a box, or the connection would keep room for it all its life.
-    match while_open(&door, Box::pin(handshake(tls, stream, deadline))).await {
-        None => shop.counters.ended(ConnectionEnd::Drained),
-        Some(Err(failure)) => shop.counters.handshake_failed(failure),
+    match while_open(&shutdown, Box::pin(handshake(tls, stream, deadline))).await {
+        None => context.counters.ended(ConnectionEnd::Drained),
+        Some(Err(failure)) => context.counters.handshake_failed(failure),
         Some(Ok(stream)) => {
             let session = stream.get_ref().1;
-            shop.counters.handshakes.raise();
+            context.counters.handshakes.raise();
             if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
-                shop.counters.handshakes_resumed.raise();
+                context.counters.handshakes_resumed.raise();
             }
             peer.secure = true;
             peer.tls_version = session.protocol_version().map(version_name);
             let http2 = session.alpn_protocol() == Some(b"h2");
-            let (stream, registration) = watch(&shop, stream, &peer, active, door);
-            serve_http(shop, stream, peer, registration, http2).await;
+            let (stream, registration) = watch(&context, stream, &peer, active, shutdown);
+            serve_http(context, stream, peer, registration, http2).await;
         }
     }
 }
 
-/// What `first_words` gives; nothing if the door closes first and a moment passes.
-async fn while_open<F: Future>(door: &Door, first_words: F) -> Option<F::Output> {
+/// What `first_words` gives; nothing if the shutdown closes first and a moment passes.
+async fn while_open<F: Future>(shutdown: &ShutdownSignal, first_words: F) -> Option<F::Output> {
     let last_call = async {
-        door.closed().await;
+        shutdown.given().await;
         tokio::time::sleep(LAST_CALL).await;
     };
     tokio::select! {
@@ -129,14 +129,16 @@ async fn while_open<F: Future>(door: &Door, first_words: F) -> Option<F::Output>
 }
 
 fn watch<H, T: Abrupt>(
-    shop: &Shop<H>,
+    context: &ConnectionContext<H>,
     stream: T,
     peer: &Peer,
     active: Active,
-    door: Door,
+    shutdown: ShutdownSignal,
 ) -> (Watched<T>, Registration) {
     let timeouts = peer.listener.config.timeouts;
-    shop.connections.watch(stream, active, door, timeouts)
+    context
+        .connections
+        .watch(stream, active, shutdown, timeouts)
 }
 
 fn version_name(version: rustls::ProtocolVersion) -> &'static str {
@@ -148,11 +150,11 @@ fn version_name(version: rustls::ProtocolVersion) -> &'static str {
 }
 
 async fn serve_plain<H, F, B>(
-    shop: Rc<Shop<H>>,
+    context: Rc<ConnectionContext<H>>,
     stream: Prefixed<Socket>,
     peer: Peer,
     active: Active,
-    door: Door,
+    shutdown: ShutdownSignal,
 ) where
     H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
@@ -160,12 +162,12 @@ async fn serve_plain<H, F, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let limit = peer.listener.config.timeouts.head;
-    match while_open(&door, sniff(stream, Instant::now() + limit)).await {
-        None => shop.counters.ended(ConnectionEnd::Drained),
-        Some(Err(end)) => shop.counters.ended(end),
+    match while_open(&shutdown, sniff(stream, Instant::now() + limit)).await {
+        None => context.counters.ended(ConnectionEnd::Drained),
+        Some(Err(end)) => context.counters.ended(end),
         Some(Ok((stream, http2))) => {
-            let (stream, registration) = watch(&shop, stream, &peer, active, door);
-            serve_http(shop, stream, peer, registration, http2).await;
+            let (stream, registration) = watch(&context, stream, &peer, active, shutdown);
+            serve_http(context, stream, peer, registration, http2).await;
         }
     }
 }
@@ -191,7 +193,7 @@ async fn sniff(
 }
 
 async fn serve_http<H, F, B, T>(
-    shop: Rc<Shop<H>>,
+    context: Rc<ConnectionContext<H>>,
     stream: T,
     peer: Peer,
     registration: Registration,
@@ -207,13 +209,13 @@ async fn serve_http<H, F, B, T>(
     let peer = Rc::new(peer);
     let watch = Rc::clone(registration.watched());
     let service = service_fn({
-        let shop = Rc::clone(&shop);
+        let context = Rc::clone(&context);
         move |request: Request<Incoming>| {
             let ends_by_close = request.version() == Version::HTTP_10;
-            shop.counters.requests.raise();
+            context.counters.requests.raise();
             let in_flight = watch.begin(!request.body().is_end_stream());
             // In a box: hyper moves the future it is given more than once.
-            let response = Box::pin((shop.handler)(&peer, request));
+            let response = Box::pin((context.handler)(&peer, request));
             async move {
                 let response = response.await;
                 in_flight.gave(0);
@@ -232,7 +234,7 @@ async fn serve_http<H, F, B, T>(
     } else {
         http1::serve(stream, service, &limits, &registration).await
     };
-    shop.counters.ended(end);
+    context.counters.ended(end);
 }
 
 /// A response's body that keeps its request counted as under way until it is gone.

@@ -153,7 +153,7 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
-    use crate::edge::door::{Door, Keeper};
+    use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
     use crate::edge::watched::{Abrupt, Active, Connections};
     use meridian_core::config::DownstreamTimeouts;
 
@@ -204,7 +204,7 @@ mod tests {
         connections: Rc<Connections>,
         room: Arc<AtomicUsize>,
         requests: Rc<Cell<u32>>,
-        keeper: Option<Keeper>,
+        guard: Option<ShutdownGuard>,
     }
 
     impl Viewer {
@@ -247,14 +247,14 @@ mod tests {
         let (near, far) = duplex(1024);
         let room = Arc::new(AtomicUsize::new(0));
         let connections = Rc::new(Connections::default());
-        let (keeper, door) = Door::open();
+        let (guard, shutdown) = ShutdownSignal::new();
         let spied = Spied {
             stream: far,
             room: Arc::clone(&room),
         };
         let active = Active::new(Arc::default());
         let timeouts = DownstreamTimeouts::default();
-        let (stream, registration) = connections.watch(spied, active, door, timeouts);
+        let (stream, registration) = connections.watch(spied, active, shutdown, timeouts);
         let requests = Rc::new(Cell::new(0));
         let watch = Rc::clone(registration.watched());
         // Held, as by an upload that goes on beside its answer.
@@ -273,7 +273,7 @@ mod tests {
             connections: Rc::clone(&connections),
             room,
             requests: Rc::clone(&requests),
-            keeper: Some(keeper),
+            guard: Some(guard),
         });
         tokio::join!(served, viewer)
     }
@@ -342,7 +342,7 @@ mod tests {
             viewer.say(REQUEST).await;
             viewer.answer().await;
             viewer.wait(3).await;
-            viewer.keeper = None;
+            viewer.guard = None;
             viewer.wait(1).await;
             assert!(viewer.is_closed().await);
         })

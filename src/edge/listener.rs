@@ -16,11 +16,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::edge::conn::{self, Accepted, Shop};
-use crate::edge::door::Door;
+use crate::edge::conn::{self, Accepted, ConnectionContext};
+use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched::Active;
-use crate::fittings::ListenerFittings;
 use crate::proxy::peer::Peer;
+use crate::resources::ListenerFittings;
 
 /// After an accept failed for want of descriptors or memory: some connection ends meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,13 +28,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two log lines on failing accepts.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepts from `socket` until the door is closed, then takes what the kernel already accepted and
-/// closes it. `listener` gives the listener's present fittings for each new connection.
+/// Accepts from `socket` until the shutdown is closed, then takes what the kernel already accepted and
+/// closes it. `listener` gives the listener's present resources for each new connection.
 pub async fn accept<H, F, B>(
     socket: TcpListener,
-    shop: Rc<Shop<H>>,
+    context: Rc<ConnectionContext<H>>,
     listener: watch::Receiver<Arc<ListenerFittings>>,
-    door: Door,
+    shutdown: ShutdownSignal,
 ) where
     H: Fn(&Peer, Request<Incoming>) -> F + 'static,
     F: Future<Output = Response<B>> + 'static,
@@ -43,33 +43,33 @@ pub async fn accept<H, F, B>(
 {
     let mut complaint = None;
     let admit = |stream: TcpStream, tcp: SocketAddr| {
-        shop.counters.accepted.raise();
+        context.counters.accepted.raise();
         let listener = Arc::clone(&listener.borrow());
-        if shop.counters.active.read() >= listener.limits.connections_per_worker as u64 {
+        if context.counters.active.read() >= listener.limits.connections_per_worker as u64 {
             // Closed at once: a viewer that waits in a queue would time out all the same.
-            shop.counters.refused_at_limit.raise();
+            context.counters.refused_at_limit.raise();
             return;
         }
-        let active = Active::new(Arc::clone(&shop.counters));
+        let active = Active::new(Arc::clone(&context.counters));
         let accepted = Accepted {
             stream,
             tcp,
             active,
-            door: door.clone(),
+            shutdown: shutdown.clone(),
             listener,
         };
-        tokio::task::spawn_local(conn::serve(Rc::clone(&shop), accepted));
+        tokio::task::spawn_local(conn::serve(Rc::clone(&context), accepted));
     };
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok((stream, peer)) => admit(stream, peer),
                 Err(error) => {
-                    count(&shop, &error, &mut complaint);
+                    count(&context, &error, &mut complaint);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            () = door.closed() => break,
+            () = shutdown.given() => break,
         }
     }
     // Connections in the queue of a socket that closes would be reset.
@@ -84,13 +84,13 @@ pub async fn accept<H, F, B>(
     }
 }
 
-fn count<H>(shop: &Shop<H>, error: &io::Error, complaint: &mut Option<Instant>) {
+fn count<H>(context: &ConnectionContext<H>, error: &io::Error, complaint: &mut Option<Instant>) {
     // EMFILE and ENFILE (errno 24 and 23 on Linux, BSD and macOS).
     let out_of_descriptors = matches!(error.raw_os_error(), Some(23 | 24));
     if out_of_descriptors {
-        shop.counters.out_of_descriptors.raise();
+        context.counters.out_of_descriptors.raise();
     } else {
-        shop.counters.accept_errors.raise();
+        context.counters.accept_errors.raise();
     }
     let now = Instant::now();
     if complaint.is_some_and(|last| now - last < COMPLAINT_INTERVAL) {
@@ -99,7 +99,7 @@ fn count<H>(shop: &Shop<H>, error: &io::Error, complaint: &mut Option<Instant>) 
     *complaint = Some(now);
     if out_of_descriptors {
         tracing::error!(
-            active = shop.counters.active.read(),
+            active = context.counters.active.read(),
             "too few file descriptors: connections wait; raise `ulimit -n` or LimitNOFILE"
         );
     } else {

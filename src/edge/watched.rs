@@ -14,12 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::edge::counters::EdgeCounters;
-use crate::edge::door::Door;
 use crate::edge::end::ConnectionEnd;
+use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::streams::{Stream, Streams};
 use meridian_core::config::DownstreamTimeouts;
 
-/// How long a connection that has not asked for anything may still do so once its door is closed.
+/// How long a connection that has not asked for anything may still do so once its shutdown is closed.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long a connection must be idle until it gives its buffers back. A viewer that comes again
@@ -117,7 +117,7 @@ pub struct Connections {
 pub struct Watch {
     pulse: Arc<Pulse>,
     counters: Arc<EdgeCounters>,
-    door: Door,
+    shutdown: ShutdownSignal,
     http2: Cell<bool>,
     streams: Streams,
     timeouts: DownstreamTimeouts,
@@ -178,20 +178,20 @@ pub struct InFlight {
 }
 
 impl Connections {
-    /// Watches `stream`, which came in through `door`, under these limits.
+    /// Watches `stream`, which came in through `shutdown`, under these limits.
     #[must_use]
     pub fn watch<T: Abrupt>(
         self: &Rc<Self>,
         stream: T,
         active: Active,
-        door: Door,
+        shutdown: ShutdownSignal,
         timeouts: DownstreamTimeouts,
     ) -> (Watched<T>, Registration) {
         let pulse = Arc::new(Pulse::default());
         let watch = Rc::new(Watch {
             pulse: Arc::clone(&pulse),
             counters: Arc::clone(&active.0),
-            door,
+            shutdown,
             http2: Cell::new(false),
             streams: Streams::default(),
             timeouts,
@@ -237,7 +237,7 @@ impl Connections {
     }
 
     /// Tells every connection that has outstayed a limit to end, and every one to finish whose
-    /// door is closed.
+    /// shutdown is closed.
     pub fn sweep(&self, now: Instant) {
         for watch in self.entries.borrow().iter().flatten() {
             watch.streams.sweep(now, watch.timeouts.body_progress);
@@ -334,11 +334,11 @@ impl Watch {
         }
     }
 
-    /// Once the door is closed, a request under way is the last of its connection. A connection
+    /// Once the shutdown is closed, a request under way is the last of its connection. A connection
     /// that has not said a word yet may have its first request on the way: it is given a moment.
     fn finish_if_closed(&self, state: State, lasted: Duration) -> Option<Order> {
         let waits = state == State::Head && lasted < LAST_CALL;
-        (!waits && self.door.is_closed()).then_some(Order::Finish(ConnectionEnd::Drained))
+        (!waits && self.shutdown.is_given()).then_some(Order::Finish(ConnectionEnd::Drained))
     }
 
     fn state_now(&self, now: Instant) -> State {
@@ -584,11 +584,11 @@ mod tests {
 
     fn watched() -> (Rc<Connections>, Watched<Empty>, Registration) {
         let connections = Rc::new(Connections::default());
-        let (keeper, door) = Door::open();
-        std::mem::forget(keeper);
+        let (guard, shutdown) = ShutdownSignal::new();
+        std::mem::forget(guard);
         let active = Active::new(Arc::default());
         let timeouts = DownstreamTimeouts::default();
-        let (stream, registration) = connections.watch(empty(), active, door, timeouts);
+        let (stream, registration) = connections.watch(empty(), active, shutdown, timeouts);
         (connections, stream, registration)
     }
 

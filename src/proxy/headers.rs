@@ -4,8 +4,8 @@
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::fittings::identity::{CDN_LOOP, Identity};
 use crate::proxy::trace::TraceContext;
+use crate::resources::identity::{CDN_LOOP, Identity};
 use crate::upstream::added::AddedFields;
 use meridian_core::model::field_list;
 use meridian_core::model::viewer::Viewer;

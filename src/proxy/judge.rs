@@ -142,7 +142,7 @@ impl Proxy {
     fn count_at(&self, endpoint: EndpointId, count: impl Fn(WorkerMetrics<'_>, RegionId)) {
         let live = self.live();
         if let Some((region, _)) = live.snapshot.endpoint(endpoint) {
-            count(live.fittings.metrics.shard(self.worker), region);
+            count(live.resources.metrics.shard(self.worker), region);
         }
     }
 }

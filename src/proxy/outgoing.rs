@@ -55,7 +55,7 @@ impl Outgoing {
         Try {
             region: self.live.snapshot.table.region(region),
             endpoint,
-            tls: self.live.fittings.upstream_tls[region.index()].as_ref(),
+            tls: self.live.resources.upstream_tls[region.index()].as_ref(),
             pooled: !fresh,
             connect: timeouts.connect.min(left),
             first_byte: timeouts.first_byte.min(left),

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::fittings::ListenerFittings;
 use crate::proxy::viewer::PeerFacts;
+use crate::resources::ListenerFittings;
 
 /// What is known of a connection before its first request.
 #[derive(Debug)]

@@ -101,7 +101,7 @@ impl Recorder {
     }
 
     fn metrics(&self) -> WorkerMetrics<'_> {
-        self.live.fittings.metrics.shard(self.proxy.worker())
+        self.live.resources.metrics.shard(self.proxy.worker())
     }
 
     /// What the request is worth telling about itself.

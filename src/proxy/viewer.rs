@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::fittings::viewer_rules::ViewerRules;
 use crate::geo::GeoTable;
+use crate::resources::viewer_rules::ViewerRules;
 use meridian_core::model::country::Country;
 use meridian_core::model::place::Place;
 use meridian_core::model::viewer::{Viewer, ViewerSource};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fittings::state_dir::StateDir;
 use crate::load;
+use crate::resources::state_dir::StateDir;
 use meridian_core::config::problem::Problems;
 use meridian_core::config::{self, Config, Reader};
 

@@ -321,7 +321,7 @@ pub const PROBE_DURATION: Family = histogram(
 pub const TRANSITIONS: Family = counter(
     "meridian_transitions_total",
     &["kind", "cause"],
-    "Changes of belief, by what changed (endpoint, region, kept, shared_fate, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload, restart).",
+    "Changes of belief, by what changed (endpoint, region, kept, correlated_failure, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload, restart).",
 );
 /// Regions that failed their probes and kept their traffic because of the limit on removals.
 pub const REMOVALS_HELD_BACK: Family = counter(
@@ -331,13 +331,13 @@ pub const REMOVALS_HELD_BACK: Family = counter(
 );
 /// Times all regions fell together.
 pub const SHARED_FATES: Family = counter(
-    "meridian_shared_fates_total",
+    "meridian_correlated_failures_total",
     &[],
     "Times all regions fell together, most likely for a fault on this side, so that none was out.",
 );
 /// 1 while all regions are down together, so that none is out; else 0.
-pub const SHARED_FATE: Family = gauge(
-    "meridian_shared_fate",
+pub const CORRELATED_WITHIN: Family = gauge(
+    "meridian_correlated_failure",
     &[],
     "1 while all regions are down together, so that none is out; else 0.",
 );
@@ -480,7 +480,7 @@ pub const FAMILIES: &[Family] = &[
     TRANSITIONS,
     REMOVALS_HELD_BACK,
     SHARED_FATES,
-    SHARED_FATE,
+    CORRELATED_WITHIN,
     TRIALS,
     SUSPICIONS,
     EVIDENCE_CROWDED_OUT,

@@ -14,7 +14,7 @@ use meridian_core::table::origin::{OriginHost, ProbeSpec};
 use tokio::sync::{mpsc, watch};
 
 use crate::support::dns::{DnsServer, Say};
-use crate::support::fittings::until;
+use crate::support::resources::until;
 use crate::support::tables::{region, table};
 
 const NAME: &str = "api.origin.example";

@@ -273,8 +273,8 @@ fn every_problem_code_of_the_source_is_explained_and_no_other() {
     let text = read(&root().join("docs/errors.md"));
     let part = text.split("## Answers").next().unwrap();
     let explained = first_column(part);
-    let used = codes_in(&(sources("src/config") + &sources("src/fittings")))
-        .union(&codes_in(&read(&root().join("src/fittings.rs"))))
+    let used = codes_in(&(sources("src/config") + &sources("src/resources")))
+        .union(&codes_in(&read(&root().join("src/resources.rs"))))
         .cloned()
         .collect::<BTreeSet<_>>();
     assert!(used.len() > 40, "only {used:?}");

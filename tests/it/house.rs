@@ -173,7 +173,7 @@ const PATH_OF_A_REQUEST: [&str; 8] = [
     "edge",
     "proxy",
     "board",
-    "fittings",
+    "resources",
     "geo",
     "upstream",
     "telemetry",

@@ -25,7 +25,7 @@ use meridian_core::table::origin::{OriginHost, ProbeSpec, UpstreamHttp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::fittings::{board, fittings, until};
+use crate::support::resources::{board, resources, until};
 use crate::support::tables::{region, table};
 
 /// What the origin does with a request.
@@ -270,8 +270,8 @@ async fn probed(hour: Duration) -> (Board, Prober) {
         ..ProbeSpec::default()
     };
     let host = OriginHost::Address([127, 0, 0, 1].into());
-    let fittings = fittings(table(vec![region("eu", host, 80, spec)]), 1);
-    let board = board(fittings, clock).await;
+    let resources = resources(table(vec![region("eu", host, 80, spec)]), 1);
+    let board = board(resources, clock).await;
     let prober = Prober::start(&board, clock);
     (board, prober)
 }

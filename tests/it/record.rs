@@ -213,12 +213,14 @@ async fn while_all_regions_share_a_fate_the_log_the_status_and_the_metrics_say_s
     two.fall(1).await;
     assert_eq!(get(two.edge.address, "/", &[]).await.text(), "a");
     let lines = two.log(|lines| !lines.is_empty()).await;
-    assert_eq!(lines[0]["reason"], "shared_fate");
+    assert_eq!(lines[0]["reason"], "correlated_failure");
     let status = two.edge.admin("GET", "/api/v1/status").await;
     let status: Value = serde_json::from_slice(&status.body).unwrap();
-    assert_eq!(status["shared_fate"], true);
-    two.edge.counted("meridian_shared_fates_total", 1.0).await;
-    two.edge.counted("meridian_shared_fate", 1.0).await;
+    assert_eq!(status["correlated_failure"], true);
+    two.edge
+        .counted("meridian_correlated_failures_total", 1.0)
+        .await;
+    two.edge.counted("meridian_correlated_failure", 1.0).await;
 }
 
 #[tokio::test]

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use meridian::board::Board;
 use meridian::clock::Clock;
-use meridian::fittings::Fittings;
 use meridian::reload::{Cause, Outcome, ReloadError, Reloader};
+use meridian::resources::Resources;
 use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
-use crate::support::fittings::{board, fittings, until};
+use crate::support::resources::{board, resources, until};
 use crate::support::tables::{region, table};
 
 /// Reads a file that lists region names; `bad` among them is refused.
-fn load(path: &Path) -> Result<Arc<Fittings>, ReloadError> {
+fn load(path: &Path) -> Result<Arc<Resources>, ReloadError> {
     let refuse = |problems: String| ReloadError {
         problems,
         named: Vec::new(),
@@ -31,7 +31,7 @@ fn load(path: &Path) -> Result<Arc<Fittings>, ReloadError> {
         .split_whitespace()
         .map(|name| region(name, address.clone(), 80, ProbeSpec::default()))
         .collect();
-    Ok(fittings(table(regions), hash.finish()))
+    Ok(resources(table(regions), hash.finish()))
 }
 
 /// A board that serves the file at `path`, and its reloader.
@@ -66,7 +66,7 @@ async fn table_and_fittings_are_published_together() {
     let live = board.live();
     assert!(Arc::ptr_eq(
         &live.snapshot.table,
-        &live.fittings.config.table
+        &live.resources.config.table
     ));
     assert_eq!(regions(&board), ["b", "c"]);
     assert_eq!(result.generation, generation + 1);

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use crate::support::client::get;
 use crate::support::dns::{DnsServer, Say};
 use crate::support::edge::Edge;
-use crate::support::fittings::until;
 use crate::support::origin::{Behaviour, FakeOrigin};
+use crate::support::resources::until;
 
 /// A proxy that is started and stopped again and again, and two regions, `a` before `b`.
 struct Site {

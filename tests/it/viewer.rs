@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue};
-use meridian::fittings::viewer_rules::ViewerRules;
 use meridian::geo::GeoTable;
 use meridian::proxy::viewer::{PeerFacts, resolve, strip_viewer_headers};
+use meridian::resources::viewer_rules::ViewerRules;
 use meridian_core::config::ViewerConfig;
 use meridian_core::model::viewer::{UnknownViewer, ViewerSource};
 use proptest::prelude::*;

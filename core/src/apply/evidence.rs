@@ -53,7 +53,7 @@ pub(super) fn traffic_failed(
 ) -> Option<String> {
     // These say nothing about the endpoint.
     let says_nothing = matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint);
-    if says_nothing || snapshot.shared_fate_lately(now) {
+    if says_nothing || snapshot.correlated_failure_lately(now) {
         return None;
     }
     let (region, place) = locate(snapshot, id)?;

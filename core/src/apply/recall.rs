@@ -45,7 +45,7 @@ pub(super) fn recall(
         recalled += 1;
     }
     if away <= BELIEFS_LAST {
-        snapshot.shared_fate = remembered.shared_fate;
+        snapshot.correlated_failure = remembered.correlated_failure;
         let moment = |before| now - Duration::from_millis(before).saturating_add(away);
         snapshot.fell_together = remembered.fell_together_ms.map(moment);
         snapshot.last_removal = remembered.last_removal_ms.map(moment);
@@ -329,10 +329,10 @@ mod tests {
             };
             world.tell(failed, second);
         }
-        assert!(!world.snapshot.shared_fate);
+        assert!(!world.snapshot.correlated_failure);
         let kept = written(&world.snapshot, 501);
         let after = recalled(&started(&["a", "b"]), kept, HOUR).snapshot;
-        assert!(!after.shared_fate);
+        assert!(!after.correlated_failure);
         let fell: Vec<_> = after.regions.iter().filter_map(|one| one.fell).collect();
         assert_eq!(fell[1].since(fell[0]), Duration::from_secs(400));
     }

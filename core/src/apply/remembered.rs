@@ -26,7 +26,7 @@ pub struct Remembered {
     /// The generation of the table, for people.
     pub generation: u64,
     #[serde(default)]
-    pub(super) shared_fate: bool,
+    pub(super) correlated_failure: bool,
     /// Since all regions were last down together.
     #[serde(default)]
     pub(super) fell_together_ms: Option<u64>,
@@ -90,7 +90,7 @@ impl Remembered {
             format: FORMAT,
             written_unix_ms: millis(unix),
             generation: snapshot.generation,
-            shared_fate: snapshot.shared_fate,
+            correlated_failure: snapshot.correlated_failure,
             fell_together_ms: snapshot.fell_together.map(|at| millis(now.since(at))),
             last_removal_ms: snapshot.last_removal.map(|at| millis(now.since(at))),
             order: order.collect(),
@@ -116,7 +116,7 @@ impl Remembered {
     #[must_use]
     pub fn means_the_same(&self, other: &Self) -> bool {
         self.generation == other.generation
-            && self.shared_fate == other.shared_fate
+            && self.correlated_failure == other.correlated_failure
             && self.order == other.order
             && self.regions.len() == other.regions.len()
             && std::iter::zip(&self.regions, &other.regions).all(|(one, two)| one.like(two))

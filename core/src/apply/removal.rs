@@ -15,9 +15,9 @@ use crate::model::time::Timestamp;
 /// likely on our side. What requests prove is not limited.
 const REMOVAL_GAP: Duration = Duration::from_secs(60);
 
-/// Regions that all fall within this time share a fate: two default probe intervals and the
+/// Regions that all fall within this time fail together: two default probe intervals and the
 /// probes that confirm, so that probes alone can tell.
-const SHARED_FATE: Duration = Duration::from_secs(15);
+const CORRELATED_WITHIN: Duration = Duration::from_secs(15);
 
 /// For so long after that none of them is out because of its probes alone: they come back one after
 /// the other, and each move costs viewers more than the per-request failover does.
@@ -27,7 +27,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// asked within that time.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
-/// Brings `out`, `fell` and the shared fate up to date with the regions' health.
+/// Brings `out`, `fell` and the correlated failure up to date with the regions' health.
 pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
     let mut asks = false;
     for index in 0..snapshot.regions.len() {
@@ -54,7 +54,7 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
     if asks {
         ask_the_others(snapshot, now);
     }
-    share_fate(snapshot, now, transitions);
+    note_correlated_failure(snapshot, now, transitions);
     tell_kept(snapshot, now, transitions);
 }
 
@@ -124,11 +124,15 @@ pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
 
 /// If no region is well and all of them fell at about the same time, none is out. It lasts until
 /// one is well again.
-fn share_fate(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
-    let shared = shares_fate(&snapshot.regions, snapshot.shared_fate);
-    if shared != snapshot.shared_fate {
-        snapshot.shared_fate = shared;
-        transitions.push(Transition::SharedFate { began: shared });
+fn note_correlated_failure(
+    snapshot: &mut Snapshot,
+    now: Timestamp,
+    transitions: &mut Vec<Transition>,
+) {
+    let shared = is_correlated(&snapshot.regions, snapshot.correlated_failure);
+    if shared != snapshot.correlated_failure {
+        snapshot.correlated_failure = shared;
+        transitions.push(Transition::CorrelatedFailure { began: shared });
     }
     if shared {
         snapshot.fell_together = Some(now);
@@ -138,7 +142,7 @@ fn share_fate(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Tra
     }
 }
 
-fn shares_fate(regions: &[RegionState], lasts: bool) -> bool {
+fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
     let known = || regions.iter().filter(|region| !region.endpoints.is_empty());
     let first = known().filter_map(|region| region.fell).min();
     let last = known().filter_map(|region| region.fell).max();
@@ -146,11 +150,11 @@ fn shares_fate(regions: &[RegionState], lasts: bool) -> bool {
         && known().all(|region| region.fell.is_some())
         && first
             .zip(last)
-            .is_some_and(|(first, last)| lasts || last.since(first) <= SHARED_FATE)
+            .is_some_and(|(first, last)| lasts || last.since(first) <= CORRELATED_WITHIN)
 }
 
 fn tell_kept(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
-    let shared = snapshot.shared_fate;
+    let shared = snapshot.correlated_failure;
     for (definition, region) in snapshot.table.regions.iter().zip(&mut snapshot.regions) {
         let long = region
             .fell

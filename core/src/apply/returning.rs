@@ -18,7 +18,7 @@ pub(super) fn advance(
     transitions: &mut Vec<Transition>,
 ) -> bool {
     let table = Arc::clone(&snapshot.table);
-    let shared = snapshot.shared_fate;
+    let shared = snapshot.correlated_failure;
     let mut changed = false;
     let worse = snapshot.worse;
     let regions = table.regions.iter().zip(&mut snapshot.regions);

@@ -40,7 +40,7 @@ pub(super) fn refresh(
         || old.serving != new.serving
         || old.drained != new.drained
         || old.trial != new.trial
-        || old.shared_fate != new.shared_fate
+        || old.correlated_failure != new.correlated_failure
         || returned
         || old.regions.iter().map(median).ne(medians)
 }

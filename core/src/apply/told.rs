@@ -49,7 +49,7 @@ fn causes<'a>(transitions: &'a [Transition], name: &str) -> Vec<&'a str> {
                 | Transition::Operator { region, cause, .. } => (region, cause, false),
                 Transition::Endpoint { .. }
                 | Transition::Leader { .. }
-                | Transition::SharedFate { .. }
+                | Transition::CorrelatedFailure { .. }
                 | Transition::Addresses { .. } => return None,
             };
             (**region == *name && is_health == wants_health).then_some(cause.as_str())

@@ -32,7 +32,7 @@ pub(super) fn late(
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
     let could_go = has_spare || others_serve(snapshot, region);
-    if in_a_row < LATE_IN_A_ROW || !could_go || snapshot.shared_fate_lately(now) {
+    if in_a_row < LATE_IN_A_ROW || !could_go || snapshot.correlated_failure_lately(now) {
         return None;
     }
     let cause = format!("{in_a_row} in a row: the answer came far later than usual");
@@ -99,7 +99,7 @@ fn failing(
     counts: &[WindowCount],
     now: Timestamp,
 ) -> Option<(RegionId, String, u32)> {
-    if snapshot.shared_fate_lately(now) {
+    if snapshot.correlated_failure_lately(now) {
         return None;
     }
     // What one worker saw just now alone may say enough: the good seconds before a fault would

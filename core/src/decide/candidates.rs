@@ -126,8 +126,8 @@ pub(super) fn rank(
     if ranked.serving().is_empty() {
         return (ranked, Rule::FailOpen);
     }
-    if snapshot.shared_fate {
-        return (ranked, Rule::SharedFate);
+    if snapshot.correlated_failure {
+        return (ranked, Rule::CorrelatedFailure);
     }
     (ranked, preferred.unwrap_or(rule))
 }

@@ -266,10 +266,10 @@ impl Case<'_> {
         let kept = |region: &RegionId| {
             let state = self.state(*region);
             state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
-                && !self.snapshot.shared_fate
+                && !self.snapshot.correlated_failure
         };
         let written = match decision.rule {
-            Rule::FailOpen | Rule::Trial | Rule::SharedFate => None,
+            Rule::FailOpen | Rule::Trial | Rule::CorrelatedFailure => None,
             _ if first.as_ref().is_some_and(kept) => None,
             Rule::Preference(line) => route
                 .prefer
@@ -305,7 +305,7 @@ impl Case<'_> {
                 )
             }
             Rule::Latency => by_latency().to_owned(),
-            Rule::SharedFate => {
+            Rule::CorrelatedFailure => {
                 "all regions fell together, so the fault is most likely on this side: none is out"
                     .to_owned()
             }

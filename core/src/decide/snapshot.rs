@@ -45,7 +45,7 @@ pub struct Snapshot {
     pub trial: RegionSet,
     /// Whether all regions fell together: more likely than that all of them broke is that we, or
     /// our network, did, so none is out.
-    pub shared_fate: bool,
+    pub correlated_failure: bool,
     /// When all regions last fell together, or still were down because of that.
     pub fell_together: Option<Timestamp>,
     /// When a region was last taken out because of its probes alone.
@@ -82,7 +82,7 @@ impl Snapshot {
 
     /// Whether all regions are down together, or were a moment ago.
     #[must_use]
-    pub fn shared_fate_lately(&self, now: Timestamp) -> bool {
+    pub fn correlated_failure_lately(&self, now: Timestamp) -> bool {
         self.fell_together
             .is_some_and(|last| now.since(last) < FATE_LINGERS)
     }

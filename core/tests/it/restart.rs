@@ -150,7 +150,7 @@ impl World {
         });
         let snapshot = &self.snapshot;
         let sets = (snapshot.serving, snapshot.drained, &snapshot.limited);
-        let order = (&snapshot.by_latency, snapshot.shared_fate);
+        let order = (&snapshot.by_latency, snapshot.correlated_failure);
         format!("{}{sets:?} {order:?}", now.collect::<String>())
     }
 }

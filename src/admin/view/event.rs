@@ -15,7 +15,7 @@ use meridian_core::health::state::Health;
 pub struct EventView {
     /// When, in seconds since 1970.
     pub at_unix_seconds: f64,
-    /// `endpoint`, `region`, `kept`, `shared_fate`, `leader`, `failback`, `addresses` or
+    /// `endpoint`, `region`, `kept`, `correlated_failure`, `leader`, `failback`, `addresses` or
     /// `operator`.
     pub kind: String,
     /// Whose.
@@ -31,7 +31,7 @@ pub struct EventView {
 }
 
 /// What it means that all regions fell together, or no longer do.
-fn shared_fate(began: bool) -> &'static str {
+fn correlated_failure(began: bool) -> &'static str {
     if began {
         "all regions fell together, so the fault is most likely on this side; none is out"
     } else {
@@ -104,10 +104,10 @@ impl EventView {
                 cause: Some(cause.clone()),
                 ..event("kept", region)
             },
-            Transition::SharedFate { began } => Self {
+            Transition::CorrelatedFailure { began } => Self {
                 to: Some(if *began { "began" } else { "ended" }.to_owned()),
-                cause: Some(shared_fate(*began).to_owned()),
-                ..event("shared_fate", "")
+                cause: Some(correlated_failure(*began).to_owned()),
+                ..event("correlated_failure", "")
             },
             Transition::Addresses {
                 region,

@@ -104,7 +104,7 @@ pub(crate) const RULES: [&str; 8] = [
     "weighted",
     "trial",
     "fail_open",
-    "shared_fate",
+    "correlated_failure",
 ];
 
 fn rule_index(rule: Rule) -> usize {
@@ -116,7 +116,7 @@ fn rule_index(rule: Rule) -> usize {
         Rule::Weighted => 4,
         Rule::Trial => 5,
         Rule::FailOpen => 6,
-        Rule::SharedFate => 7,
+        Rule::CorrelatedFailure => 7,
     }
 }
 
@@ -396,7 +396,7 @@ mod tests {
             Rule::Weighted,
             Rule::Trial,
             Rule::FailOpen,
-            Rule::SharedFate,
+            Rule::CorrelatedFailure,
         ] {
             assert_eq!(RULES[rule_index(rule)], rule.label());
         }

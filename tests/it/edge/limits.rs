@@ -204,18 +204,18 @@ async fn an_upload_that_stands_still_is_answered_with_408() {
 
 #[tokio::test]
 async fn a_fault_in_serving_one_viewer_costs_no_other() {
-    use meridian::edge::conn::{Accepted, Shop, serve};
+    use meridian::edge::conn::{Accepted, ConnectionContext, serve};
     use meridian::edge::counters::EdgeCounters;
-    use meridian::edge::door::Door;
+    use meridian::edge::shutdown::ShutdownSignal;
     use meridian::edge::watched::{Active, Connections};
     use meridian::proxy::peer::Peer;
     use std::rc::Rc;
 
     let origin = FakeOrigin::start("one").await;
     let edge = Edge::in_front_of(&[("one", &origin.url())], "").await;
-    let listener = Arc::clone(&edge.app.board().live().fittings.listeners[0]);
+    let listener = Arc::clone(&edge.app.board().live().resources.listeners[0]);
     let counters = Arc::new(EdgeCounters::default());
-    let shop = Rc::new(Shop {
+    let context = Rc::new(ConnectionContext {
         handler: |_: &Peer, request: Request<hyper::body::Incoming>| async move {
             assert!(request.uri().path() != "/fault", "a fault");
             Response::new(Full::<Bytes>::from("fine"))
@@ -225,7 +225,7 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
     });
     let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let (_keeper, door) = Door::open();
+    let (_guard, shutdown) = ShutdownSignal::new();
     let accepting = tokio::task::LocalSet::new();
     accepting.spawn_local(async move {
         loop {
@@ -233,11 +233,11 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
             let accepted = Accepted {
                 stream,
                 tcp,
-                active: Active::new(Arc::clone(&shop.counters)),
-                door: door.clone(),
+                active: Active::new(Arc::clone(&context.counters)),
+                shutdown: shutdown.clone(),
                 listener: Arc::clone(&listener),
             };
-            tokio::task::spawn_local(serve(Rc::clone(&shop), accepted));
+            tokio::task::spawn_local(serve(Rc::clone(&context), accepted));
         }
     });
     let asking = async {

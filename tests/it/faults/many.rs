@@ -45,7 +45,10 @@ async fn all_regions_that_fail_their_probes_together_keep_their_traffic() {
     for origin in [&regions.a, &regions.b, &regions.c] {
         origin.answer_probes(Probes::Fail);
     }
-    regions.edge.believes(|snapshot| snapshot.shared_fate).await;
+    regions
+        .edge
+        .believes(|snapshot| snapshot.correlated_failure)
+        .await;
     load.more(40).await;
     let status = regions.edge.admin("GET", "/api/v1/status").await.text();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
@@ -53,18 +56,17 @@ async fn all_regions_that_fail_their_probes_together_keep_their_traffic() {
         assert_eq!(region["health"], "unhealthy", "{region}");
         assert_eq!(region["serving"], true, "{region}");
     }
-    let told =
-        "meridian_routing_decisions_total{route=\"all\",region=\"a\",reason=\"shared_fate\"}";
+    let told = "meridian_routing_decisions_total{route=\"all\",region=\"a\",reason=\"correlated_failure\"}";
     assert!(regions.edge.metric(told).await >= 20.0);
     let history = regions.edge.app.board().history();
-    let began = Transition::SharedFate { began: true };
+    let began = Transition::CorrelatedFailure { began: true };
     assert!(history.iter().any(|entry| entry.transition == began));
     for origin in [&regions.a, &regions.b, &regions.c] {
         origin.answer_probes(Probes::Pass);
     }
     regions
         .edge
-        .believes(|snapshot| !snapshot.shared_fate)
+        .believes(|snapshot| !snapshot.correlated_failure)
         .await;
     regions.edge.stage("a", "full").await;
     let visits = load.end().await;
@@ -85,7 +87,10 @@ async fn all_regions_down_is_a_clear_502_and_the_first_that_is_back_serves_at_on
         let said = "meridian;error=connection_refused;next-hop=\"c\";details=\"attempts_used\"";
         assert_eq!(reply.field("proxy-status"), said);
     }
-    regions.edge.believes(|snapshot| snapshot.shared_fate).await;
+    regions
+        .edge
+        .believes(|snapshot| snapshot.correlated_failure)
+        .await;
     regions.c.revive().await;
     assert_eq!(get(regions.edge.address, "/", &[]).await.text(), "c");
     regions.a.revive().await;

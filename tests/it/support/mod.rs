@@ -12,7 +12,7 @@ pub(crate) mod origin;
 pub(crate) mod regions;
 
 pub(crate) mod dns;
-pub(crate) mod fittings;
+pub(crate) mod resources;
 
 #[path = "../../../core/tests/it/support/tables.rs"]
 pub(crate) mod tables;

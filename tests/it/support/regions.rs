@@ -10,9 +10,9 @@ use meridian_core::model::id::RegionId;
 use tokio::time::Instant;
 
 use crate::support::edge::Edge;
-use crate::support::fittings::until;
 use crate::support::load::{Load, Visits};
 use crate::support::origin::FakeOrigin;
+use crate::support::resources::until;
 
 /// How many viewers ask at the same time.
 pub(crate) const VIEWERS: u8 = 4;

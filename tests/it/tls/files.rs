@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use meridian::fittings::tls::{TlsError, certificate_facts, server_config, warnings};
+use meridian::resources::tls::{TlsError, certificate_facts, server_config, warnings};
 use meridian_core::config::{CertificateFiles, TlsConfig};
 use rcgen::KeyPair;
 

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::fittings::bound::Bound;
-use crate::fittings::identity::Identity;
-use crate::fittings::state_dir::{StateDir, StateDirError};
-use crate::fittings::tls::{TlsError, server_config};
-use crate::fittings::trust::TrustedPeers;
-use crate::fittings::viewer_rules::ViewerRules;
 use crate::geo::{GeoError, GeoTable};
+use crate::resources::bound::Bound;
+use crate::resources::identity::Identity;
+use crate::resources::state_dir::{StateDir, StateDirError};
+use crate::resources::tls::{TlsError, server_config};
+use crate::resources::trust::TrustedPeers;
+use crate::resources::viewer_rules::ViewerRules;
 use crate::telemetry::metrics::{MetricsRegistry, RequestMetrics};
 use crate::upstream::tls::{UpstreamTlsError, client_config};
 use meridian_core::config::problem::{Problem, Problems};
@@ -32,7 +32,7 @@ pub const CANNOT_LISTEN: &str = "cannot-listen";
 
 /// Everything built for one configuration. Never changes; a reload builds another.
 #[derive(Debug)]
-pub struct Fittings {
+pub struct Resources {
     /// The configuration it was built for.
     pub config: Arc<Config>,
     /// How many workers there are.
@@ -64,14 +64,14 @@ pub struct ListenerFittings {
     pub trust: TrustedPeers,
     /// TLS towards viewers.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Its sockets; shared by all fittings that listen at this address. Absent where nothing is
+    /// Its sockets; shared by all resources that listen at this address. Absent where nothing is
     /// to be opened.
     pub bound: Option<Arc<Bound>>,
 }
 
 /// What building needs besides the configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Workshop<'a> {
+pub struct BuildContext<'a> {
     /// Where counters are kept across reloads.
     pub registry: &'a MetricsRegistry,
     /// How many workers there are.
@@ -81,23 +81,23 @@ pub struct Workshop<'a> {
     /// Whether sockets are opened.
     pub binds: bool,
     /// What serves now: its sockets are kept.
-    pub before: Option<&'a Fittings>,
+    pub before: Option<&'a Resources>,
 }
 
-impl Fittings {
+impl Resources {
     /// Opens and builds all that `config` names.
     ///
     /// # Errors
     /// Every problem at once, each at the place where the file or address was written.
-    pub fn build(config: Arc<Config>, workshop: Workshop<'_>) -> Result<Self, Problems> {
+    pub fn build(config: Arc<Config>, context: BuildContext<'_>) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let upstream_tls = upstream_tls(&config, &mut problems);
         let geo = geo(&config, &mut problems);
-        let tls = listener_tls(&config, workshop.now, &mut problems);
-        let state = state_dir(&config, workshop, &mut problems);
+        let tls = listener_tls(&config, context.now, &mut problems);
+        let state = state_dir(&config, context, &mut problems);
         // Sockets come last: nothing is opened for a configuration that is refused anyway.
-        let open = workshop.binds && problems.is_empty();
-        let bound = open.then(|| bind_all(&config, workshop, &mut problems));
+        let open = context.binds && problems.is_empty();
+        let bound = open.then(|| bind_all(&config, context, &mut problems));
         let identity = Identity::new(&config.name);
         let (true, Some(identity)) = (problems.is_empty(), identity) else {
             return Err(Problems::from_config(&config, problems));
@@ -113,16 +113,16 @@ impl Fittings {
             })
         });
         Ok(Self {
-            workers: workshop.workers,
+            workers: context.workers,
             identity,
             listeners: listeners.collect(),
             upstream_tls,
             viewer: ViewerRules::new(&config.viewer),
             geo: Arc::new(geo),
             metrics: Arc::new(
-                workshop
+                context
                     .registry
-                    .request_metrics(&config.table, workshop.workers),
+                    .request_metrics(&config.table, context.workers),
             ),
             state,
             config,
@@ -261,17 +261,17 @@ fn listener_tls(
 /// more, that is said where it is written to, and must not stand in the way of a reload.
 fn state_dir(
     config: &Config,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<StateDir> {
     let path = config.state.dir.as_deref()?;
     let dir = StateDir::at(path);
-    let before = workshop.before.and_then(|before| before.state.as_ref());
+    let before = context.before.and_then(|before| before.state.as_ref());
     if before == Some(&dir) {
         return Some(dir);
     }
-    let usable = if workshop.binds {
-        StateDir::open(path, workshop.now).map(drop)
+    let usable = if context.binds {
+        StateDir::open(path, context.now).map(drop)
     } else {
         StateDir::check(path)
     };
@@ -291,11 +291,11 @@ fn unusable(config: &Config, error: &StateDirError) -> Problem {
 /// ones.
 fn bind_all(
     config: &Config,
-    workshop: Workshop<'_>,
+    context: BuildContext<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Option<Arc<Bound>>> {
     // Several listeners may have asked for any free port: each keeps the one it got.
-    let before = workshop.before.iter().flat_map(|before| &before.listeners);
+    let before = context.before.iter().flat_map(|before| &before.listeners);
     let mut before: Vec<_> = before.collect();
     let ports = before.iter().filter_map(|before| before.bound.as_ref());
     let ports: Vec<u16> = ports.map(|bound| bound.address().port()).collect();
@@ -310,7 +310,7 @@ fn bind_all(
     let sockets = config.listeners.iter().map(|listener| {
         kept(listener).or_else(|| {
             let ours = ports.contains(&listener.address.port());
-            let bound = Bound::bind(listener.address, workshop.workers, ours);
+            let bound = Bound::bind(listener.address, context.workers, ours);
             bound
                 .map_err(|error| {
                     problems.push(Problem::error(CANNOT_LISTEN, None, error.to_string()));

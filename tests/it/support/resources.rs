@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meridian::board::{Board, Live};
 use meridian::clock::Clock;
-use meridian::fittings::{Fittings, Workshop};
+use meridian::resources::{BuildContext, Resources};
 use meridian::telemetry::metrics::MetricsRegistry;
 use meridian_core::config::{
     AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, Limits, ViewerConfig,
@@ -15,8 +15,8 @@ use meridian_core::model::viewer::UnknownViewer;
 use meridian_core::table::RoutingTable;
 use tokio::sync::watch;
 
-/// Fittings for plain origins, without sockets.
-pub(crate) fn fittings(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Fittings> {
+/// Resources for plain origins, without sockets.
+pub(crate) fn resources(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Resources> {
     let config = Config {
         name: "meridian".to_owned(),
         workers: 0,
@@ -43,24 +43,24 @@ pub(crate) fn fittings(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Fitti
         warnings: Vec::new(),
         content_hash,
     };
-    let workshop = Workshop {
+    let context = BuildContext {
         registry: &MetricsRegistry::default(),
         workers: 1,
         now: std::time::SystemTime::UNIX_EPOCH,
         binds: false,
         before: None,
     };
-    Arc::new(Fittings::build(Arc::new(config), workshop).unwrap())
+    Arc::new(Resources::build(Arc::new(config), context).unwrap())
 }
 
-/// A board that has `fittings` installed.
-pub(crate) async fn board(fittings: Arc<Fittings>, clock: Clock) -> Board {
+/// A board that has `resources` installed.
+pub(crate) async fn board(resources: Arc<Resources>, clock: Clock) -> Board {
     let live = Live {
         snapshot: Snapshot::default(),
-        fittings: Arc::clone(&fittings),
+        resources: Arc::clone(&resources),
     };
     let board = Board::start(live, clock);
-    board.install(fittings).await;
+    board.install(resources).await;
     board
 }
 

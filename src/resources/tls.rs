@@ -12,13 +12,13 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::ciphers::provider;
-use crate::fittings::tls::certificate::Certificate;
-use crate::fittings::tls::error::FileFault;
-use crate::fittings::tls::resolver::CertificatesByName;
+use crate::resources::tls::certificate::Certificate;
+use crate::resources::tls::error::FileFault;
+use crate::resources::tls::resolver::CertificatesByName;
 use meridian_core::config::TlsConfig;
 
-pub use crate::fittings::tls::certificate::{CertificateFacts, certificate_facts, warnings};
-pub use crate::fittings::tls::error::TlsError;
+pub use crate::resources::tls::certificate::{CertificateFacts, certificate_facts, warnings};
+pub use crate::resources::tls::error::TlsError;
 
 /// The server side of TLS 1.2 and 1.3 for `tls`, with every file read and checked at `now`: a
 /// certificate is refused when it has ended, has not begun or is not the key's. It offers HTTP/2

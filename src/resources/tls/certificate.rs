@@ -14,8 +14,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
-use crate::fittings::tls::error::{FileFault, TlsError};
-use crate::fittings::tls::resolver::NamedKey;
+use crate::resources::tls::error::{FileFault, TlsError};
+use crate::resources::tls::resolver::NamedKey;
 use meridian_core::config::TlsConfig;
 
 /// Bytes of a file at most; the bundle of all public authorities has a quarter of a megabyte.
