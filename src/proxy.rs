@@ -1,22 +1,20 @@
 //! The path of one request, top to bottom: viewer, decision, attempts, answer, record.
 
 pub mod attempt;
-pub mod body;
-pub mod forward;
+pub mod error_response;
 pub mod headers;
-pub mod hold;
 pub mod host;
-pub mod judge;
-pub mod outgoing;
+pub mod outgoing_request;
+pub mod outlier_report;
 pub mod peer;
+pub mod range_resume;
 pub mod recorder;
-pub mod respond;
-pub mod rest;
-pub mod resume;
-pub mod splice;
+pub mod response_buffer;
+pub mod retry;
 pub mod trace;
 pub mod upgrade;
 pub mod viewer;
+pub mod viewer_body;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -36,20 +34,20 @@ use tokio::time::Instant;
 
 use crate::board::{Board, Live, LiveCache};
 use crate::clock::Clock;
-use crate::proxy::attempt::{Answer, Head};
-use crate::proxy::body::{Home, OriginBody, Unread, ViewerBody};
+use crate::proxy::attempt::{OriginResponse, OutgoingHead};
+use crate::proxy::error_response::ProxyError;
 use crate::proxy::headers::{Hop, announce, says_close, strip_hop_by_hop};
-use crate::proxy::hold::HoldRoom;
 use crate::proxy::host::asked_host;
-use crate::proxy::outgoing::{Answered, Outgoing};
+use crate::proxy::outgoing_request::{ChosenResponse, OutgoingRequest};
 use crate::proxy::peer::Peer;
+use crate::proxy::range_resume::request::ResumeRequest;
+use crate::proxy::range_resume::stream::ResumableBody;
 use crate::proxy::recorder::Recorder;
-use crate::proxy::respond::ProxyError;
-use crate::proxy::rest::Rest;
-use crate::proxy::resume::Resumable;
+use crate::proxy::response_buffer::BufferBudget;
 use crate::proxy::trace::TraceContext;
 use crate::proxy::upgrade::{Tunnel, is_switching, keep_upgrade_fields};
 use crate::proxy::viewer::{resolve, strip_viewer_headers};
+use crate::proxy::viewer_body::{ConnectionReturn, OriginBody, UnreadBody, ViewerBody};
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::record::RequestRecord;
 use crate::upstream::answer::AnswerBody;
@@ -69,13 +67,13 @@ use meridian_core::outlier::Evidence;
 use meridian_core::table::RoutingTable;
 use meridian_core::table::path::{is_ambiguous, matched_path};
 
-/// Between two requests that one worker spends on trials: ten of them need not take longer than
+/// Between two requests that one worker spends on probation: ten of them need not take longer than
 /// the viewers of a second's outage would notice.
-const TRIAL_GAP: Duration = Duration::from_millis(100);
+const PROBATION_GAP: Duration = Duration::from_millis(100);
 
-/// Of so many safe requests at most one is spent on a trial, or a quiet service's viewers would
+/// Of so many safe requests at most one is spent on probation, or a quiet service's viewers would
 /// all wait for a region that is still broken.
-const TRIAL_ONE_IN: u32 = 4;
+const PROBATION_ONE_IN: u32 = 4;
 
 /// What is published, held by one request to its end. Counted per worker, so that workers do not
 /// meet at one counter.
@@ -106,11 +104,11 @@ pub struct Proxy {
     memory: ReplayMemory,
     budget: RefCell<Budget>,
     evidence: Evidence,
-    /// When a request was last spent on a trial, and whether it still is: one at a time, or all that
+    /// When a request was last spent on probation, and whether it still is: one at a time, or all that
     /// came before the first was found late would be late too.
     tried: Cell<Timestamp>,
     trying: Cell<bool>,
-    holds: HoldRoom,
+    buffers: BufferBudget,
     log: RefCell<WorkerLog>,
     random: RefCell<fastrand::Rng>,
 }
@@ -146,7 +144,7 @@ impl Proxy {
             evidence: Evidence::default(),
             tried: Cell::default(),
             trying: Cell::default(),
-            holds: HoldRoom::new(limits.replay_total_bytes / workers),
+            buffers: BufferBudget::new(limits.replay_total_bytes / workers),
             log: RefCell::new(log),
             random: RefCell::new(fastrand::Rng::new()),
             live: RefCell::new((cache, live)),
@@ -159,7 +157,8 @@ impl Proxy {
         self.pools.follow_limits(limits);
         self.memory
             .follow_limits(limits.replay_bytes, limits.replay_total_bytes / workers);
-        self.holds.follow_limit(limits.replay_total_bytes / workers);
+        self.buffers
+            .follow_limit(limits.replay_total_bytes / workers);
         self.budget
             .borrow_mut()
             .follow_limits(limits.retry_budget, limits.retry_budget_minimum);
@@ -206,7 +205,7 @@ impl Proxy {
         let live = self.live();
         let metrics = live.resources.metrics.shard(self.worker);
         metrics.evidence_crowded_out(self.evidence.take_crowded_out());
-        metrics.holds_denied(self.holds.take_denied());
+        metrics.holds_denied(self.buffers.take_denied());
         let refused = self.pools.take_refused();
         metrics.idle_evicted(refused.idle);
         metrics.uploads_cut(refused.parting);
@@ -324,21 +323,21 @@ impl Proxy {
     }
 
     /// Whether a safe request may be spent on finding out whether an endpoint serves again: one in
-    /// [`TRIAL_GAP`], and never more than one of [`TRIAL_ONE_IN`].
-    fn may_try(&self, snapshot: &Snapshot) -> bool {
+    /// [`PROBATION_GAP`], and never more than one of [`PROBATION_ONE_IN`].
+    fn may_spend_on_probation(&self, snapshot: &Snapshot) -> bool {
         if snapshot.trial.is_empty() {
             return false;
         }
         let now = self.clock.now();
-        let due = !self.trying.get() && now.since(self.tried.get()) >= TRIAL_GAP;
-        due && self.random.borrow_mut().u32(..TRIAL_ONE_IN) == 0
+        let due = !self.trying.get() && now.since(self.tried.get()) >= PROBATION_GAP;
+        due && self.random.borrow_mut().u32(..PROBATION_ONE_IN) == 0
     }
 
-    /// A request is spent on a trial until the guard is dropped, however that comes about.
-    fn begin_trial(&self) -> Trial<'_> {
+    /// A request is spent on probation until the guard is dropped, however that comes about.
+    fn begin_probation(&self) -> ProbationRequest<'_> {
         self.tried.set(self.clock.now());
         self.trying.set(true);
-        Trial(&self.trying)
+        ProbationRequest(&self.trying)
     }
 
     /// Decides where the request may go and makes it ready to be sent there.
@@ -348,7 +347,7 @@ impl Proxy {
         peer: &Peer,
         arrived: Arrived,
         recorder: &mut Recorder,
-    ) -> Result<Outgoing, ProxyError> {
+    ) -> Result<OutgoingRequest, ProxyError> {
         let parts = &arrived.parts;
         if live.resources.identity.is_in_loop(&parts.headers) {
             return Err(ProxyError::Loop);
@@ -373,7 +372,7 @@ impl Proxy {
             viewer: &arrived.viewer,
             tries: arrived.source.is_none()
                 && parts.method.is_safe()
-                && self.may_try(&live.snapshot)
+                && self.may_spend_on_probation(&live.snapshot)
                 && !asks_for_upgrade(&parts.headers),
         };
         let tries = facts.tries;
@@ -383,7 +382,7 @@ impl Proxy {
             .borrow_mut()
             .request_seen(self.clock.at(arrived.started));
         let retry = &live.snapshot.table.route(decision.route).retry;
-        Ok(Outgoing {
+        Ok(OutgoingRequest {
             live: live.clone(),
             tries: tries && retry.attempts > 1,
             decision,
@@ -398,9 +397,9 @@ impl Proxy {
     /// What came of forwarding a request, with what is needed to go on with its answer from elsewhere.
     fn forwarded(
         &self,
-        outgoing: Outgoing,
-        outcome: Result<Answered, ProxyError>,
-    ) -> Result<Answered, ProxyError> {
+        outgoing: OutgoingRequest,
+        outcome: Result<ChosenResponse, ProxyError>,
+    ) -> Result<ChosenResponse, ProxyError> {
         let malformed = outgoing
             .source
             .as_ref()
@@ -410,7 +409,7 @@ impl Proxy {
                 "The request's body is framed wrongly.",
             )),
             outcome => outcome.map(|mut answered| {
-                answered.rest = Rest::of(self, outgoing, &answered);
+                answered.rest = ResumeRequest::of(self, outgoing, &answered);
                 answered
             }),
         }
@@ -420,11 +419,11 @@ impl Proxy {
     fn respond(
         self: &Rc<Self>,
         live: &LiveRef,
-        answered: Answered,
+        answered: ChosenResponse,
         viewer: Option<OnUpgrade>,
         mut recorder: Recorder,
     ) -> Response<ViewerBody> {
-        let Answered {
+        let ChosenResponse {
             region,
             mut answer,
             rest,
@@ -437,19 +436,19 @@ impl Proxy {
         }
         let route = recorder.record().route;
         let timeouts = route.map(|route| live.snapshot.table.route(route).timeouts);
-        let held = answer.held.take();
-        if held.is_none() && !answer.response.body().is_end_stream() {
+        let buffered = answer.buffered.take();
+        if buffered.is_none() && !answer.response.body().is_end_stream() {
             recorder.body_of(Some((region, endpoint)));
         }
         let mut response = self.origin_body(answer, timeouts.unwrap_or_default().body_progress);
         strip_hop_by_hop(response.headers_mut(), false);
         *response.version_mut() = Version::HTTP_11;
-        response.map(|body| match (held, rest) {
+        response.map(|body| match (buffered, rest) {
             // Of a body that is here already only the connection is left to give back.
-            (Some(held), _) => ViewerBody::held(held, recorder),
+            (Some(buffered), _) => ViewerBody::buffered(buffered, recorder),
             (None, Some(rest)) => {
                 let place = (region, endpoint);
-                let body = Resumable::new(Rc::clone(self), rest, body, place);
+                let body = ResumableBody::new(Rc::clone(self), rest, body, place);
                 ViewerBody::resumable(body, recorder)
             }
             (None, None) => ViewerBody::origin(body, recorder),
@@ -457,17 +456,17 @@ impl Proxy {
     }
 
     /// An answer with its body as it streams, which may stand still for `limit`.
-    fn origin_body(&self, answer: Box<Answer>, limit: Duration) -> Response<OriginBody> {
+    fn origin_body(&self, answer: Box<OriginResponse>, limit: Duration) -> Response<OriginBody> {
         let answer = *answer;
         let response = answer.response;
         let reusable = response.version() == Version::HTTP_11 && !says_close(response.headers());
-        let home = Home {
+        let give_back = ConnectionReturn {
             pools: self.pools.clone(),
             endpoint: answer.endpoint,
             reusable,
         };
         let stall = self.stalls.watch(limit);
-        response.map(|body| OriginBody::new(body, home, stall, answer.outstanding))
+        response.map(|body| OriginBody::new(body, give_back, stall, answer.outstanding))
     }
 }
 
@@ -478,7 +477,7 @@ fn outgoing_head(
     peer: &Peer,
     arrived: Arrived,
     (host, path): (Option<HeaderValue>, PathAndQuery),
-) -> Head {
+) -> OutgoingHead {
     let parts = arrived.parts;
     let has_body = arrived.source.is_some();
     // One with a body is answered in HTTP: the origin could leave it before the body is there.
@@ -503,7 +502,7 @@ fn outgoing_head(
     }
     let identity = &live.resources.identity;
     let added = announce(&mut headers, identity, hop, &arrived.viewer, &arrived.trace);
-    Head {
+    OutgoingHead {
         method: parts.method,
         path,
         headers,
@@ -512,10 +511,10 @@ fn outgoing_head(
     }
 }
 
-/// A request that is spent on a trial.
-struct Trial<'a>(&'a Cell<bool>);
+/// A request that is spent on probation.
+struct ProbationRequest<'a>(&'a Cell<bool>);
 
-impl Drop for Trial<'_> {
+impl Drop for ProbationRequest<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
@@ -580,7 +579,7 @@ impl Unanswered {
         let response = error.response(live.resources.identity.name(), &self.trace.id());
         response.map(|text| {
             let text = if self.is_head { Bytes::new() } else { text };
-            ViewerBody::own(text, self.source.as_ref().map(Unread::of), recorder)
+            ViewerBody::own(text, self.source.as_ref().map(UnreadBody::of), recorder)
         })
     }
 }

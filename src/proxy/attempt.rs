@@ -8,7 +8,7 @@ use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Response, Version};
 use tokio::time::Instant;
 
-use crate::proxy::hold::Held;
+use crate::proxy::response_buffer::BufferedBody;
 use crate::proxy::upgrade::{is_asked_for, is_switching};
 use crate::upstream::added::AddedFields;
 use crate::upstream::answer::AnswerBody;
@@ -24,7 +24,7 @@ use meridian_core::table::origin::{HostField, Origin, Region, UpstreamHttp};
 
 /// A request's head, ready for any origin but for what differs between them.
 #[derive(Debug)]
-pub struct Head {
+pub struct OutgoingHead {
     /// The method.
     pub method: Method,
     /// Path and query, as the viewer wrote them.
@@ -37,7 +37,7 @@ pub struct Head {
     pub host: Option<HeaderValue>,
 }
 
-impl Head {
+impl OutgoingHead {
     /// What `Host` says to `origin` of `region`.
     fn host_for(&self, region: &Region, origin: &Origin) -> Result<HeaderValue, AttemptError> {
         let host = match &region.upstream.host {
@@ -93,7 +93,7 @@ impl Head {
 
 /// Where one attempt goes and how long it may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Try<'a> {
+pub struct AttemptTarget<'a> {
     /// The region.
     pub region: &'a Region,
     /// The endpoint in it.
@@ -116,7 +116,7 @@ pub struct Try<'a> {
 
 /// A response's head, and its body as it comes.
 #[derive(Debug)]
-pub struct Answer {
+pub struct OriginResponse {
     /// Which endpoint gave it.
     pub endpoint: EndpointId,
     /// The head; the body streams.
@@ -129,8 +129,8 @@ pub struct Answer {
     pub ready: Instant,
     /// Whether the connection had served a request before.
     pub reused: bool,
-    /// The body, where it was held back until it was whole.
-    pub held: Option<Held>,
+    /// The body, where it was buffered until it was whole.
+    pub buffered: Option<BufferedBody>,
 }
 
 /// Why an attempt has no response head.
@@ -145,7 +145,7 @@ pub enum AttemptError {
     /// The viewer's body broke off under it.
     #[error("the viewer's body broke off")]
     ViewerBody,
-    /// The response's body broke off while it was held back.
+    /// The response's body broke off while it was buffered.
     #[error("the response's body broke off: {0}")]
     BodyBroken(String),
     /// The region has no address.
@@ -194,10 +194,10 @@ impl AttemptError {
 /// the endpoint; the same attempt goes on with the next one, and then with a fresh one.
 pub async fn send(
     pools: &Pools,
-    head: &Head,
+    head: &OutgoingHead,
     source: Option<&ReplaySource>,
-    to: Try<'_>,
-) -> Result<Box<Answer>, AttemptError> {
+    to: AttemptTarget<'_>,
+) -> Result<Box<OriginResponse>, AttemptError> {
     let outstanding = pools.begin(to.endpoint.id);
     if let Some(source) = source {
         source.restart();
@@ -216,14 +216,14 @@ pub async fn send(
             Ok(response) => {
                 let ready = Instant::now();
                 phases.first_byte = Some(ready - sent);
-                return Ok(Box::new(Answer {
+                return Ok(Box::new(OriginResponse {
                     endpoint: to.endpoint.id,
                     response,
                     outstanding,
                     phases,
                     ready,
                     reused,
-                    held: None,
+                    buffered: None,
                 }));
             }
             Err(AttemptError::Exchange(ExchangeError::ClosedBeforeSend))
@@ -236,7 +236,7 @@ pub async fn send(
     }
 }
 
-async fn lease(pools: &Pools, to: &Try<'_>) -> Result<Lease, AttemptError> {
+async fn lease(pools: &Pools, to: &AttemptTarget<'_>) -> Result<Lease, AttemptError> {
     if to.pooled
         && let Some(lease) = pools.take_open(to.endpoint.id, to.idle)
     {
@@ -256,9 +256,9 @@ async fn lease(pools: &Pools, to: &Try<'_>) -> Result<Lease, AttemptError> {
 
 async fn write(
     lease: Lease,
-    head: &Head,
+    head: &OutgoingHead,
     source: Option<&ReplaySource>,
-    to: &Try<'_>,
+    to: &AttemptTarget<'_>,
     sent: Instant,
 ) -> Result<Response<AnswerBody>, AttemptError> {
     let Some(origin) = to.region.origins.get(usize::from(to.endpoint.origin)) else {

@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use crate::proxy::respond::ProxyError;
+use crate::proxy::error_response::ProxyError;
 
 /// The longest name that DNS could have (RFC 1035 section 2.3.4).
 const LONGEST_NAME: usize = 255;

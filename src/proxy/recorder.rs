@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::proxy::attempt::Answer;
+use crate::proxy::attempt::OriginResponse;
 use crate::proxy::{LiveRef, Proxy};
 use crate::telemetry::metrics::{CodeClass, ResumeResult, WorkerMetrics};
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
@@ -19,7 +19,7 @@ use meridian_core::model::viewer::Viewer;
 
 /// Where an attempt went.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct AttemptedAt {
     /// The region.
     pub region: RegionId,
     /// The address dialled; `None` where there was none to dial.
@@ -28,7 +28,7 @@ pub struct Place {
     pub hedge: bool,
 }
 
-impl Place {
+impl AttemptedAt {
     /// An attempt that was not sent beside another one.
     #[must_use]
     pub fn first(region: RegionId, address: std::net::SocketAddr) -> Self {
@@ -145,13 +145,13 @@ impl Recorder {
     }
 
     /// An attempt brought a response head.
-    pub fn answered(&mut self, at: Place, answer: &Answer) {
+    pub fn answered(&mut self, at: AttemptedAt, answer: &OriginResponse) {
         let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
         self.timed(at, answer, outcome);
     }
 
     /// An attempt at the rest of a body brought a response head, which `fits` or not.
-    pub fn continued(&mut self, at: Place, answer: &Answer, fits: bool) {
+    pub fn continued(&mut self, at: AttemptedAt, answer: &OriginResponse, fits: bool) {
         let status = answer.response.status().as_u16();
         let (outcome, result) = if fits {
             (AttemptOutcome::Resumed(status), ResumeResult::Resumed)
@@ -167,7 +167,7 @@ impl Recorder {
         self.metrics().resumed(region, result);
     }
 
-    fn timed(&mut self, at: Place, answer: &Answer, outcome: AttemptOutcome) {
+    fn timed(&mut self, at: AttemptedAt, answer: &OriginResponse, outcome: AttemptOutcome) {
         let region = at.region;
         let metrics = self.metrics();
         match (answer.reused, answer.phases.connect) {
@@ -183,7 +183,7 @@ impl Recorder {
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, at: Place, kind: ErrorKind) {
+    pub fn failed(&mut self, at: AttemptedAt, kind: ErrorKind) {
         self.metrics().attempt_failed(at.region, kind);
         self.attempted(at, AttemptOutcome::Failed(kind), Phases::default());
     }
@@ -200,11 +200,11 @@ impl Recorder {
     }
 
     /// The attempt was given up: another one answered first.
-    pub fn overtaken(&mut self, at: Place) {
+    pub fn overtaken(&mut self, at: AttemptedAt) {
         self.attempted(at, AttemptOutcome::Overtaken, Phases::default());
     }
 
-    fn attempted(&mut self, at: Place, outcome: AttemptOutcome, phases: Phases) {
+    fn attempted(&mut self, at: AttemptedAt, outcome: AttemptOutcome, phases: Phases) {
         let connect = phases
             .connect
             .map(|tcp| tcp + phases.tls.unwrap_or_default());

@@ -14,7 +14,7 @@ mod viewer;
 // One part over real sockets.
 mod admin;
 mod dns;
-mod lies;
+mod malformed_origin;
 mod metrics;
 mod probes;
 mod reload;

@@ -5,7 +5,7 @@ use crate::model::id::EndpointId;
 
 /// What one attempt wants of an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wish {
+pub struct EndpointHint {
     /// It may go to one on trial, before all others.
     pub tries: bool,
     /// The one that failed it before, which is taken only when there is no other.
@@ -18,19 +18,19 @@ pub struct Wish {
 #[must_use]
 pub fn choose(
     endpoints: &[EndpointState],
-    wish: Wish,
+    hint: EndpointHint,
     outstanding: impl Fn(EndpointId) -> u32,
     mut random: impl FnMut(usize) -> usize,
 ) -> Option<&EndpointState> {
     if let [only] = endpoints {
         return Some(only);
     }
-    if wish.tries
+    if hint.tries
         && let Some(on_trial) = endpoints.iter().find(|one| one.standing.is_on_trial())
     {
         return Some(on_trial);
     }
-    let rank = |one: &EndpointState| (wish.avoid == Some(one.id), one.health);
+    let rank = |one: &EndpointState| (hint.avoid == Some(one.id), one.health);
     let best = endpoints.iter().map(rank).min()?;
     let fit = |one: &&EndpointState| rank(one) == best;
     let count = endpoints.iter().filter(fit).count();
@@ -71,7 +71,10 @@ mod tests {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Healthy)];
         let mut order = [0, 1].into_iter();
         let busy = |id: EndpointId| if id.slot == 0 { 5 } else { 1 };
-        let taken = choose(&all, Wish::default(), busy, |_| order.next().unwrap()).unwrap();
+        let taken = choose(&all, EndpointHint::default(), busy, |_| {
+            order.next().unwrap()
+        })
+        .unwrap();
         assert_eq!(taken.id.slot, 1);
     }
 
@@ -79,27 +82,30 @@ mod tests {
     fn an_unhealthy_endpoint_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Unhealthy), endpoint(1, Health::Healthy)];
         assert_eq!(
-            choose(&all, Wish::default(), |_| 0, |_| 0).unwrap().id.slot,
+            choose(&all, EndpointHint::default(), |_| 0, |_| 0)
+                .unwrap()
+                .id
+                .slot,
             1
         );
         assert_eq!(
-            choose(&all[..1], Wish::default(), |_| 0, |_| 0)
+            choose(&all[..1], EndpointHint::default(), |_| 0, |_| 0)
                 .unwrap()
                 .id
                 .slot,
             0
         );
-        assert!(choose(&[], Wish::default(), |_| 0, |_| 0).is_none());
+        assert!(choose(&[], EndpointHint::default(), |_| 0, |_| 0).is_none());
     }
 
     #[test]
     fn the_one_that_failed_the_request_before_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Unhealthy)];
-        let wish = Wish {
+        let hint = EndpointHint {
             avoid: Some(all[0].id),
-            ..Wish::default()
+            ..EndpointHint::default()
         };
-        assert_eq!(choose(&all, wish, |_| 0, |_| 0).unwrap().id.slot, 1);
-        assert_eq!(choose(&all[..1], wish, |_| 0, |_| 0).unwrap().id.slot, 0);
+        assert_eq!(choose(&all, hint, |_| 0, |_| 0).unwrap().id.slot, 1);
+        assert_eq!(choose(&all[..1], hint, |_| 0, |_| 0).unwrap().id.slot, 0);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use meridian_core::decide::budget::{Budget, MINIMUM, SHARE};
-use meridian_core::decide::endpoint::{Wish, choose};
+use meridian_core::decide::endpoint::{EndpointHint, choose};
 use meridian_core::decide::failover::{
     Attempt, Attempts, Next, RequestClass, RetryFacts, is_charged, next,
 };
@@ -196,13 +196,13 @@ impl Worker {
             request.charged.push(region);
             self.retries.push_back((now, region));
         }
-        let wish = Wish {
+        let hint = EndpointHint {
             tries: request.tries && request.attempts.is_empty(),
             avoid: None,
         };
         let endpoints =
             std::sync::Arc::clone(&self.world.snapshot.regions[region.index()].endpoints);
-        let endpoint = choose(&endpoints, wish, |_| 0, |_| 0).expect("an address");
+        let endpoint = choose(&endpoints, hint, |_| 0, |_| 0).expect("an address");
         self.answer_of(request, region, endpoint);
     }
 

@@ -8,14 +8,14 @@ use http::{Response, StatusCode};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::proxy::Proxy;
-use crate::proxy::attempt::{Answer, AttemptError, Try, send};
-use crate::proxy::hold::hold;
-use crate::proxy::judge::Blame;
-use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
-use crate::proxy::recorder::{Place, Recorder};
-use crate::proxy::respond::ProxyError;
+use crate::proxy::attempt::{AttemptError, AttemptTarget, OriginResponse, send};
+use crate::proxy::error_response::ProxyError;
+use crate::proxy::outgoing_request::{ChosenResponse, OutgoingRequest, RetryCharge, facts};
+use crate::proxy::outlier_report::FailureReport;
+use crate::proxy::recorder::{AttemptedAt, Recorder};
+use crate::proxy::response_buffer::buffer;
 use crate::upstream::body::{Progress, ReplaySource};
-use meridian_core::decide::endpoint::{Wish, choose};
+use meridian_core::decide::endpoint::{EndpointHint, choose};
 use meridian_core::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, hedge, is_charged, next,
 };
@@ -30,26 +30,26 @@ use meridian_core::outlier::Verdict;
 const UNTIL_ROOM: Duration = Duration::from_millis(25);
 
 /// What a viewer waits at most for an endpoint on trial before another region is asked.
-const TRIAL_HEDGE: Duration = Duration::from_millis(250);
+const PROBATION_HEDGE: Duration = Duration::from_millis(250);
 
 /// How far a request has come.
-struct Course<'a> {
+struct RequestState<'a> {
     recorder: &'a mut Recorder,
     /// Attempts that failed.
     attempts: Attempts,
     /// The first gateway error that a region itself gave: the viewer's when no better comes.
-    kept: Option<Answered>,
+    fallback: Option<ChosenResponse>,
     /// How the last attempt failed, for the log.
     detail: String,
     /// Endpoints whose failure counts against them once another region does better.
-    blamed: Vec<Blame>,
+    reports: Vec<FailureReport>,
     /// The endpoint that failed last.
     avoid: Option<EndpointId>,
 }
 
-impl Course<'_> {
-    fn answered(&self, region: RegionId, answer: Box<Answer>) -> Answered {
-        Answered {
+impl RequestState<'_> {
+    fn answered(&self, region: RegionId, answer: Box<OriginResponse>) -> ChosenResponse {
+        ChosenResponse {
             region,
             answer,
             attempts: self.attempts,
@@ -60,58 +60,56 @@ impl Course<'_> {
 }
 
 /// One attempt that ended.
-struct Tried<'a> {
+struct AttemptResult<'a> {
     region: RegionId,
     endpoint: &'a EndpointState,
     /// Whether it was sent because another one was late.
     hedge: bool,
-    outcome: Result<Box<Answer>, AttemptError>,
+    outcome: Result<Box<OriginResponse>, AttemptError>,
 }
 
 impl Proxy {
     /// Tries regions until one answers or the retry table says to stop.
     pub(super) async fn forward(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         recorder: &mut Recorder,
-    ) -> Result<Answered, ProxyError> {
+    ) -> Result<ChosenResponse, ProxyError> {
         let started = self.clock.at(outgoing.started);
-        let mut course = Course {
+        let mut state = RequestState {
             recorder,
             attempts: Attempts::default(),
-            kept: None,
+            fallback: None,
             detail: String::new(),
-            blamed: Vec::new(),
+            reports: Vec::new(),
             avoid: None,
         };
         let mut began = outgoing.started;
         loop {
             let now = self.clock.at(began);
             let left = self.time_left(started, now, outgoing);
-            let (region, fresh) = match self.next(outgoing, &course, left, now) {
+            let (region, fresh) = match self.next(outgoing, &state, left, now) {
                 Next::Try(region) => (region, false),
                 Next::Again(region) => (region, true),
                 Next::GiveUp(reason) => {
-                    self.count_uncompared(outgoing, &course.blamed, reason);
-                    let Course {
+                    self.report_uncompared(outgoing, &state.reports, reason);
+                    let RequestState {
                         attempts,
-                        kept,
+                        fallback,
                         detail,
                         ..
-                    } = course;
-                    return kept.ok_or_else(|| failed(outgoing, &attempts, detail, reason));
+                    } = state;
+                    return fallback.ok_or_else(|| failed(outgoing, &attempts, detail, reason));
                 }
             };
-            if let Some(last) = course.attempts.last() {
-                course
-                    .recorder
-                    .failing_over(last.region, last.error, region);
+            if let Some(last) = state.attempts.last() {
+                state.recorder.failing_over(last.region, last.error, region);
             }
-            let charge = is_charged(&course.attempts).then(|| self.charged(region));
+            let charge = is_charged(&state.attempts).then(|| self.charged(region));
             let answered = self
                 .race(
                     outgoing,
-                    &mut course,
+                    &mut state,
                     (region, fresh),
                     (started, began),
                     left,
@@ -130,25 +128,26 @@ impl Proxy {
     /// dropped, and its connection with it.
     async fn race(
         &self,
-        outgoing: &Outgoing,
-        course: &mut Course<'_>,
+        outgoing: &OutgoingRequest,
+        state: &mut RequestState<'_>,
         (region, fresh): (RegionId, bool),
         (started, began): (Timestamp, Instant),
         left: Duration,
-    ) -> Result<Option<Answered>, ProxyError> {
-        let wish = Wish {
-            tries: outgoing.tries && course.attempts.is_empty(),
-            avoid: course.avoid,
+    ) -> Result<Option<ChosenResponse>, ProxyError> {
+        let hint = EndpointHint {
+            tries: outgoing.tries && state.attempts.is_empty(),
+            avoid: state.avoid,
         };
-        let Some(endpoint) = self.endpoint(outgoing, region, wish) else {
-            return Ok(no_endpoint(course, region));
+        let Some(endpoint) = self.endpoint(outgoing, region, hint) else {
+            return Ok(no_endpoint(state, region));
         };
-        let _trial = (wish.tries && endpoint.standing.is_on_trial()).then(|| self.begin_trial());
+        let _trial =
+            (hint.tries && endpoint.standing.is_on_trial()).then(|| self.begin_probation());
         let safe = outgoing.class == RequestClass::Read;
-        // Held back where another region could still give it whole, and where half an answer would
+        // Buffered where another region could still give it whole, and where half an answer would
         // leave it open whether a write was done.
-        let others = outgoing.decision.ranked.all().len() > course.attempts.len() + 1;
-        let holds = match outgoing.class {
+        let others = outgoing.decision.ranked.all().len() > state.attempts.len() + 1;
+        let buffers = match outgoing.class {
             RequestClass::Read => others,
             RequestClass::Idempotent | RequestClass::Write | RequestClass::KeyedWrite => true,
             // What is said there may be half of a conversation.
@@ -160,49 +159,49 @@ impl Proxy {
             !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2;
         // What has to prove itself gets no more time than what is known of it allows.
         let most = match endpoint.standing.is_on_trial() {
-            true => TRIAL_HEDGE,
+            true => PROBATION_HEDGE,
             false => Duration::MAX,
         };
         let patience = (!is_alone).then(|| self.late_after(outgoing, region).min(most));
         let mut to = outgoing.to(region, endpoint, fresh, began, left);
         to.watched_until = patience.map(|patience| began + patience);
-        let mut first = pin!(self.attempt(outgoing, region, to, left, holds));
+        let mut first = pin!(self.attempt(outgoing, region, to, left, buffers));
         let Some(patience) = patience else {
             let tried = self.unaccompanied(outgoing, region, endpoint, first).await;
-            return self.settle(outgoing, course, tried);
+            return self.settle(outgoing, state, tried);
         };
         let mut until = began + patience;
         let (other, other_endpoint) = loop {
             if let Ok(tried) = timeout_at(until, &mut first).await {
-                return self.settle(outgoing, course, tried);
+                return self.settle(outgoing, state, tried);
             }
             let left = self.time_left(started, self.clock.now(), outgoing);
-            if let Some(second) = self.hedge(outgoing, course, (region, endpoint.id), left) {
+            if let Some(second) = self.hedge(outgoing, state, (region, endpoint.id), left) {
                 break second;
             }
             until = Instant::now() + patience.min(UNTIL_ROOM);
         };
-        let other = Place::hedge(other, other_endpoint.address);
+        let other = AttemptedAt::hedge(other, other_endpoint.address);
         // In a box: hardly a request has a second attempt, and every one would carry its room along.
         let left = self.time_left(started, self.clock.now(), outgoing);
         let to = outgoing.to(other.region, other_endpoint, false, Instant::now(), left);
-        let second = Box::pin(self.attempt(outgoing, other.region, to, left, holds));
-        let both = self.both(outgoing, course, (first, second), endpoint, (region, other));
+        let second = Box::pin(self.attempt(outgoing, other.region, to, left, buffers));
+        let both = self.both(outgoing, state, (first, second), endpoint, (region, other));
         Box::pin(both).await
     }
 
     /// An attempt that is late, and a second one beside it.
     async fn both<'a>(
         &self,
-        outgoing: &'a Outgoing,
-        course: &mut Course<'_>,
+        outgoing: &'a OutgoingRequest,
+        state: &mut RequestState<'_>,
         (mut first, mut second): (
-            Pin<&mut impl Future<Output = Tried<'a>>>,
-            Pin<Box<impl Future<Output = Tried<'a>>>>,
+            Pin<&mut impl Future<Output = AttemptResult<'a>>>,
+            Pin<Box<impl Future<Output = AttemptResult<'a>>>>,
         ),
         endpoint: &EndpointState,
-        (region, at): (RegionId, Place),
-    ) -> Result<Option<Answered>, ProxyError> {
+        (region, at): (RegionId, AttemptedAt),
+    ) -> Result<Option<ChosenResponse>, ProxyError> {
         let other = at.region;
         let charge = self.charged(other);
         let (mut tried, first_ended) = tokio::select! {
@@ -211,16 +210,16 @@ impl Proxy {
             tried = &mut second => (tried, false),
         };
         tried.hedge = !first_ended;
-        if let Some(mut answered) = self.settle(outgoing, course, tried)? {
+        if let Some(mut answered) = self.settle(outgoing, state, tried)? {
             answered.overtaken = Some(if first_ended { other } else { region });
-            course.recorder.hedged(other, !first_ended);
+            state.recorder.hedged(other, !first_ended);
             if first_ended {
-                course.recorder.overtaken(at);
+                state.recorder.overtaken(at);
             } else {
-                let at = Place::first(region, endpoint.address);
-                course.recorder.overtaken(at);
+                let at = AttemptedAt::first(region, endpoint.address);
+                state.recorder.overtaken(at);
                 self.tell(self.evidence.late(endpoint.id, false));
-                self.tried(endpoint, false);
+                self.probation_ended(endpoint, false);
             }
             return Ok(Some(answered));
         }
@@ -231,8 +230,8 @@ impl Proxy {
         };
         tried.hedge = first_ended;
         drop(charge);
-        let answered = self.settle(outgoing, course, tried)?;
-        course
+        let answered = self.settle(outgoing, state, tried)?;
+        state
             .recorder
             .hedged(other, first_ended && answered.is_some());
         Ok(answered)
@@ -242,11 +241,11 @@ impl Proxy {
     /// region that takes writes and never answers them would else be known only by their time-outs.
     async fn unaccompanied<'a>(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         region: RegionId,
         endpoint: &EndpointState,
-        mut attempt: Pin<&mut impl Future<Output = Tried<'a>>>,
-    ) -> Tried<'a> {
+        mut attempt: Pin<&mut impl Future<Output = AttemptResult<'a>>>,
+    ) -> AttemptResult<'a> {
         let pair = (outgoing.decision.route, region);
         let patience = outgoing.class.is_write();
         let patience = patience.then(|| self.evidence.write_patience(pair));
@@ -272,35 +271,35 @@ impl Proxy {
     /// Takes in how an attempt ended; gives its answer if the viewer may have it.
     fn settle(
         &self,
-        outgoing: &Outgoing,
-        course: &mut Course<'_>,
-        tried: Tried<'_>,
-    ) -> Result<Option<Answered>, ProxyError> {
-        let Tried {
+        outgoing: &OutgoingRequest,
+        state: &mut RequestState<'_>,
+        tried: AttemptResult<'_>,
+    ) -> Result<Option<ChosenResponse>, ProxyError> {
+        let AttemptResult {
             region,
             endpoint,
             hedge,
             outcome,
         } = tried;
-        let at = Place {
+        let at = AttemptedAt {
             region,
             address: Some(endpoint.address),
             hedge,
         };
         match outcome {
             Ok(answer) => {
-                course.recorder.answered(at, &answer);
+                state.recorder.answered(at, &answer);
                 let Some(asked_to_wait) = gateway_failure(&answer.response, outgoing.class) else {
                     self.well(outgoing, region, endpoint, &answer);
-                    for blame in course.blamed.drain(..) {
+                    for blame in state.reports.drain(..) {
                         self.blame(outgoing, blame, Verdict::Compared);
-                        self.tried_at(blame.endpoint, false);
+                        self.probation_ended_at(blame.endpoint, false);
                     }
-                    return Ok(Some(course.answered(region, answer)));
+                    return Ok(Some(state.answered(region, answer)));
                 };
-                self.gateway_failed(outgoing, course, (region, endpoint), asked_to_wait);
-                if course.kept.is_none() {
-                    course.kept = Some(course.answered(region, answer));
+                self.gateway_failed(outgoing, state, (region, endpoint), asked_to_wait);
+                if state.fallback.is_none() {
+                    state.fallback = Some(state.answered(region, answer));
                 }
             }
             Err(AttemptError::Unsendable(_)) => {
@@ -310,21 +309,21 @@ impl Proxy {
             }
             Err(error) => {
                 let kind = error.kind();
-                course.recorder.failed(at, kind);
-                course.avoid = Some(endpoint.id);
+                state.recorder.failed(at, kind);
+                state.avoid = Some(endpoint.id);
                 if error.blames_the_origin() {
-                    course.blamed.push(Blame {
+                    state.reports.push(FailureReport {
                         region,
                         endpoint: endpoint.id,
                         kind,
                     });
                 }
-                course.attempts.push(Attempt {
+                state.attempts.push(Attempt {
                     region,
                     error: kind,
                     asked_to_wait: false,
                 });
-                course.detail = error.to_string();
+                state.detail = error.to_string();
             }
         }
         Ok(None)
@@ -333,35 +332,35 @@ impl Proxy {
     /// Takes in that an answer was a gateway's failure, which may have asked to wait.
     fn gateway_failed(
         &self,
-        outgoing: &Outgoing,
-        course: &mut Course<'_>,
+        outgoing: &OutgoingRequest,
+        state: &mut RequestState<'_>,
         (region, endpoint): (RegionId, &EndpointState),
         put_off: bool,
     ) {
         let error = ErrorKind::GatewayStatus;
         // That this one was asked was our own wish, so it is ours to ask another.
-        let our_wish = outgoing.tries && endpoint.standing.is_on_trial();
-        let asked_to_wait = put_off && !our_wish;
-        course.recorder.gateway_failed(region);
-        let blame = Blame {
+        let our_choice = outgoing.tries && endpoint.standing.is_on_trial();
+        let asked_to_wait = put_off && !our_choice;
+        state.recorder.gateway_failed(region);
+        let blame = FailureReport {
             region,
             endpoint: endpoint.id,
             kind: error,
         };
-        course.avoid = Some(endpoint.id);
+        state.avoid = Some(endpoint.id);
         if asked_to_wait {
             self.blame(outgoing, blame, Verdict::AskedToWait);
         } else if !put_off {
-            course.blamed.push(blame);
+            state.reports.push(blame);
         }
-        course.attempts.push(Attempt {
+        state.attempts.push(Attempt {
             region,
             error,
             asked_to_wait,
         });
     }
 
-    pub(super) fn late_after(&self, outgoing: &Outgoing, region: RegionId) -> Duration {
+    pub(super) fn late_after(&self, outgoing: &OutgoingRequest, region: RegionId) -> Duration {
         let probed = outgoing.live.snapshot.regions[region.index()].latency;
         let pair = (outgoing.decision.route, region);
         self.evidence
@@ -371,8 +370,8 @@ impl Proxy {
     /// Where a second attempt goes, charged to its budget; `None` when there is to be none.
     fn hedge<'a>(
         &self,
-        outgoing: &'a Outgoing,
-        course: &Course<'_>,
+        outgoing: &'a OutgoingRequest,
+        state: &RequestState<'_>,
         (current, endpoint): (RegionId, EndpointId),
         left: Duration,
     ) -> Option<(RegionId, &'a EndpointState)> {
@@ -382,25 +381,25 @@ impl Proxy {
         let budget = &mut *self.budget.borrow_mut();
         let region = hedge(
             &outgoing.decision,
-            &course.attempts,
+            &state.attempts,
             current,
             &facts,
             budget,
             now,
         )?;
-        let wish = Wish {
+        let hint = EndpointHint {
             avoid: Some(endpoint),
-            ..Wish::default()
+            ..EndpointHint::default()
         };
-        let endpoint = self.endpoint(outgoing, region, wish);
+        let endpoint = self.endpoint(outgoing, region, hint);
         if endpoint.is_none() {
             budget.release(region);
         }
         Some((region, endpoint?))
     }
 
-    fn charged(&self, region: RegionId) -> Charge<&Self> {
-        Charge {
+    fn charged(&self, region: RegionId) -> RetryCharge<&Self> {
+        RetryCharge {
             proxy: self,
             region,
         }
@@ -408,19 +407,19 @@ impl Proxy {
 
     pub(super) fn endpoint<'a>(
         &self,
-        outgoing: &'a Outgoing,
+        outgoing: &'a OutgoingRequest,
         region: RegionId,
-        wish: Wish,
+        hint: EndpointHint,
     ) -> Option<&'a EndpointState> {
         let endpoints = &outgoing.live.snapshot.regions[region.index()].endpoints;
         let random = |below: usize| self.random.borrow_mut().usize(..below);
-        choose(endpoints, wish, |id| self.pools.outstanding(id), random)
+        choose(endpoints, hint, |id| self.pools.outstanding(id), random)
     }
 
     /// Whether `region` has an endpoint that is well, beside the one at hand.
     pub(super) fn has_another_endpoint(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         region: RegionId,
         at_hand: EndpointId,
     ) -> bool {
@@ -431,28 +430,33 @@ impl Proxy {
 
     fn next(
         &self,
-        outgoing: &Outgoing,
-        course: &Course<'_>,
+        outgoing: &OutgoingRequest,
+        state: &RequestState<'_>,
         deadline_left: Duration,
         now: Timestamp,
     ) -> Next {
-        let last = course.attempts.last().zip(course.avoid);
+        let last = state.attempts.last().zip(state.avoid);
         let spare = last.is_some_and(|(last, endpoint)| {
             self.has_another_endpoint(outgoing, last.region, endpoint)
         });
         let facts = facts(outgoing, deadline_left, spare);
         let budget = &mut *self.budget.borrow_mut();
-        let next = next(&outgoing.decision, &course.attempts, &facts, budget, now);
+        let next = next(&outgoing.decision, &state.attempts, &facts, budget, now);
         if next == Next::GiveUp(GiveUp::BudgetSpent)
-            && let Some(last) = course.attempts.last()
+            && let Some(last) = state.attempts.last()
         {
-            course.recorder.budget_spent(last.region);
+            state.recorder.budget_spent(last.region);
         }
         next
     }
 
     /// Until `timeouts.request` is over. The time a viewer takes to upload is its own.
-    fn time_left(&self, started: Timestamp, now: Timestamp, outgoing: &Outgoing) -> Duration {
+    fn time_left(
+        &self,
+        started: Timestamp,
+        now: Timestamp,
+        outgoing: &OutgoingRequest,
+    ) -> Duration {
         let limit = outgoing.route().timeouts.request;
         let since = match outgoing.source.as_ref().map(ReplaySource::progress) {
             Some(Progress::AwaitingViewer) => now,
@@ -464,19 +468,19 @@ impl Proxy {
 
     async fn attempt<'a>(
         &self,
-        outgoing: &'a Outgoing,
+        outgoing: &'a OutgoingRequest,
         region: RegionId,
-        to: Try<'a>,
+        to: AttemptTarget<'a>,
         left: Duration,
-        holds: bool,
-    ) -> Tried<'a> {
+        buffers: bool,
+    ) -> AttemptResult<'a> {
         let timeouts = &outgoing.route().timeouts;
         let mut outcome = send(&self.pools, &outgoing.head, outgoing.source.as_ref(), to).await;
         if let Ok(answer) = &mut outcome
-            && holds
+            && buffers
             // A gateway's failure is judged by its head.
             && gateway_failure(&answer.response, outgoing.class).is_none()
-            && let Some(room) = self.holds.room_for(&answer.response)
+            && let Some(reservation) = self.buffers.reserve_for(&answer.response)
         {
             // The time a viewer takes to upload is its own.
             let until = match &outgoing.source {
@@ -486,19 +490,19 @@ impl Proxy {
                     Instant::now() + self.time_left(started, self.clock.now(), outgoing)
                 }
             };
-            match hold(
+            match buffer(
                 answer.response.body_mut(),
-                room,
+                reservation,
                 timeouts.body_progress,
                 until,
             )
             .await
             {
-                Ok(held) => {
-                    if held.has_waited {
+                Ok(buffered) => {
+                    if buffered.has_waited {
                         answer.ready = Instant::now();
                     }
-                    answer.held = Some(held);
+                    answer.buffered = Some(buffered);
                 }
                 // The connection breaks with the upload beside it.
                 Err(_) if outgoing.source.as_ref().is_some_and(ReplaySource::broken) => {
@@ -507,7 +511,7 @@ impl Proxy {
                 Err(error) => outcome = Err(error),
             }
         }
-        Tried {
+        AttemptResult {
             region,
             endpoint: to.endpoint,
             hedge: false,
@@ -516,15 +520,15 @@ impl Proxy {
     }
 }
 
-fn no_endpoint(course: &mut Course<'_>, region: RegionId) -> Option<Answered> {
+fn no_endpoint(state: &mut RequestState<'_>, region: RegionId) -> Option<ChosenResponse> {
     let error = ErrorKind::NoEndpoint;
-    course.recorder.failed(Place::nowhere(region), error);
-    course.attempts.push(Attempt {
+    state.recorder.failed(AttemptedAt::nowhere(region), error);
+    state.attempts.push(Attempt {
         region,
         error,
         asked_to_wait: false,
     });
-    course.detail = AttemptError::NoEndpoint.to_string();
+    state.detail = AttemptError::NoEndpoint.to_string();
     None
 }
 
@@ -545,7 +549,12 @@ pub(super) fn gateway_failure<B>(response: &Response<B>, class: RequestClass) ->
     }
 }
 
-fn failed(outgoing: &Outgoing, attempts: &Attempts, detail: String, gave_up: GiveUp) -> ProxyError {
+fn failed(
+    outgoing: &OutgoingRequest,
+    attempts: &Attempts,
+    detail: String,
+    gave_up: GiveUp,
+) -> ProxyError {
     let Some(last) = attempts.last() else {
         return ProxyError::NoDecision(meridian_core::decide::NoDecision::NoRegion(
             outgoing.decision.route,

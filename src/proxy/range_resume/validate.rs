@@ -4,11 +4,11 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::proxy::attempt::Head;
+use crate::proxy::attempt::OutgoingHead;
 
 /// The bytes an answer promised to its viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promise {
+pub struct PromisedRange {
     etag: HeaderValue,
     encoding: Option<HeaderValue>,
     bytes: ByteRange,
@@ -31,7 +31,7 @@ const CONDITIONS: [HeaderName; 4] = [
     header::IF_UNMODIFIED_SINCE,
 ];
 
-impl Promise {
+impl PromisedRange {
     /// What `response` promises, if another region can be asked for the rest of just that: it is
     /// whole or one range, of known length, under a strong tag.
     #[must_use]
@@ -64,7 +64,7 @@ impl Promise {
 
     /// `head`, asking for all but the first `sent` bytes of what was promised.
     #[must_use]
-    pub fn rest(&self, head: &Head, sent: u64) -> Head {
+    pub fn rest(&self, head: &OutgoingHead, sent: u64) -> OutgoingHead {
         let mut headers = head.headers.clone();
         for condition in CONDITIONS {
             headers.remove(condition);
@@ -75,7 +75,7 @@ impl Promise {
             headers.insert(header::RANGE, range);
         }
         headers.insert(header::IF_RANGE, self.etag.clone());
-        Head {
+        OutgoingHead {
             method: head.method.clone(),
             path: head.path.clone(),
             headers,
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn several_ranges_in_an_envelope_continue_nothing() {
-        let promise = Promise::of(&response(200, &WHOLE)).unwrap();
+        let promise = PromisedRange::of(&response(200, &WHOLE)).unwrap();
         let mut answer = part("bytes 40-99/100", "60");
         let kind = HeaderValue::from_static("Multipart/byteranges; boundary=x");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer_of_known_version_and_length_can_be_continued() {
-        let promise = Promise::of(&response(200, &WHOLE)).unwrap();
+        let promise = PromisedRange::of(&response(200, &WHOLE)).unwrap();
         assert_eq!(promise.length(), 100);
         assert!(promise.continues(&part("bytes 40-99/100", "60"), 40));
         for (other, length) in [
@@ -243,22 +243,22 @@ mod tests {
         ] {
             let mut fields = WHOLE;
             fields[at].1 = value;
-            assert_eq!(Promise::of(&response(200, &fields)), None, "{value}");
+            assert_eq!(PromisedRange::of(&response(200, &fields)), None, "{value}");
         }
         for absent in 0..3 {
             let mut fields = WHOLE.to_vec();
             fields.remove(absent);
-            assert_eq!(Promise::of(&response(200, &fields)), None);
+            assert_eq!(PromisedRange::of(&response(200, &fields)), None);
         }
-        assert_eq!(Promise::of(&response(203, &WHOLE)), None);
+        assert_eq!(PromisedRange::of(&response(203, &WHOLE)), None);
         let mut twice = WHOLE.to_vec();
         twice.push(("etag", "\"v2\""));
-        assert_eq!(Promise::of(&response(200, &twice)), None);
+        assert_eq!(PromisedRange::of(&response(200, &twice)), None);
     }
 
     #[test]
     fn what_is_not_the_same_bytes_does_not_continue() {
-        let promise = Promise::of(&response(200, &WHOLE)).unwrap();
+        let promise = PromisedRange::of(&response(200, &WHOLE)).unwrap();
         let range = ("content-range", "bytes 40-99/100");
         let etag = ("etag", "\"v1\"");
         let length = ("content-length", "60");
@@ -288,12 +288,12 @@ mod tests {
                 ("content-length", "100"),
             ],
         );
-        let promise = Promise::of(&answer).unwrap();
+        let promise = PromisedRange::of(&answer).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_static("bytes=100-199"));
         headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"v0\""));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let head = Head {
+        let head = OutgoingHead {
             method: Method::GET,
             path: PathAndQuery::from_static("/film"),
             headers,

@@ -11,12 +11,12 @@ use hyper::body::Body;
 use tokio::time::Instant;
 
 use crate::proxy::Proxy;
-use crate::proxy::attempt::{Answer, AttemptError, send};
-use crate::proxy::outgoing::{Answered, Charge, Outgoing, facts};
-use crate::proxy::recorder::{Place, Recorder};
-use crate::proxy::splice::Promise;
+use crate::proxy::attempt::{AttemptError, OriginResponse, send};
+use crate::proxy::outgoing_request::{ChosenResponse, OutgoingRequest, RetryCharge, facts};
+use crate::proxy::range_resume::validate::PromisedRange;
+use crate::proxy::recorder::{AttemptedAt, Recorder};
 use crate::telemetry::metrics::ResumeResult;
-use meridian_core::decide::endpoint::Wish;
+use meridian_core::decide::endpoint::EndpointHint;
 use meridian_core::decide::failover::{
     Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, is_charged, next,
 };
@@ -30,11 +30,11 @@ use meridian_core::table::policy::RetryPolicy;
 
 /// What is kept of a request while its body is on its way, to ask for the rest of it.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(in crate::proxy) struct ResumeRequest {
     /// Shared with the attempt that is under way.
-    pub(super) outgoing: Rc<Outgoing>,
+    pub(in crate::proxy) outgoing: Rc<OutgoingRequest>,
     /// What the viewer was told to expect.
-    pub(super) promise: Promise,
+    pub(in crate::proxy) promise: PromisedRange,
     /// The route's word, less an attempt that was overtaken.
     retry: RetryPolicy,
     /// Attempts that failed, or that the body had to be taken from.
@@ -47,17 +47,21 @@ pub(super) struct Rest {
     since: Option<Timestamp>,
 }
 
-impl Rest {
+impl ResumeRequest {
     /// How long the body may stand still before another region is asked.
-    pub(super) fn resume_after(&self) -> Duration {
+    pub(in crate::proxy) fn resume_after(&self) -> Duration {
         self.outgoing.route().timeouts.resume_after
     }
 
     /// What is needed to go on with the body of `answered`, if that can be done at all.
-    pub(super) fn of(proxy: &Proxy, outgoing: Outgoing, answered: &Answered) -> Option<Box<Self>> {
+    pub(in crate::proxy) fn of(
+        proxy: &Proxy,
+        outgoing: OutgoingRequest,
+        answered: &ChosenResponse,
+    ) -> Option<Box<Self>> {
         let answer = &answered.answer;
         let read = outgoing.class == RequestClass::Read && outgoing.head.method == Method::GET;
-        let streams = answer.held.is_none() && !answer.response.body().is_end_stream();
+        let streams = answer.buffered.is_none() && !answer.response.body().is_end_stream();
         let mut retry = outgoing.route().retry;
         let spent = u8::from(answered.overtaken.is_some());
         retry.attempts = retry.attempts.saturating_sub(spent);
@@ -69,7 +73,7 @@ impl Rest {
         if alone {
             return None;
         }
-        let promise = Promise::of(&answer.response)?;
+        let promise = PromisedRange::of(&answer.response)?;
         Some(Box::new(Self {
             outgoing: Rc::new(outgoing),
             promise,
@@ -82,7 +86,7 @@ impl Rest {
     }
 
     /// Counts an attempt that brought none of the rest.
-    pub(super) fn failed(
+    pub(in crate::proxy) fn failed(
         &mut self,
         (region, endpoint): (RegionId, EndpointId),
         error: ErrorKind,
@@ -93,12 +97,12 @@ impl Rest {
     }
 
     /// Whether somebody has been asked and no byte came since.
-    pub(super) fn is_due(&self) -> bool {
+    pub(in crate::proxy) fn is_due(&self) -> bool {
         self.since.is_some()
     }
 
     /// Bytes come again.
-    pub(super) fn goes_on(&mut self) {
+    pub(in crate::proxy) fn goes_on(&mut self) {
         self.since = None;
     }
 
@@ -112,12 +116,12 @@ impl Rest {
 
     /// Asks the next region that may be asked for all but the first `sent` bytes, if it has an
     /// endpoint.
-    pub(super) fn ask(
+    pub(in crate::proxy) fn ask(
         &mut self,
         proxy: &Rc<Proxy>,
         sent: u64,
         recorder: &mut Recorder,
-    ) -> Result<Option<Asked>, GiveUp> {
+    ) -> Result<Option<RangeAttempt>, GiveUp> {
         if self.promise.length() <= sent {
             return Err(GiveUp::NotRetryable);
         }
@@ -129,20 +133,20 @@ impl Rest {
             Next::Again(region) => (region, true),
             Next::GiveUp(reason) => return Err(reason),
         };
-        let charge = is_charged.then(|| Charge {
+        let charge = is_charged.then(|| RetryCharge {
             proxy: Rc::clone(proxy),
             region,
         });
         if let Some(last) = last {
             recorder.failing_over(last.region, last.error, region);
         }
-        let wish = Wish {
+        let hint = EndpointHint {
             avoid: self.avoid,
-            ..Wish::default()
+            ..EndpointHint::default()
         };
         let outgoing = Rc::clone(&self.outgoing);
-        let Some(endpoint) = proxy.endpoint(&outgoing, region, wish) else {
-            recorder.failed(Place::nowhere(region), ErrorKind::NoEndpoint);
+        let Some(endpoint) = proxy.endpoint(&outgoing, region, hint) else {
+            recorder.failed(AttemptedAt::nowhere(region), ErrorKind::NoEndpoint);
             recorder.resumed(region, ResumeResult::Failed);
             self.push(region, ErrorKind::NoEndpoint, false);
             return Ok(None);
@@ -159,7 +163,7 @@ impl Rest {
                 send(&proxy.pools, &head, None, to).await
             }
         };
-        Ok(Some(Asked {
+        Ok(Some(RangeAttempt {
             region,
             endpoint: id,
             address,
@@ -235,25 +239,29 @@ impl Rest {
 }
 
 /// A region that was asked for the rest.
-pub(super) struct Asked {
+pub(in crate::proxy) struct RangeAttempt {
     /// Which.
-    pub(super) region: RegionId,
+    pub(in crate::proxy) region: RegionId,
     /// Which endpoint of it.
-    pub(super) endpoint: EndpointId,
+    pub(in crate::proxy) endpoint: EndpointId,
     /// Its address.
-    pub(super) address: SocketAddr,
+    pub(in crate::proxy) address: SocketAddr,
     /// Its answer, to come.
-    pub(super) answer: Pin<Box<dyn Future<Output = Result<Box<Answer>, AttemptError>>>>,
+    pub(in crate::proxy) answer:
+        Pin<Box<dyn Future<Output = Result<Box<OriginResponse>, AttemptError>>>>,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for RangeAttempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Asked").field(&self.region).finish()
+        f.debug_tuple("RangeAttempt").field(&self.region).finish()
     }
 }
 
 /// The endpoint, while it is known.
-pub(super) fn known(outgoing: &Outgoing, endpoint: EndpointId) -> Option<&EndpointState> {
+pub(in crate::proxy) fn known(
+    outgoing: &OutgoingRequest,
+    endpoint: EndpointId,
+) -> Option<&EndpointState> {
     let (_, endpoint) = outgoing.live.snapshot.endpoint(endpoint)?;
     Some(endpoint)
 }

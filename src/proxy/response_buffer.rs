@@ -1,4 +1,4 @@
-//! Small bodies are held back until they are whole: one that breaks off or stalls before can
+//! Small bodies are buffered until they are whole: one that breaks off or stalls before can
 //! still be had from another region, and the viewer never learns of it. Where the request must not
 //! be repeated, the viewer gets a clear error instead of half an answer.
 
@@ -18,38 +18,38 @@ use tokio::time::{Instant, timeout_at};
 use crate::proxy::attempt::AttemptError;
 use crate::upstream::answer::AnswerBody;
 
-/// Bytes of a body that is held back; larger ones stream.
-const MOST: u64 = 64 << 10;
+/// Bytes of a body that is buffered; larger ones stream.
+const LARGEST_BUFFERED: u64 = 64 << 10;
 
 /// A small body, whole.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct BufferedBody {
     /// All its bytes.
     pub bytes: Bytes,
     /// Its trailers, if it had any.
     pub trailers: Option<Box<HeaderMap>>,
     /// Given back when the viewer has it.
-    pub room: Option<Room>,
+    pub reservation: Option<BufferReservation>,
     /// Whether some of it came later than its head.
     pub has_waited: bool,
 }
 
-/// Room of one worker for bodies that are held back.
+/// Bytes that one worker may use for bodies that are buffered.
 #[derive(Clone, Debug)]
-pub struct HoldRoom {
+pub struct BufferBudget {
     used: Rc<Cell<usize>>,
     most: Rc<Cell<usize>>,
     denied: Rc<Cell<u64>>,
 }
 
-/// Room taken for one body.
+/// Bytes of the budget taken for one body.
 #[derive(Debug)]
-pub struct Room {
+pub struct BufferReservation {
     used: Rc<Cell<usize>>,
     bytes: usize,
 }
 
-impl HoldRoom {
+impl BufferBudget {
     /// Room for `most` bytes, all bodies together.
     #[must_use]
     pub fn new(most: usize) -> Self {
@@ -67,15 +67,18 @@ impl HoldRoom {
 
     /// Room for the body of `response`, if it is small, of known length, and there is room.
     #[must_use]
-    pub fn room_for(&self, response: &Response<AnswerBody>) -> Option<Room> {
-        // Without the field the length of an HTTP/2 body is not known, and none of it is held:
+    pub fn reserve_for(&self, response: &Response<AnswerBody>) -> Option<BufferReservation> {
+        // Without the field the length of an HTTP/2 body is not known, and none of it is buffered:
         // it may be a stream of events.
         let length = response
             .headers()
             .get(header::CONTENT_LENGTH)?
             .to_str()
             .ok()?;
-        let length: u64 = length.parse().ok().filter(|length| *length <= MOST)?;
+        let length: u64 = length
+            .parse()
+            .ok()
+            .filter(|length| *length <= LARGEST_BUFFERED)?;
         if response.body().is_end_stream() {
             return None;
         }
@@ -86,7 +89,7 @@ impl HoldRoom {
             return None;
         }
         self.used.set(used);
-        Some(Room {
+        Some(BufferReservation {
             used: Rc::clone(&self.used),
             bytes,
         })
@@ -99,27 +102,27 @@ impl HoldRoom {
     }
 }
 
-impl Drop for Room {
+impl Drop for BufferReservation {
     fn drop(&mut self) {
         self.used.set(self.used.get().saturating_sub(self.bytes));
     }
 }
 
-/// Reads `body` to its end into `room`; it may stand still for `limit`, and must be there by
+/// Reads `body` to its end within `reservation`; it may stand still for `limit`, and must be there by
 /// `until`.
 ///
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
-pub async fn hold(
+pub async fn buffer(
     body: &mut AnswerBody,
-    room: Room,
+    reservation: BufferReservation,
     limit: Duration,
     until: Instant,
-) -> Result<Held, AttemptError> {
-    let length = room.bytes;
-    let mut held = Held {
-        room: Some(room),
-        ..Held::default()
+) -> Result<BufferedBody, AttemptError> {
+    let length = reservation.bytes;
+    let mut buffered = BufferedBody {
+        reservation: Some(reservation),
+        ..BufferedBody::default()
     };
     let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
     let mut joined = BytesMut::new();
@@ -129,7 +132,7 @@ pub async fn hold(
         let frame = match at_once.await {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                held.has_waited = true;
+                buffered.has_waited = true;
                 let next = timeout_at(until.min(Instant::now() + limit), body.frame());
                 next.await.map_err(stalled)?
             }
@@ -140,25 +143,25 @@ pub async fn hold(
         let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;
         match frame.into_data() {
             // One frame, as a rule: nothing is copied.
-            Ok(data) if held.bytes.is_empty() => held.bytes = data,
+            Ok(data) if buffered.bytes.is_empty() => buffered.bytes = data,
             Ok(data) => {
                 if joined.is_empty() {
                     joined.reserve(length);
-                    joined.extend_from_slice(&held.bytes);
+                    joined.extend_from_slice(&buffered.bytes);
                 }
                 joined.extend_from_slice(&data);
                 if joined.len() > length {
                     return Err(AttemptError::BodyBroken("it is too long".to_owned()));
                 }
             }
-            Err(frame) => held.trailers = frame.into_trailers().ok().map(Box::new),
+            Err(frame) => buffered.trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
     if !joined.is_empty() {
-        held.bytes = joined.freeze();
+        buffered.bytes = joined.freeze();
     }
-    if held.bytes.len() != length {
+    if buffered.bytes.len() != length {
         return Err(AttemptError::BodyBroken("it ended early".to_owned()));
     }
-    Ok(held)
+    Ok(buffered)
 }

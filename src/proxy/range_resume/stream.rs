@@ -9,12 +9,12 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::proxy::Proxy;
-use crate::proxy::attempt::{Answer, AttemptError};
-use crate::proxy::body::OriginBody;
-use crate::proxy::forward::gateway_failure;
-use crate::proxy::judge::Blame;
-use crate::proxy::recorder::{Place, Recorder};
-use crate::proxy::rest::{Asked, Rest, known};
+use crate::proxy::attempt::{AttemptError, OriginResponse};
+use crate::proxy::outlier_report::FailureReport;
+use crate::proxy::range_resume::request::{RangeAttempt, ResumeRequest, known};
+use crate::proxy::recorder::{AttemptedAt, Recorder};
+use crate::proxy::retry::gateway_failure;
+use crate::proxy::viewer_body::OriginBody;
 use crate::telemetry::metrics::ResumeResult;
 use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
@@ -25,9 +25,9 @@ use meridian_core::outlier::Verdict;
 
 /// A body that streams from one origin after another.
 #[derive(Debug)]
-pub(super) struct Resumable {
+pub(in crate::proxy) struct ResumableBody {
     proxy: Rc<Proxy>,
-    rest: Box<Rest>,
+    rest: Box<ResumeRequest>,
     /// Bytes that went to the viewer.
     sent: u64,
     /// Where more of them come from, while it has not broken off.
@@ -40,20 +40,20 @@ pub(super) struct Resumable {
     is_noted: bool,
     /// Runs while it stands still; absent once nobody else can be asked.
     patience: Option<StallWatch>,
-    asked: Option<Asked>,
+    asked: Option<RangeAttempt>,
     /// Wakes us while the budget is spent: it has room again once other attempts end.
     unpaid: Option<StallWatch>,
     /// Endpoints whose failure counts against them once another one does better.
-    blamed: Vec<Blame>,
+    reports: Vec<FailureReport>,
     /// How the body broke off.
     error: Option<BodyError>,
 }
 
-impl Resumable {
+impl ResumableBody {
     /// `body`, which comes from `place`, and whatever is needed to go on with it.
-    pub(super) fn new(
+    pub(in crate::proxy) fn new(
         proxy: Rc<Proxy>,
-        rest: Box<Rest>,
+        rest: Box<ResumeRequest>,
         body: OriginBody,
         place: (RegionId, EndpointId),
     ) -> Self {
@@ -68,18 +68,18 @@ impl Resumable {
             is_noted: false,
             asked: None,
             unpaid: None,
-            blamed: Vec::new(),
+            reports: Vec::new(),
             error: None,
         }
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(in crate::proxy) fn is_end_stream(&self) -> bool {
         // A part may be followed by the end of its own framing, which tells the viewer nothing.
         let ended = |body: &OriginBody| self.is_part || body.is_end_stream();
         self.left() == 0 && self.body.as_ref().is_some_and(ended)
     }
 
-    pub(super) fn size_hint(&self) -> SizeHint {
+    pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left())
     }
 
@@ -87,7 +87,7 @@ impl Resumable {
         self.rest.promise.length().saturating_sub(self.sent)
     }
 
-    pub(super) fn poll_frame(
+    pub(in crate::proxy) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
         recorder: &mut Recorder,
@@ -117,7 +117,7 @@ impl Resumable {
                 self.patience = None;
                 return Poll::Pending;
             };
-            for blame in self.blamed.drain(..) {
+            for blame in self.reports.drain(..) {
                 self.proxy.blame(&self.rest.outgoing, blame, Verdict::Alone);
             }
             return Poll::Ready(Some(Err(error)));
@@ -150,7 +150,7 @@ impl Resumable {
         }
         if self.left() == 0 {
             // Only now is it known that others did better: they may break off as well.
-            for blame in self.blamed.drain(..) {
+            for blame in self.reports.drain(..) {
                 self.proxy
                     .blame(&self.rest.outgoing, blame, Verdict::Compared);
             }
@@ -164,7 +164,7 @@ impl Resumable {
         self.unpaid = None;
         self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
         if let Some(asked) = self.asked.take() {
-            recorder.overtaken(Place::first(asked.region, asked.address));
+            recorder.overtaken(AttemptedAt::first(asked.region, asked.address));
             recorder.resumed(asked.region, ResumeResult::Overtaken);
             let place = (asked.region, asked.endpoint);
             self.rest.failed(place, ErrorKind::BodyBroken, false);
@@ -176,13 +176,13 @@ impl Resumable {
         self.body = None;
         self.error = Some(error);
         recorder.body_of(None);
-        self.blamed.push(Blame {
+        self.reports.push(FailureReport {
             region,
             endpoint,
             kind: ErrorKind::BodyBroken,
         });
         if let Some(endpoint) = known(&self.rest.outgoing, endpoint) {
-            self.proxy.tried(endpoint, false);
+            self.proxy.probation_ended(endpoint, false);
         }
     }
 
@@ -226,12 +226,12 @@ impl Resumable {
     /// Takes in what a region answered; whether the body goes on with it.
     fn settle(
         &mut self,
-        asked: &Asked,
-        outcome: Result<Box<Answer>, AttemptError>,
+        asked: &RangeAttempt,
+        outcome: Result<Box<OriginResponse>, AttemptError>,
         recorder: &mut Recorder,
     ) -> bool {
         let region = asked.region;
-        let blame = |kind| Blame {
+        let blame = |kind| FailureReport {
             region,
             endpoint: asked.endpoint,
             kind,
@@ -239,7 +239,7 @@ impl Resumable {
         let (error, asked_to_wait) = match outcome {
             Ok(answer) => {
                 let fits = self.rest.promise.continues(&answer.response, self.sent);
-                recorder.continued(Place::first(region, asked.address), &answer, fits);
+                recorder.continued(AttemptedAt::first(region, asked.address), &answer, fits);
                 if fits {
                     self.splice(asked, answer, recorder);
                     return true;
@@ -252,7 +252,7 @@ impl Resumable {
                         (ErrorKind::GatewayStatus, true)
                     }
                     Some(false) => {
-                        self.blamed.push(blame(ErrorKind::GatewayStatus));
+                        self.reports.push(blame(ErrorKind::GatewayStatus));
                         (ErrorKind::GatewayStatus, false)
                     }
                     // Another version, or no ranges: no fault of the region.
@@ -261,10 +261,10 @@ impl Resumable {
             }
             Err(error) => {
                 let kind = error.kind();
-                recorder.failed(Place::first(region, asked.address), kind);
+                recorder.failed(AttemptedAt::first(region, asked.address), kind);
                 recorder.resumed(region, ResumeResult::Failed);
                 if error.blames_the_origin() {
-                    self.blamed.push(blame(kind));
+                    self.reports.push(blame(kind));
                 }
                 (kind, false)
             }
@@ -275,13 +275,18 @@ impl Resumable {
     }
 
     /// Goes on with `answer`; the connection that broke or stood still is dropped.
-    fn splice(&mut self, asked: &Asked, answer: Box<Answer>, recorder: &mut Recorder) {
+    fn splice(
+        &mut self,
+        asked: &RangeAttempt,
+        answer: Box<OriginResponse>,
+        recorder: &mut Recorder,
+    ) {
         let outgoing = &self.rest.outgoing;
         if self.body.take().is_some() {
             let late = self.place.1;
             self.proxy.tell(self.proxy.evidence.late(late, true));
             if let Some(late) = known(outgoing, late) {
-                self.proxy.tried(late, false);
+                self.proxy.probation_ended(late, false);
             }
         }
         if let Some(endpoint) = known(outgoing, asked.endpoint) {

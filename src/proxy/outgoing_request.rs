@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::attempt::{Answer, Head, Try};
-use crate::proxy::rest::Rest;
+use crate::proxy::attempt::{AttemptTarget, OriginResponse, OutgoingHead};
+use crate::proxy::range_resume::request::ResumeRequest;
 use crate::proxy::{LiveRef, Proxy};
 use crate::upstream::body::ReplaySource;
 use meridian_core::decide::Decision;
@@ -18,7 +18,7 @@ use meridian_core::table::route::Route;
 
 /// A request ready to be sent, as often as the retry table allows.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingRequest {
     /// Table and beliefs, the same to the end.
     pub(super) live: LiveRef,
     /// Where it may go.
@@ -26,7 +26,7 @@ pub(super) struct Outgoing {
     /// What sending it twice would mean.
     pub(super) class: RequestClass,
     /// Its head.
-    pub(super) head: Head,
+    pub(super) head: OutgoingHead,
     /// Its body, if it has one.
     pub(super) source: Option<ReplaySource>,
     /// Who asks.
@@ -37,7 +37,7 @@ pub(super) struct Outgoing {
     pub(super) tries: bool,
 }
 
-impl Outgoing {
+impl OutgoingRequest {
     pub(super) fn route(&self) -> &Route {
         self.live.snapshot.table.route(self.decision.route)
     }
@@ -50,9 +50,9 @@ impl Outgoing {
         fresh: bool,
         began: Instant,
         left: Duration,
-    ) -> Try<'a> {
+    ) -> AttemptTarget<'a> {
         let timeouts = &self.route().timeouts;
-        Try {
+        AttemptTarget {
             region: self.live.snapshot.table.region(region),
             endpoint,
             tls: self.live.resources.upstream_tls[region.index()].as_ref(),
@@ -68,28 +68,28 @@ impl Outgoing {
 
 /// The region's answer that the viewer gets.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct ChosenResponse {
     /// Which region.
     pub(super) region: RegionId,
     /// The head, and where the body comes from.
-    pub(super) answer: Box<Answer>,
+    pub(super) answer: Box<OriginResponse>,
     /// The attempts that failed before it.
     pub(super) attempts: Attempts,
     /// Where another attempt went that it overtook. It counts, but did not fail.
     pub(super) overtaken: Option<RegionId>,
     /// What is needed to go on with its body from elsewhere, where that is possible.
-    pub(super) rest: Option<Box<Rest>>,
+    pub(super) rest: Option<Box<ResumeRequest>>,
 }
 
 /// A retry that was charged to a region's budget, given back also when the viewer leaves.
-pub(super) struct Charge<P: Borrow<Proxy>> {
+pub(super) struct RetryCharge<P: Borrow<Proxy>> {
     /// Whose budget it is.
     pub(super) proxy: P,
     /// Where the retry goes.
     pub(super) region: RegionId,
 }
 
-impl<P: Borrow<Proxy>> Drop for Charge<P> {
+impl<P: Borrow<Proxy>> Drop for RetryCharge<P> {
     fn drop(&mut self) {
         let proxy: &Proxy = self.proxy.borrow();
         proxy.budget.borrow_mut().release(self.region);
@@ -97,7 +97,7 @@ impl<P: Borrow<Proxy>> Drop for Charge<P> {
 }
 
 pub(super) fn facts(
-    outgoing: &Outgoing,
+    outgoing: &OutgoingRequest,
     deadline_left: Duration,
     other_endpoint: bool,
 ) -> RetryFacts<'_> {

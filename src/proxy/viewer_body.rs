@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::proxy::hold::{Held, Room};
+use crate::proxy::range_resume::stream::ResumableBody;
 use crate::proxy::recorder::Recorder;
-use crate::proxy::resume::Resumable;
+use crate::proxy::response_buffer::{BufferReservation, BufferedBody};
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{BodyError, ReplaySource, RequestBody};
 use crate::upstream::http1::body::Released;
@@ -21,25 +21,25 @@ use meridian_core::model::id::EndpointId;
 /// that comes about.
 #[derive(Debug)]
 pub struct ViewerBody {
-    source: Source,
+    source: BodySource,
     /// Absent where a tunnel has it.
     recorder: Option<Recorder>,
 }
 
 #[derive(Debug)]
-enum Source {
+enum BodySource {
     /// An answer of our own, and what of the request is still to be read.
-    Own(Option<Bytes>, Option<Unread>),
-    /// An origin's, held back until it was whole.
-    Held {
+    Own(Option<Bytes>, Option<UnreadBody>),
+    /// An origin's, buffered until it was whole.
+    Buffered {
         bytes: Option<Bytes>,
         trailers: Option<Box<HeaderMap>>,
-        _room: Option<Room>,
+        _reservation: Option<BufferReservation>,
     },
     /// An origin's.
     Origin(Box<OriginBody>),
     /// An origin's, which another one can go on with.
-    Resumable(Box<Resumable>),
+    Resumable(Box<ResumableBody>),
 }
 
 /// Bytes of a request that are read after it was refused; one that sends more is cut off.
@@ -49,12 +49,12 @@ const MOST_UNREAD: usize = 64 << 10;
 /// end of a stream that we have not read to the end for a failure of the stream, and do not show
 /// the answer; so it is read, within bounds, before the answer ends.
 #[derive(Debug)]
-pub struct Unread {
+pub struct UnreadBody {
     body: RequestBody,
     left: usize,
 }
 
-impl Unread {
+impl UnreadBody {
     /// What is left of `source`; attempts that read it are over.
     #[must_use]
     pub fn of(source: &ReplaySource) -> Self {
@@ -83,14 +83,14 @@ impl Unread {
 pub struct OriginBody {
     answer: AnswerBody,
     /// Absent once the connection has gone back.
-    home: Option<Home>,
+    give_back: Option<ConnectionReturn>,
     stall: StallWatch,
     _outstanding: Outstanding,
 }
 
 /// Where an HTTP/1.1 connection goes after the body's end; an HTTP/2 stream just ends.
 #[derive(Debug)]
-pub struct Home {
+pub struct ConnectionReturn {
     /// The pool it came from.
     pub pools: Pools,
     /// The endpoint it leads to.
@@ -104,13 +104,13 @@ impl OriginBody {
     #[must_use]
     pub fn new(
         answer: AnswerBody,
-        home: Home,
+        give_back: ConnectionReturn,
         stall: StallWatch,
         outstanding: Outstanding,
     ) -> Self {
         let mut body = Self {
             answer,
-            home: Some(home),
+            give_back: Some(give_back),
             stall,
             _outstanding: outstanding,
         };
@@ -132,15 +132,16 @@ impl OriginBody {
     /// A connection that is still busy with the request may take as long to end as a body may stand
     /// still.
     fn release(&mut self) {
-        let (Some(home), AnswerBody::Http1(body)) = (self.home.take(), &mut self.answer) else {
+        let (Some(give_back), AnswerBody::Http1(body)) = (self.give_back.take(), &mut self.answer)
+        else {
             return;
         };
         match body.release() {
-            Released::Ready(connection) if home.reusable => {
-                home.pools.give_back(home.endpoint, connection);
+            Released::Ready(connection) if give_back.reusable => {
+                give_back.pools.give_back(give_back.endpoint, connection);
             }
             Released::Busy(leaving) => {
-                home.pools.part(leaving, self.stall.limit());
+                give_back.pools.part(leaving, self.stall.limit());
             }
             Released::Ready(_) | Released::Closed => {}
         }
@@ -161,7 +162,7 @@ impl OriginBody {
         match &frame {
             None => self.release(),
             Some(Ok(_)) => self.release_at_end(),
-            Some(Err(_)) => self.home = None,
+            Some(Err(_)) => self.give_back = None,
         }
         Poll::Ready(frame)
     }
@@ -170,29 +171,29 @@ impl OriginBody {
 impl ViewerBody {
     /// An answer of our own.
     #[must_use]
-    pub fn own(bytes: Bytes, unread: Option<Unread>, recorder: Recorder) -> Self {
+    pub fn own(bytes: Bytes, unread: Option<UnreadBody>, recorder: Recorder) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self::begin(Source::Own(bytes, unread), Some(recorder))
+        Self::begin(BodySource::Own(bytes, unread), Some(recorder))
     }
 
     /// An origin's answer.
     #[must_use]
     pub fn origin(body: OriginBody, recorder: Recorder) -> Self {
-        Self::begin(Source::Origin(Box::new(body)), Some(recorder))
+        Self::begin(BodySource::Origin(Box::new(body)), Some(recorder))
     }
 
     /// An origin's answer that another one can go on with.
-    pub(super) fn resumable(body: Resumable, recorder: Recorder) -> Self {
-        Self::begin(Source::Resumable(Box::new(body)), Some(recorder))
+    pub(super) fn resumable(body: ResumableBody, recorder: Recorder) -> Self {
+        Self::begin(BodySource::Resumable(Box::new(body)), Some(recorder))
     }
 
     /// An origin's answer that is here, whole.
     #[must_use]
-    pub fn held(held: Held, recorder: Recorder) -> Self {
-        let source = Source::Held {
-            bytes: Some(held.bytes).filter(|bytes| !bytes.is_empty()),
-            trailers: held.trailers,
-            _room: held.room,
+    pub fn buffered(buffered: BufferedBody, recorder: Recorder) -> Self {
+        let source = BodySource::Buffered {
+            bytes: Some(buffered.bytes).filter(|bytes| !bytes.is_empty()),
+            trailers: buffered.trailers,
+            _reservation: buffered.reservation,
         };
         Self::begin(source, Some(recorder))
     }
@@ -200,10 +201,10 @@ impl ViewerBody {
     /// The end of HTTP on this connection: a tunnel goes on with it.
     #[must_use]
     pub fn none() -> Self {
-        Self::begin(Source::Own(None, None), None)
+        Self::begin(BodySource::Own(None, None), None)
     }
 
-    fn begin(source: Source, recorder: Option<Recorder>) -> Self {
+    fn begin(source: BodySource, recorder: Option<Recorder>) -> Self {
         let mut body = Self { source, recorder };
         body.complete_at_end();
         body
@@ -229,7 +230,7 @@ impl Body for ViewerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
-            Source::Own(bytes, unread) => match (bytes.take(), &mut *unread) {
+            BodySource::Own(bytes, unread) => match (bytes.take(), &mut *unread) {
                 (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 (None, Some(rest)) => {
                     let ended = rest.poll_end(cx);
@@ -240,7 +241,7 @@ impl Body for ViewerBody {
                 }
                 (None, None) => Poll::Ready(None),
             },
-            Source::Held {
+            BodySource::Buffered {
                 bytes, trailers, ..
             } => {
                 let data = bytes.take().map(Frame::data);
@@ -249,8 +250,8 @@ impl Body for ViewerBody {
                         .map(Ok),
                 )
             }
-            Source::Origin(body) => body.poll_frame(cx),
-            Source::Resumable(body) => match &mut this.recorder {
+            BodySource::Origin(body) => body.poll_frame(cx),
+            BodySource::Resumable(body) => match &mut this.recorder {
                 Some(recorder) => body.poll_frame(cx, recorder),
                 None => Poll::Ready(None),
             },
@@ -268,22 +269,22 @@ impl Body for ViewerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Own(bytes, unread) => bytes.is_none() && unread.is_none(),
-            Source::Held {
+            BodySource::Own(bytes, unread) => bytes.is_none() && unread.is_none(),
+            BodySource::Buffered {
                 bytes, trailers, ..
             } => bytes.is_none() && trailers.is_none(),
-            Source::Origin(body) => body.is_end_stream(),
-            Source::Resumable(body) => body.is_end_stream(),
+            BodySource::Origin(body) => body.is_end_stream(),
+            BodySource::Resumable(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Own(bytes, _) | Source::Held { bytes, .. } => {
+            BodySource::Own(bytes, _) | BodySource::Buffered { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Source::Origin(body) => body.answer.size_hint(),
-            Source::Resumable(body) => body.size_hint(),
+            BodySource::Origin(body) => body.answer.size_hint(),
+            BodySource::Resumable(body) => body.size_hint(),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use hyper::body::Body;
 
-use crate::proxy::attempt::Answer;
-use crate::proxy::outgoing::Outgoing;
+use crate::proxy::attempt::OriginResponse;
+use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::{LiveRef, Proxy};
 use crate::telemetry::metrics::WorkerMetrics;
 use meridian_core::apply::Event;
@@ -17,7 +17,7 @@ use meridian_core::outlier::{PairId, Verdict};
 
 /// A failure that may count against an endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blame {
+pub(super) struct FailureReport {
     pub(super) region: RegionId,
     pub(super) endpoint: EndpointId,
     pub(super) kind: ErrorKind,
@@ -27,17 +27,17 @@ impl Proxy {
     /// A good answer clears an endpoint of the failures before it.
     pub(super) fn well(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         region: RegionId,
         endpoint: &EndpointState,
-        answer: &Answer,
+        answer: &OriginResponse,
     ) {
         if !self.is_current(&outgoing.live) {
             return;
         }
         let took = answer.phases.first_byte.unwrap_or_default();
         let pair = (outgoing.decision.route, region);
-        let whole = answer.held.is_some() || answer.response.body().is_end_stream();
+        let whole = answer.buffered.is_some() || answer.response.body().is_end_stream();
         let viewer = outgoing.viewer.address;
         let told = self
             .evidence
@@ -48,7 +48,7 @@ impl Proxy {
         }
         // Of one that streams the body's end tells.
         if whole && endpoint.standing.is_on_trial() {
-            self.tried(endpoint, took <= self.late_after(outgoing, region));
+            self.probation_ended(endpoint, took <= self.late_after(outgoing, region));
         }
     }
 
@@ -58,17 +58,17 @@ impl Proxy {
     }
 
     /// What became of a request at an endpoint that may have to prove itself.
-    pub(super) fn tried_at(&self, endpoint: EndpointId, good: bool) {
+    pub(super) fn probation_ended_at(&self, endpoint: EndpointId, good: bool) {
         let live = self.live();
         if !live.snapshot.trial.is_empty()
             && let Some((_, endpoint)) = live.snapshot.endpoint(endpoint)
         {
-            self.tried(endpoint, good);
+            self.probation_ended(endpoint, good);
         }
     }
 
     /// What became of a request at an endpoint that has to prove itself.
-    pub(super) fn tried(&self, endpoint: &EndpointState, good: bool) {
+    pub(super) fn probation_ended(&self, endpoint: &EndpointState, good: bool) {
         if endpoint.standing.is_on_trial() {
             let endpoint = endpoint.id;
             self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
@@ -79,7 +79,7 @@ impl Proxy {
     /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
-    pub(super) fn blame(&self, outgoing: &Outgoing, blame: Blame, verdict: Verdict) {
+    pub(super) fn blame(&self, outgoing: &OutgoingRequest, blame: FailureReport, verdict: Verdict) {
         if !self.is_current(&outgoing.live) {
             return;
         }
@@ -96,13 +96,18 @@ impl Proxy {
 
     /// Counts failures that no better answer followed: the request must not be repeated, or failed
     /// wherever it went.
-    pub(super) fn count_uncompared(&self, outgoing: &Outgoing, blamed: &[Blame], reason: GiveUp) {
-        match (blamed, reason) {
+    pub(super) fn report_uncompared(
+        &self,
+        outgoing: &OutgoingRequest,
+        reports: &[FailureReport],
+        reason: GiveUp,
+    ) {
+        match (reports, reason) {
             ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
                 self.blame(outgoing, *blame, Verdict::Alone);
             }
-            (blamed, _) => {
-                for blame in blamed {
+            (reports, _) => {
+                for blame in reports {
                     self.tell(self.evidence.doubted(blame.endpoint));
                 }
             }
@@ -112,7 +117,7 @@ impl Proxy {
     /// The body of an answer ended as it should.
     pub(super) fn body_ended(&self, endpoint: EndpointId) {
         self.evidence.whole(endpoint);
-        self.tried_at(endpoint, true);
+        self.probation_ended_at(endpoint, true);
     }
 
     /// The body of an answer broke off or stood still on its way to the viewer.
@@ -126,7 +131,7 @@ impl Proxy {
         if self.is_current(live) {
             self.tell(self.evidence.body_failed(pair, endpoint, viewer));
         }
-        self.tried_at(endpoint, false);
+        self.probation_ended_at(endpoint, false);
     }
 
     pub(super) fn tell(&self, event: Option<Event>) {
