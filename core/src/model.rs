@@ -3,6 +3,7 @@
 pub mod country;
 pub mod field_list;
 pub mod id;
+pub mod log_linear;
 pub mod outcome;
 pub mod place;
 pub mod time;

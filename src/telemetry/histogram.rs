@@ -7,15 +7,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The exponent of the first doubling: everything below 2^9 µs shares one bucket.
-const FIRST_OCTAVE: u32 = 9;
-/// The exponent at which the overflow bucket begins: 2^25 µs is 33.6 s.
-const LAST_OCTAVE: u32 = 25;
-/// Each doubling has 2^2 parts.
-const PARTS_BITS: u32 = 2;
-const PARTS: usize = 1 << PARTS_BITS;
-/// One bucket below, the divided doublings, one bucket above.
-pub(crate) const BUCKETS: usize = 2 + (LAST_OCTAVE - FIRST_OCTAVE) as usize * PARTS;
+use meridian_core::model::log_linear::LogLinear;
+
+/// Everything below 512 µs shares one bucket, and everything from 33.6 s on.
+const LAYOUT: LogLinear = LogLinear::new(9, 25, 2);
+const BUCKETS: usize = LAYOUT.buckets();
 
 /// The bounds exported as `le`, in microseconds: every doubling, and the half steps between
 /// 4 ms and 256 ms, where regions of one continent differ.
@@ -72,23 +68,9 @@ impl Histogram {
     #[inline]
     pub fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.buckets[bucket(micros)].add(1);
+        self.buckets[LAYOUT.bucket(micros)].add(1);
         self.sum_micros.add(micros);
     }
-}
-
-/// The bucket that holds `micros`: [512, 640) is the first part of the first doubling.
-#[inline]
-fn bucket(micros: u64) -> usize {
-    let octave = micros.max(1).ilog2();
-    if octave < FIRST_OCTAVE {
-        return 0;
-    }
-    if octave >= LAST_OCTAVE {
-        return BUCKETS - 1;
-    }
-    let part = (micros >> (octave - PARTS_BITS)) as usize & (PARTS - 1);
-    1 + (octave - FIRST_OCTAVE) as usize * PARTS + part
 }
 
 /// Sums over the workers of one series.
@@ -119,7 +101,7 @@ impl HistogramTotals {
     /// Adds one duration, for histograms kept under a lock on the control side.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        self.buckets[bucket(micros)] += 1;
+        self.buckets[LAYOUT.bucket(micros)] += 1;
         self.sum_micros = self.sum_micros.wrapping_add(micros);
     }
 
@@ -146,7 +128,7 @@ impl HistogramTotals {
     /// How many durations were below each of [`EXPORTED_BOUNDS`], in their order.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         EXPORTED_BOUNDS.iter().map(|bound| {
-            let below: u64 = self.buckets[..bucket(*bound)].iter().sum();
+            let below: u64 = self.buckets[..LAYOUT.bucket(*bound)].iter().sum();
             (*bound, below)
         })
     }
@@ -162,15 +144,8 @@ impl HistogramTotals {
             seen += bucket;
             seen >= wanted
         })?;
-        Some(Duration::from_micros(upper_bound(reached)))
+        Some(Duration::from_micros(LAYOUT.upper_bound(reached)))
     }
-}
-
-/// The first value, in microseconds, beyond a bucket; the overflow bucket has its lower bound.
-fn upper_bound(bucket: usize) -> u64 {
-    let steps = bucket.min(BUCKETS - 2);
-    let octave = (steps / PARTS) as u32 + FIRST_OCTAVE;
-    (1 << octave) + (steps % PARTS) as u64 * (1 << (octave - PARTS_BITS))
 }
 
 #[cfg(test)]
@@ -178,22 +153,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_longer_duration_never_falls_into_an_earlier_bucket() {
-        let mut last = 0;
-        for micros in (0..40_000_000).step_by(37) {
-            let now = bucket(micros);
-            assert!(now == last || now == last + 1, "{micros} µs");
-            last = now;
-        }
-        assert_eq!(last, BUCKETS - 1);
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
-    }
-
-    #[test]
     fn each_exported_bound_begins_a_bucket() {
         for bound in EXPORTED_BOUNDS {
-            assert_eq!(bucket(bound - 1) + 1, bucket(bound), "{bound}");
-            assert_eq!(upper_bound(bucket(bound - 1)), bound);
+            assert_eq!(
+                LAYOUT.bucket(bound - 1) + 1,
+                LAYOUT.bucket(bound),
+                "{bound}"
+            );
+            assert_eq!(LAYOUT.upper_bound(LAYOUT.bucket(bound - 1)), bound);
         }
     }
 
