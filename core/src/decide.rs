@@ -239,6 +239,33 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All rules, in the order of declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Preference(0),
+        Self::Latency,
+        Self::Failover,
+        Self::Geo,
+        Self::Weighted,
+        Self::Trial,
+        Self::CorrelatedFailure,
+        Self::FailOpen,
+    ];
+
+    /// Its place in [`Rule::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Preference(_) => 0,
+            Self::Latency => 1,
+            Self::Failover => 2,
+            Self::Geo => 3,
+            Self::Weighted => 4,
+            Self::Trial => 5,
+            Self::CorrelatedFailure => 6,
+            Self::FailOpen => 7,
+        }
+    }
+
     /// The rule as a metric label and log value.
     #[must_use]
     pub fn label(self) -> &'static str {

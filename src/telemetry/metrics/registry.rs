@@ -9,9 +9,10 @@ use crate::telemetry::histogram::{Cell, Histogram, HistogramTotals};
 use crate::telemetry::metrics::exposition::{Format, Page, Value};
 use crate::telemetry::metrics::labels::{Labels, NONE};
 use crate::telemetry::metrics::shard::{
-    CodeClass, RULES, RegionCells, RequestMetrics, ResumeResult, SeriesCells, Shard, WorkerCells,
+    CodeClass, RegionCells, RequestMetrics, ResumeResult, SeriesCells, Shard, WorkerCells,
 };
 use crate::telemetry::metrics::{self, Family};
+use meridian_core::decide::Rule;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::viewer::ViewerSource;
@@ -254,9 +255,14 @@ fn add_series(page: &mut Page, route: &str, region: &str, cells: &[Arc<SeriesCel
             total,
         );
     }
-    for (place, rule) in RULES.iter().enumerate() {
-        let total = sum(cells, |cells| &cells.decisions[place]);
-        some_number(page, &metrics::DECISIONS, &[route, region, rule], total);
+    for rule in Rule::ALL {
+        let total = sum(cells, |cells| &cells.decisions[rule.index()]);
+        some_number(
+            page,
+            &metrics::DECISIONS,
+            &[route, region, rule.label()],
+            total,
+        );
     }
     for (place, kind) in ErrorKind::ALL.iter().enumerate() {
         let total = sum(cells, |cells| &cells.failovers[place]);

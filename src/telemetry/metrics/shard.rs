@@ -95,31 +95,6 @@ impl ResumeResult {
     }
 }
 
-/// The labels of [`Rule`], in the order of its cells.
-pub(crate) const RULES: [&str; 8] = [
-    "preference",
-    "latency",
-    "failover",
-    "geo",
-    "weighted",
-    "trial",
-    "fail_open",
-    "correlated_failure",
-];
-
-fn rule_index(rule: Rule) -> usize {
-    match rule {
-        Rule::Preference(_) => 0,
-        Rule::Latency => 1,
-        Rule::Failover => 2,
-        Rule::Geo => 3,
-        Rule::Weighted => 4,
-        Rule::Trial => 5,
-        Rule::FailOpen => 6,
-        Rule::CorrelatedFailure => 7,
-    }
-}
-
 /// One worker's counts of one route in one region.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesCells {
@@ -127,7 +102,7 @@ pub(crate) struct SeriesCells {
     pub(crate) duration: Histogram,
     pub(crate) first_byte: Histogram,
     pub(crate) failovers: [Cell; ErrorKind::ALL.len()],
-    pub(crate) decisions: [Cell; RULES.len()],
+    pub(crate) decisions: [Cell; Rule::ALL.len()],
 }
 
 /// One worker's counts of one region.
@@ -254,7 +229,7 @@ impl WorkerMetrics<'_> {
 
     /// A decision put `region` first by `rule`.
     pub fn decided(&self, route: RouteId, region: RegionId, rule: Rule) {
-        self.series(Some(route), Some(region)).decisions[rule_index(rule)].add(1);
+        self.series(Some(route), Some(region)).decisions[rule.index()].add(1);
     }
 
     /// A response head came from `region`, this long after the request was sent.
@@ -388,17 +363,8 @@ mod tests {
         for (place, result) in ResumeResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, place);
         }
-        for rule in [
-            Rule::Preference(3),
-            Rule::Latency,
-            Rule::Failover,
-            Rule::Geo,
-            Rule::Weighted,
-            Rule::Trial,
-            Rule::FailOpen,
-            Rule::CorrelatedFailure,
-        ] {
-            assert_eq!(RULES[rule_index(rule)], rule.label());
+        for (place, rule) in Rule::ALL.into_iter().enumerate() {
+            assert_eq!(rule.index(), place);
         }
     }
 }
