@@ -33,7 +33,7 @@ use crate::telemetry::metrics::MetricsRegistry;
 use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Phase, WorkerParts};
 use meridian_core::apply::{Event, apply};
-use meridian_core::config::problem::Problems;
+use meridian_core::config::problems::Problems;
 use meridian_core::config::{Config, DrainConfig};
 use meridian_core::decide::snapshot::Snapshot;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::resources::{BuildContext, Resources};
-use meridian_core::config::problem::Problems;
+use meridian_core::config::problems::Problems;
 use meridian_core::config::{self, Config, Reader};
 
 /// The largest file that is taken for a configuration, in bytes.

@@ -55,7 +55,7 @@ use crate::upstream::body::{ReplayMemory, ReplaySource};
 use crate::upstream::framing::is_only_chunked;
 use crate::upstream::pool::{Outstanding, Pools};
 use crate::upstream::stall::Stalls;
-use meridian_core::config::Limits;
+use meridian_core::config::LimitsConfig;
 use meridian_core::decide::budget::Budget;
 use meridian_core::decide::failover::{RequestClass, asks_for_upgrade};
 use meridian_core::decide::snapshot::Snapshot;
@@ -152,7 +152,7 @@ impl Proxy {
     }
 
     /// From now on keeps these bounds.
-    pub fn follow_limits(&self, limits: &Limits) {
+    pub fn follow_limits(&self, limits: &LimitsConfig) {
         let workers = self.live().resources.workers.max(1);
         self.pools.follow_limits(limits);
         self.memory

@@ -22,8 +22,9 @@ use crate::resources::trust::TrustedPeers;
 use crate::resources::viewer_rules::ViewerRules;
 use crate::telemetry::metrics::{MetricsRegistry, RequestMetrics};
 use crate::upstream::tls::{UpstreamTlsError, client_config};
-use meridian_core::config::problem::{Problem, Problems};
-use meridian_core::config::{Config, Limits, ListenerConfig};
+use meridian_core::config::problem::Problem;
+use meridian_core::config::problems::Problems;
+use meridian_core::config::{Config, LimitsConfig, ListenerConfig};
 use meridian_core::table::RoutingTable;
 use meridian_core::table::origin::UpstreamSpec;
 
@@ -59,7 +60,7 @@ pub struct ListenerFittings {
     /// As configured.
     pub config: ListenerConfig,
     /// Bounds.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// Who may speak for viewers.
     pub trust: TrustedPeers,
     /// TLS towards viewers.
@@ -100,7 +101,7 @@ impl Resources {
         let bound = open.then(|| bind_all(&config, context, &mut problems));
         let identity = Identity::new(&config.name);
         let (true, Some(identity)) = (problems.is_empty(), identity) else {
-            return Err(Problems::from_config(&config, problems));
+            return Err(config.problems(problems));
         };
         let mut bound = bound.unwrap_or_default().into_iter();
         let listeners = config.listeners.iter().zip(tls).map(|(listener, tls)| {

@@ -7,6 +7,7 @@ mod fields;
 mod keys;
 mod load;
 pub mod problem;
+pub mod problems;
 mod reference;
 mod render;
 mod schema;
@@ -18,7 +19,7 @@ pub use effective::effective;
 pub use load::load;
 pub use reference::reference;
 pub use schema::schema;
-pub use source::Reader;
+pub use source::{Reader, SourceText};
 pub use value::duration;
 
 pub use crate::table::failback::{FailbackConfig, FailbackMode};
@@ -30,7 +31,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::problem::{Problem, Problems, Span};
+use crate::config::problem::{Problem, Span};
+use crate::config::problems::Problems;
 use crate::model::id::RouteId;
 use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
@@ -50,8 +52,8 @@ pub struct Config {
     pub viewer: ViewerConfig,
     /// Regions and routes.
     pub table: std::sync::Arc<RoutingTable>,
-    /// Limits that hold everywhere.
-    pub limits: Limits,
+    /// LimitsConfig that hold everywhere.
+    pub limits: LimitsConfig,
     /// How names are resolved.
     pub dns: DnsConfig,
     /// How to leave.
@@ -75,6 +77,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Problems that a later step found in what the configuration names, such as an unreadable
+    /// certificate; the place of each file is in [`Config::named_files`].
+    #[must_use]
+    pub fn problems(&self, list: Vec<Problem>) -> Problems {
+        Problems::new(self.sources.clone(), list)
+    }
+
     /// What is worth a warning, each with its line and caret; empty when there is none. `color`
     /// adds ANSI colours.
     #[must_use]
@@ -82,18 +91,9 @@ impl Config {
         if self.warnings.is_empty() {
             String::new()
         } else {
-            Problems::from_config(self, self.warnings.clone()).render(color)
+            self.problems(self.warnings.clone()).render(color)
         }
     }
-}
-
-/// A file of the configuration, as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceText {
-    /// Its path, as it was named.
-    pub path: PathBuf,
-    /// Its text.
-    pub text: String,
 }
 
 /// One place where viewers connect.
@@ -188,7 +188,7 @@ pub struct ViewerConfig {
 
 /// Bounds that hold everywhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Bytes of one head, either way.
     pub header_bytes: usize,
     /// Fields of one head.
@@ -207,7 +207,7 @@ pub struct Limits {
     pub idle_connections_per_endpoint: usize,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             header_bytes: 64 << 10,

@@ -14,7 +14,7 @@ use crate::load;
 use crate::resources::BuildContext;
 use crate::telemetry::metrics::MetricsRegistry;
 use meridian_core::config::Config;
-use meridian_core::config::problem::Problems;
+use meridian_core::config::problems::Problems;
 
 /// Certificates, databases and networks are loaded too. Exits with 78 when anything is wrong.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ fn load_all(path: &Path) -> Result<Loaded, Problems> {
     let resources = load::build(path, context).map_err(|refusal| refusal.problems)?;
     let mut warnings = resources.config.warnings.clone();
     warnings.extend(resources.warnings(now));
-    let warnings = Problems::from_config(&resources.config, warnings);
+    let warnings = resources.config.problems(warnings);
     Ok(Loaded {
         config: Arc::clone(&resources.config),
         warnings,

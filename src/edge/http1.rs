@@ -20,7 +20,7 @@ use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::prefixed::Prefixed;
 use crate::edge::watched::{LAST_CALL, Order, Registration};
-use meridian_core::config::Limits;
+use meridian_core::config::LimitsConfig;
 
 /// The parser's own default; to set the same number would cost an allocation per request.
 const DEFAULT_FIELDS: usize = 100;
@@ -33,7 +33,7 @@ const FIRST_READ: usize = 4096;
 pub(super) async fn serve<S, B, T>(
     stream: T,
     mut service: S,
-    limits: &Limits,
+    limits: &LimitsConfig,
     registration: &Registration,
 ) -> ConnectionEnd
 where
@@ -123,7 +123,7 @@ fn poll_bytes<T: AsyncRead + Unpin>(
         .map_err(|_| ConnectionEnd::ViewerGone)
 }
 
-fn builder(limits: &Limits) -> Builder {
+fn builder(limits: &LimitsConfig) -> Builder {
     let mut builder = Builder::new();
     // A viewer that shuts its sending side after its request is taken to have left: nothing on
     // the wire tells it from one that closed, and waiting would keep origins at work for nobody.
@@ -266,7 +266,7 @@ mod tests {
             bodies.borrow_mut().push(body);
             async { Ok::<_, Infallible>(Response::new(http_body_util::Empty::<Bytes>::new())) }
         });
-        let limits = Limits::default();
+        let limits = LimitsConfig::default();
         let served = serve(stream, service, &limits, &registration);
         let viewer = viewer(Viewer {
             stream: near,

@@ -20,7 +20,7 @@ use crate::edge::gathered::Gathered;
 use crate::edge::streams::StreamExecutor;
 use crate::edge::turn::Turn;
 use crate::edge::watched::Registration;
-use meridian_core::config::Limits;
+use meridian_core::config::LimitsConfig;
 
 /// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC
 /// 9113 section 6.5.2).
@@ -41,7 +41,7 @@ const SEND_BUFFER: usize = 64 << 10;
 pub(super) async fn serve<S, B, T>(
     stream: T,
     service: S,
-    limits: &Limits,
+    limits: &LimitsConfig,
     registration: &Registration,
 ) -> ConnectionEnd
 where
@@ -72,7 +72,7 @@ where
     }
 }
 
-fn builder(limits: &Limits, executor: StreamExecutor) -> Builder<StreamExecutor> {
+fn builder(limits: &LimitsConfig, executor: StreamExecutor) -> Builder<StreamExecutor> {
     let mut builder = Builder::new(executor);
     builder
         .timer(TokioTimer::new())

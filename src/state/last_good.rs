@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load;
 use crate::resources::state_dir::StateDir;
-use meridian_core::config::problem::Problems;
+use meridian_core::config::problems::Problems;
 use meridian_core::config::{self, Config, Reader};
 
 /// The file it is kept in.

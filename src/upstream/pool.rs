@@ -16,7 +16,7 @@ use crate::upstream::connect::{DialError, Target, dial};
 use crate::upstream::handshake::handshake_http2;
 use crate::upstream::http1::body::Leaving;
 use crate::upstream::http1::{Connection, HeadLimits, Scratch};
-use meridian_core::config::Limits;
+use meridian_core::config::LimitsConfig;
 use meridian_core::model::id::EndpointId;
 use meridian_core::model::outcome::{ErrorKind, Phases};
 
@@ -38,7 +38,7 @@ struct PoolLimits {
 }
 
 impl PoolLimits {
-    fn of(limits: &Limits) -> Self {
+    fn of(limits: &LimitsConfig) -> Self {
         Self {
             idle_per_endpoint: limits.idle_connections_per_endpoint,
             head: HeadLimits {
@@ -161,7 +161,7 @@ pub struct DialPlan<'a> {
 impl Pools {
     /// No connections yet.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &LimitsConfig) -> Self {
         Self(Rc::new(Shared {
             slots: RefCell::default(),
             limits: Cell::new(PoolLimits::of(limits)),
@@ -173,7 +173,7 @@ impl Pools {
     }
 
     /// From now on keeps these bounds; open connections keep those they were made under.
-    pub fn follow_limits(&self, limits: &Limits) {
+    pub fn follow_limits(&self, limits: &LimitsConfig) {
         self.0.limits.set(PoolLimits::of(limits));
     }
 
@@ -436,7 +436,7 @@ mod tests {
     use crate::upstream::connect::Target;
 
     fn pools() -> Pools {
-        Pools::new(&Limits::default())
+        Pools::new(&LimitsConfig::default())
     }
 
     fn endpoint(generation: u32) -> EndpointId {
@@ -487,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_head_in_time_does_not_clear_an_endpoint_of_broken_bodies() {
-        let pools = Pools::new(&Limits::default());
+        let pools = Pools::new(&LimitsConfig::default());
         let broken = Some(ErrorKind::BodyBroken);
         assert_eq!(pools.ended(endpoint(0), broken, false), 1);
         assert_eq!(pools.ended(endpoint(0), None, false), 1);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use crate::config::fields::{Fields, Text, wrong_type};
 use crate::config::keys::{Kind, ROOT, Section};
-use crate::config::problem::{Problem, Report, Span};
-use crate::config::source::{Reader, Sources, reason};
+use crate::config::problem::{Findings, Problem, Span};
+use crate::config::source::{Reader, SourceFiles, reason};
 use crate::config::tree::{Node, Table, Value};
 use crate::config::{Config, Secret};
 use crate::model::id::MAX_REGIONS;
@@ -21,9 +21,9 @@ use crate::table::RoutingTable;
 
 /// What every check needs: the files, the world, and where to report.
 pub(super) struct Context<'a> {
-    pub(super) sources: &'a Sources,
+    pub(super) sources: &'a SourceFiles,
     pub(super) reader: &'a Reader<'a>,
-    pub(super) report: &'a Report,
+    pub(super) report: &'a Findings,
     named_files: RefCell<BTreeMap<PathBuf, Span>>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Context<'a> {
 pub(super) fn check(
     root: &Table,
     span: Span,
-    sources: &Sources,
+    sources: &SourceFiles,
     reader: &Reader<'_>,
-    report: &Report,
+    report: &Findings,
 ) -> Config {
     let context = Context {
         sources,

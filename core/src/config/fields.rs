@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::keys::{Kind, Section};
-use crate::config::problem::{Problem, Report, Span, nearest};
+use crate::config::problem::{Findings, Problem, Span, nearest};
 use crate::config::tree::{Node, Table, Value};
 use crate::config::value;
 
@@ -14,7 +14,7 @@ pub(super) struct Fields<'a> {
     /// Where the table was written.
     pub(super) span: Span,
     section: &'static Section,
-    report: &'a Report,
+    report: &'a Findings,
 }
 
 /// One entry of a table whose keys are the user's.
@@ -39,7 +39,7 @@ impl<'a> Fields<'a> {
         table: &'a Table,
         span: Span,
         section: &'static Section,
-        report: &'a Report,
+        report: &'a Findings,
     ) -> Self {
         for (name, entry) in table {
             if section.key(name).is_none() {
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn open(node: &'a Node, section: &'static Section, report: &'a Report) -> Option<Self> {
+    fn open(node: &'a Node, section: &'static Section, report: &'a Findings) -> Option<Self> {
         match &node.value {
             Value::Table(table) => Some(Self::new(table, node.span, section, report)),
             _ => wrong_type(report, node, "a table", None),
@@ -314,7 +314,7 @@ fn tables<'a>(
     node: &'a Node,
     section: &'static Section,
     expected: &str,
-    report: &'a Report,
+    report: &'a Findings,
 ) -> Vec<Fields<'a>> {
     let Value::Array(items) = &node.value else {
         return wrong_type(report, node, expected, None).unwrap_or_default();
@@ -324,7 +324,7 @@ fn tables<'a>(
 }
 
 /// A string; `expected` says what for.
-pub(super) fn text<'a>(node: &'a Node, expected: &str, report: &Report) -> Option<Text<'a>> {
+pub(super) fn text<'a>(node: &'a Node, expected: &str, report: &Findings) -> Option<Text<'a>> {
     match &node.value {
         Value::Text(text) => Some(Text {
             text,
@@ -335,7 +335,7 @@ pub(super) fn text<'a>(node: &'a Node, expected: &str, report: &Report) -> Optio
 }
 
 /// The strings of an array.
-pub(super) fn texts<'a>(node: &'a Node, report: &Report) -> Vec<Text<'a>> {
+pub(super) fn texts<'a>(node: &'a Node, report: &Findings) -> Vec<Text<'a>> {
     let Value::Array(items) = &node.value else {
         let help = matches!(node.value, Value::Text(_)).then_some("put it in brackets: [\"..\"]");
         return wrong_type(report, node, "an array of strings", help).unwrap_or_default();
@@ -353,7 +353,7 @@ pub(super) fn count(node: &Node) -> usize {
 }
 
 /// A whole number from `range`, both ends included, also as a string.
-pub(super) fn integer(node: &Node, range: (u64, u64), report: &Report) -> Option<u64> {
+pub(super) fn integer(node: &Node, range: (u64, u64), report: &Findings) -> Option<u64> {
     let (least, most) = range;
     let number = match &node.value {
         Value::Integer(number) => u64::try_from(*number).ok(),
@@ -370,7 +370,7 @@ pub(super) fn integer(node: &Node, range: (u64, u64), report: &Report) -> Option
 
 /// Says that `node` is of another type than `expected`; always `None`.
 pub(super) fn wrong_type<T>(
-    report: &Report,
+    report: &Findings,
     node: &Node,
     expected: &str,
     help: Option<&str>,

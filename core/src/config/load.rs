@@ -5,8 +5,9 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::config::problem::{Problem, Problems, Report, Severity};
-use crate::config::source::{self, Reader, Sources};
+use crate::config::problem::{Findings, Problem, Severity};
+use crate::config::problems::Problems;
+use crate::config::source::{self, Reader, SourceFiles};
 use crate::config::{Config, check};
 
 /// The configuration in the file `main` and the files it includes.
@@ -16,7 +17,7 @@ use crate::config::{Config, check};
 /// Everything that is wrong, warnings among it, when at least one error was found. Files that
 /// the configuration names (certificates, databases) are not opened; secrets are.
 pub fn load(main: &Path, reader: &Reader<'_>) -> Result<Config, Problems> {
-    let report = Report::default();
+    let report = Findings::default();
     let (sources, root) = source::read(main, reader, &report);
     let Some((root, span)) = root else {
         return Err(Problems::new(sources.texts, report.into_list()));
@@ -39,7 +40,7 @@ pub fn load(main: &Path, reader: &Reader<'_>) -> Result<Config, Problems> {
 
 /// Drops what a syntax error alone may have caused: other words on its line, and the lack of
 /// anything, since the missing part may stand where the text could not be read.
-fn without_echoes(mut list: Vec<Problem>, sources: &Sources) -> Vec<Problem> {
+fn without_echoes(mut list: Vec<Problem>, sources: &SourceFiles) -> Vec<Problem> {
     let broken: HashSet<_> = list
         .iter()
         .filter(|problem| problem.code == "syntax")

@@ -3,12 +3,12 @@
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::config::SourceText;
 use crate::config::problem::{Problem, Severity, Span};
+use crate::config::source::SourceText;
 
 /// A place as people and editors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct TextPlace {
     /// The file, as it was named.
     pub(super) file: String,
     /// Line, from 1.
@@ -18,12 +18,12 @@ pub(super) struct Place {
 }
 
 /// Where `span` begins; `None` when it is in none of `sources`.
-pub(super) fn place(sources: &[SourceText], span: Span) -> Option<Place> {
+pub(super) fn place(sources: &[SourceText], span: Span) -> Option<TextPlace> {
     let source = sources.get(usize::from(span.file))?;
     let start = floor(&source.text, span.start);
     let before = &source.text[..start];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Some(Place {
+    Some(TextPlace {
         file: source.path.display().to_string(),
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,

@@ -4,8 +4,7 @@ use std::collections::btree_map;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::SourceText;
-use crate::config::problem::{Problem, Report, Span};
+use crate::config::problem::{Findings, Problem, Span};
 use crate::config::tree::{self, Entry, Node, Table, Value};
 use crate::table::Written;
 
@@ -29,14 +28,23 @@ impl std::fmt::Debug for Reader<'_> {
     }
 }
 
+/// A file of the configuration, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceText {
+    /// Its path, as it was named.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
 /// The files as read, and where their lines begin.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct SourceFiles {
     pub(super) texts: Vec<SourceText>,
     line_starts: Vec<Vec<usize>>,
 }
 
-impl Sources {
+impl SourceFiles {
     /// The file and line of the beginning of `span`.
     pub(super) fn written(&self, span: Span) -> Written {
         let starts = self.line_starts.get(usize::from(span.file));
@@ -69,9 +77,9 @@ impl Sources {
 pub(super) fn read(
     main: &Path,
     reader: &Reader<'_>,
-    report: &Report,
-) -> (Sources, Option<(Table, Span)>) {
-    let mut sources = Sources::default();
+    report: &Findings,
+) -> (SourceFiles, Option<(Table, Span)>) {
+    let mut sources = SourceFiles::default();
     let text = match (reader.read)(main) {
         Ok(text) => text,
         Err(error) => {
@@ -112,9 +120,9 @@ pub(super) fn read(
 /// names. Values of another type are left to the reader of the root section.
 fn included(
     root: &Table,
-    sources: &Sources,
+    sources: &SourceFiles,
     reader: &Reader<'_>,
-    report: &Report,
+    report: &Findings,
 ) -> Vec<(PathBuf, Span)> {
     let Some(Value::Array(patterns)) = root.get("include").map(|entry| &entry.node.value) else {
         return Vec::new();
@@ -142,7 +150,7 @@ fn included(
 
 /// The files that `path` stands for. Only its last step may hold `*` and `?`; a pattern that
 /// matches nothing is fine, a plain name must exist.
-fn matching(path: &Path, span: Span, reader: &Reader<'_>, report: &Report) -> Vec<PathBuf> {
+fn matching(path: &Path, span: Span, reader: &Reader<'_>, report: &Findings) -> Vec<PathBuf> {
     let wild = |text: &str| text.contains(['*', '?']);
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let name = path.file_name().map(|name| name.to_string_lossy());
@@ -215,7 +223,7 @@ fn glob(pattern: &str, name: &str) -> bool {
 
 /// Adds what an included file holds: listeners and routes after those of before, regions beside
 /// them, and a section only if no file before wrote it.
-fn merge(root: &mut Table, included: Table, sources: &Sources, report: &Report) {
+fn merge(root: &mut Table, included: Table, sources: &SourceFiles, report: &Findings) {
     for (key, entry) in included {
         if key == "include" {
             report.push(
@@ -240,7 +248,7 @@ fn merge(root: &mut Table, included: Table, sources: &Sources, report: &Report) 
     }
 }
 
-fn join(key: &str, before: &mut Entry, after: Entry, sources: &Sources, report: &Report) {
+fn join(key: &str, before: &mut Entry, after: Entry, sources: &SourceFiles, report: &Findings) {
     match (&mut before.node.value, after.node.value) {
         (Value::Array(items), Value::Array(more)) => items.extend(more),
         (Value::Table(table), Value::Table(more)) if key == "region" => {
@@ -260,7 +268,7 @@ fn join(key: &str, before: &mut Entry, after: Entry, sources: &Sources, report: 
     }
 }
 
-fn duplicate(what: &str, first: Span, second: Span, sources: &Sources, report: &Report) {
+fn duplicate(what: &str, first: Span, second: Span, sources: &SourceFiles, report: &Findings) {
     let Written { file, line } = sources.written(first);
     let file = sources.texts[usize::from(file)].path.display();
     let message = format!("{what} is already written at {file}:{line}");

@@ -6,7 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::expand::{self, Environment};
-use crate::config::problem::{Problem, Report, Span};
+use crate::config::problem::{Findings, Problem, Span};
 
 /// Nothing in a configuration nests deeper than a handful of tables.
 const DEEPEST: usize = 32;
@@ -61,7 +61,7 @@ impl Value {
 
 /// Parses the text of file number `file`. Every syntax error is reported; what could be read
 /// comes back.
-pub(super) fn parse(text: &str, file: u16, env: Environment<'_>, report: &Report) -> Node {
+pub(super) fn parse(text: &str, file: u16, env: Environment<'_>, report: &Findings) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -90,7 +90,7 @@ struct Conversion<'a> {
     text: &'a str,
     file: u16,
     env: Environment<'a>,
-    report: &'a Report,
+    report: &'a Findings,
 }
 
 impl Conversion<'_> {

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meridian_core::config::problem::{PlacedProblem, Problem, Problems, Severity};
+use meridian_core::config::problem::{Problem, Severity};
+use meridian_core::config::problems::{PlacedProblem, Problems};
 use meridian_core::config::{self, Config, Reader};
 use meridian_core::model::id::RegionId;
 use meridian_core::table::Written;
@@ -77,7 +78,7 @@ const AFTER_BASE: usize = 10;
 
 fn problems_of(text: &str) -> Vec<PlacedProblem> {
     match World::of(text).load() {
-        Ok(config) => Problems::from_config(&config, config.warnings.clone()).placed(),
+        Ok(config) => config.problems(config.warnings.clone()).placed(),
         Err(problems) => problems.placed(),
     }
 }
@@ -395,7 +396,7 @@ fn included_files_add_to_the_main_one_and_paths_are_their_own() {
     assert_eq!(route.policy_written, Written { file: 1, line: 8 });
     let span = config.named_files[Path::new("/k.pem")];
     let problem = Problem::error("bad-certificate", Some(span), "it is empty");
-    let placed = Problems::from_config(&config, vec![problem]).placed();
+    let placed = config.problems(vec![problem]).placed();
     assert_eq!((placed[0].line, placed[0].column), (Some(3), Some(31)));
 }
 

@@ -8,7 +8,7 @@ use meridian::clock::Clock;
 use meridian::resources::{BuildContext, Resources};
 use meridian::telemetry::metrics::MetricsRegistry;
 use meridian_core::config::{
-    AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, Limits, ViewerConfig,
+    AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, LimitsConfig, ViewerConfig,
 };
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::viewer::UnknownViewer;
@@ -31,7 +31,7 @@ pub(crate) fn resources(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Reso
             unknown: UnknownViewer::Any,
         },
         table,
-        limits: Limits::default(),
+        limits: LimitsConfig::default(),
         dns: DnsConfig::default(),
         drain: DrainConfig::default(),
         access_log: AccessLogConfig::default(),

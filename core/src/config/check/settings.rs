@@ -7,7 +7,7 @@ use crate::config::fields::Fields;
 use crate::config::value;
 use crate::config::{
     AccessLogConfig, DnsConfig, DownstreamTimeouts, DrainConfig, FailbackConfig, FailbackMode,
-    Limits, StateConfig,
+    LimitsConfig, StateConfig,
 };
 use crate::table::policy::UpstreamTimeouts;
 
@@ -109,8 +109,8 @@ pub(super) fn first_byte_within_request(
 }
 
 /// `[limits]`.
-pub(super) fn limits(root: &Fields<'_>, context: &Context<'_>) -> Limits {
-    let default = Limits::default();
+pub(super) fn limits(root: &Fields<'_>, context: &Context<'_>) -> LimitsConfig {
+    let default = LimitsConfig::default();
     let Some(section) = root.section("limits") else {
         return default;
     };
@@ -119,7 +119,7 @@ pub(super) fn limits(root: &Fields<'_>, context: &Context<'_>) -> Limits {
         number.map_or(default, |number| usize::try_from(number).unwrap_or(default))
     };
     let size = |key: &str, default: usize| section.size(key).unwrap_or(default);
-    let limits = Limits {
+    let limits = LimitsConfig {
         header_bytes: size("header_bytes", default.header_bytes),
         header_fields: count("header_fields", default.header_fields),
         connections_per_worker: count("connections_per_worker", default.connections_per_worker),
