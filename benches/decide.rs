@@ -109,7 +109,7 @@ fn measure(
             host: Some(host),
             path,
             viewer: &viewer,
-            tries: false,
+            probation: false,
         };
         black_box(decide(black_box(snapshot), &facts)).expect("a region serves");
     };

@@ -156,8 +156,8 @@ impl AdminState {
         let registry = &self.registry;
         registry.count(&metrics::TRANSITIONS, &[&event.kind, evidence], 1);
         match transition {
-            Transition::Kept { region, .. } => {
-                registry.count(&metrics::REMOVALS_HELD_BACK, &[region], 1);
+            Transition::EjectionSuppressed { region, .. } => {
+                registry.count(&metrics::EJECTIONS_SUPPRESSED, &[region], 1);
             }
             Transition::CorrelatedFailure { began: true } => {
                 registry.count(&metrics::SHARED_FATES, &[], 1)

@@ -359,8 +359,8 @@ fn start_board(resources: Arc<Resources>, clock: Clock) -> Board {
     };
     let (mut snapshot, _) = apply(&Snapshot::default(), table, clock.now());
     // Before there is a request: the first one knows already which region is down.
-    if let Some(recalled) = state::recall(&resources, clock) {
-        (snapshot, _) = apply(&snapshot, recalled, clock.now());
+    if let Some(restored) = state::restore(&resources, clock) {
+        (snapshot, _) = apply(&snapshot, restored, clock.now());
     }
     Board::start(
         Live {

@@ -374,9 +374,9 @@ fn log(transition: &Transition) {
             cause,
         } => {
             let (stage, share) = (stage.label(), stage.share());
-            tracing::info!(%region, stage, share, cause, "region on its way back");
+            tracing::info!(%region, stage, share, cause, "region returns");
         }
-        Transition::Kept { region, cause } => {
+        Transition::EjectionSuppressed { region, cause } => {
             tracing::warn!(%region, cause, "region fails its probes and keeps its traffic");
         }
         Transition::CorrelatedFailure { began: true } => {

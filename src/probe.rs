@@ -350,12 +350,12 @@ impl ProbeTask {
         } else {
             Health::Unhealthy
         };
-        let fell = live.snapshot.regions[id.index()].fell;
+        let fell = live.snapshot.regions[id.index()].down_since;
         let fresh = fell.is_some_and(|fell| self.clock.now().since(fell) < FRESH_FALL);
         let changing = fresh
             || endpoint.health != settled
             || endpoint.standing.is_changing()
-            || endpoint.standing.is_on_trial();
+            || endpoint.standing.is_on_probation();
         let spec = &live.snapshot.table.region(id).probe;
         Some(next_probe(spec, changing, unit))
     }

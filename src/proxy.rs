@@ -325,7 +325,7 @@ impl Proxy {
     /// Whether a safe request may be spent on finding out whether an endpoint serves again: one in
     /// [`PROBATION_GAP`], and never more than one of [`PROBATION_ONE_IN`].
     fn may_spend_on_probation(&self, snapshot: &Snapshot) -> bool {
-        if snapshot.trial.is_empty() {
+        if snapshot.probation.is_empty() {
             return false;
         }
         let now = self.clock.now();
@@ -370,12 +370,12 @@ impl Proxy {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path.path() == "*" { "/" } else { path.path() }),
             viewer: &arrived.viewer,
-            tries: arrived.source.is_none()
+            probation: arrived.source.is_none()
                 && parts.method.is_safe()
                 && self.may_spend_on_probation(&live.snapshot)
                 && !asks_for_upgrade(&parts.headers),
         };
-        let tries = facts.tries;
+        let probation = facts.probation;
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);
         self.budget
@@ -384,7 +384,7 @@ impl Proxy {
         let retry = &live.snapshot.table.route(decision.route).retry;
         Ok(OutgoingRequest {
             live: live.clone(),
-            tries: tries && retry.attempts > 1,
+            probation: probation && retry.attempts > 1,
             decision,
             class: RequestClass::of(&parts.method, &parts.headers, retry),
             source: arrived.source.clone(),
@@ -522,7 +522,7 @@ impl Drop for ProbationRequest<'_> {
 
 /// Regions that get requests again, be it a few that try them.
 fn returning(before: &Snapshot, now: &Snapshot) -> RegionSet {
-    let asked = |snapshot: &Snapshot| snapshot.serving.or(snapshot.trial);
+    let asked = |snapshot: &Snapshot| snapshot.serving.or(snapshot.probation);
     if before.generation == now.generation {
         asked(now).without(asked(before))
     } else {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::resources::Resources;
 use crate::resources::state_dir::StateDir;
 use crate::state::last_good::LastGood;
-use meridian_core::apply::{BELIEFS_LAST, Event, FORMAT, Remembered};
+use meridian_core::apply::{BELIEFS_LAST, Event, FORMAT, SavedBeliefs};
 use meridian_core::config::Config;
 
 /// The file of the beliefs.
@@ -35,7 +35,7 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 /// What an earlier process left in the directory of `resources`, as the event that takes it over.
 /// Whatever is wrong with it is said and stops nothing: a start without it is a start as any other.
 #[must_use]
-pub fn recall(resources: &Resources, clock: Clock) -> Option<Event> {
+pub fn restore(resources: &Resources, clock: Clock) -> Option<Event> {
     let dir = resources.state.as_ref()?;
     let file = dir.path().join(BELIEFS);
     let file = file.display();
@@ -50,23 +50,23 @@ pub fn recall(resources: &Resources, clock: Clock) -> Option<Event> {
             return None;
         }
     };
-    let remembered = match parse(&text) {
-        Ok(remembered) => remembered,
+    let saved = match parse(&text) {
+        Ok(saved) => saved,
         Err(error) => {
             tracing::warn!(%file, %error, "what is known from before cannot be understood and is ignored");
             return None;
         }
     };
-    let away = remembered.age(clock.unix());
+    let away = saved.age(clock.unix());
     let age_seconds = away.as_secs_f64();
     if away > BELIEFS_LAST {
         tracing::warn!(%file, age_seconds, "health and latency from before are too old and ignored");
     } else {
-        let out = remembered.out().join(", ");
+        let out = saved.out().join(", ");
         tracing::info!(%file, age_seconds, out, "what was known before the restart holds on");
     }
-    Some(Event::Recalled {
-        remembered: Arc::new(remembered),
+    Some(Event::Restored {
+        saved: Arc::new(saved),
         away,
         keep_names: resources.config.dns.keep_last_good,
     })
@@ -81,7 +81,7 @@ enum NotUnderstood {
     Format(u32),
 }
 
-fn parse(text: &str) -> Result<Remembered, NotUnderstood> {
+fn parse(text: &str) -> Result<SavedBeliefs, NotUnderstood> {
     /// What every format has.
     #[derive(serde::Deserialize)]
     struct Any {
@@ -112,7 +112,7 @@ pub struct StateStore {
 struct Written {
     dir: StateDir,
     at: Instant,
-    beliefs: Remembered,
+    beliefs: SavedBeliefs,
     /// Of the configuration that is kept beside them.
     content_hash: u64,
 }
@@ -173,7 +173,7 @@ impl StateStore {
         let Some(dir) = live.resources.state.clone() else {
             return;
         };
-        let beliefs = Remembered::of(&live.snapshot, self.clock.now(), self.clock.unix());
+        let beliefs = SavedBeliefs::of(&live.snapshot, self.clock.now(), self.clock.unix());
         let before = on_disk.as_ref().filter(|before| before.dir == dir);
         let is_news = |before: &Written| {
             !before.beliefs.means_the_same(&beliefs) || before.at.elapsed() >= REFRESH
@@ -245,15 +245,15 @@ mod tests {
 
     #[test]
     fn rubbish_half_a_file_and_another_format_are_not_understood() {
-        let whole = r#"{"format":1,"written_unix_ms":5,"generation":1,"regions":[]}"#;
+        let whole = r#"{"format":2,"written_unix_ms":5,"generation":1,"regions":[]}"#;
         assert_eq!(parse(whole).unwrap().written_unix_ms, 5);
         for half in 0..whole.len() {
             assert!(parse(&whole[..half]).is_err(), "{half}");
         }
-        let newer = r#"{"format":2,"beliefs":"in another form"}"#;
+        let newer = r#"{"format":3,"beliefs":"in another form"}"#;
         let error = parse(newer).unwrap_err().to_string();
-        assert_eq!(error, "it is of format 2, and this version reads 1");
-        for rubbish in ["", "[]", "{}", "\0\0\0", r#"{"format":"1"}"#] {
+        assert_eq!(error, "it is of format 3, and this version reads 2");
+        for rubbish in ["", "[]", "{}", "\0\0\0", r#"{"format":"2"}"#] {
             assert!(parse(rubbish).is_err(), "{rubbish}");
         }
     }

@@ -53,7 +53,7 @@ fn decide_in_turn(snapshot: &Snapshot, requests: &[(String, String)], viewer: &V
             host: Some(host),
             path,
             viewer,
-            tries: false,
+            probation: false,
         };
         let decision = decide(black_box(snapshot), &facts);
         black_box(&decision);

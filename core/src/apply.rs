@@ -2,13 +2,13 @@
 
 mod addresses;
 mod evidence;
-mod recall;
+mod restore;
 mod reload;
-mod remembered;
-mod removal;
-mod returning;
+mod saved;
+mod ejection;
+mod failback;
 mod summary;
-mod told;
+mod last_change;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -25,8 +25,8 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
-pub use crate::apply::recall::BELIEFS_LAST;
-pub use crate::apply::remembered::{FORMAT, Remembered};
+pub use crate::apply::restore::BELIEFS_LAST;
+pub use crate::apply::saved::{FORMAT, SavedBeliefs};
 
 /// Something that changes what we believe.
 #[derive(Clone, Debug)]
@@ -88,8 +88,8 @@ pub enum Event {
         /// Which; ignored when it is no longer known.
         endpoint: EndpointId,
     },
-    /// A request that tried an endpoint on trial was answered.
-    Tried {
+    /// A probation request was answered.
+    ProbationAnswered {
         /// Which; ignored when it is no longer known.
         endpoint: EndpointId,
         /// Whether in time, whole and without a gateway's failure.
@@ -110,9 +110,9 @@ pub enum Event {
     },
     /// What an earlier process believed is taken over: right after the first table, before there
     /// is anything newer.
-    Recalled {
+    Restored {
         /// What it believed.
-        remembered: Arc<Remembered>,
+        saved: Arc<SavedBeliefs>,
         /// How long ago.
         away: Duration,
         /// How old the last good answers of name servers may be.
@@ -135,9 +135,9 @@ impl Event {
             Self::TrafficLate { .. } => "requests_late",
             Self::TrafficWindow { .. } => "requests_compared",
             Self::Suspected { .. } => "suspicion",
-            Self::Tried { .. } => "trial",
+            Self::ProbationAnswered { .. } => "probation",
             Self::Operator { .. } | Self::Confirm { .. } => "operator",
-            Self::Recalled { .. } => "restart",
+            Self::Restored { .. } => "restart",
             Self::Tick => "time",
         }
     }
@@ -203,7 +203,7 @@ pub enum Transition {
         /// Why, for people.
         cause: String,
     },
-    /// A region went a step on its way back, or fell off it.
+    /// A region's return went a step on, or was broken off.
     Failback {
         /// Its name.
         region: Arc<str>,
@@ -213,7 +213,7 @@ pub enum Transition {
         cause: String,
     },
     /// A region's probes fail, and it keeps its traffic all the same.
-    Kept {
+    EjectionSuppressed {
         /// Its name.
         region: Arc<str>,
         /// Why, for people.
@@ -287,25 +287,25 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
         }
         Event::TrafficWindow { .. } => None,
         Event::Suspected { endpoint } => evidence::suspected(&mut new, endpoint, now),
-        Event::Tried { endpoint, good } => {
-            evidence::tried(&mut new, endpoint, good, now, &mut transitions)
+        Event::ProbationAnswered { endpoint, good } => {
+            evidence::probation_answered(&mut new, endpoint, good, now, &mut transitions)
         }
         Event::Operator { region, state } => {
             evidence::operator(&mut new, region, state, &mut transitions)
         }
-        Event::Confirm { region } => returning::confirm(&mut new, &region, now, &mut transitions),
-        Event::Recalled {
-            remembered,
+        Event::Confirm { region } => failback::confirm(&mut new, &region, now, &mut transitions),
+        Event::Restored {
+            saved,
             away,
             keep_names,
-        } => recall::recall(&mut new, &remembered, away, keep_names, now),
+        } => restore::restore(&mut new, &saved, away, keep_names, now),
         Event::Tick => {
             traffic::grow_old(&mut new, now);
             None
         }
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
-    told::remember(old, &mut new, &transitions, now);
+    last_change::note(old, &mut new, &transitions, now);
     if cause.is_some() || summary_changed {
         new.revision += 1;
     }

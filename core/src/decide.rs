@@ -60,17 +60,17 @@ pub fn decide_with(
     collector.left_out(permitted.without(snapshot.serving), |region| {
         candidates::why_out(snapshot, region)
     });
-    let away = candidates::on_their_way_back(snapshot, id, permitted, facts.viewer);
+    let away = candidates::not_back_for(snapshot, id, permitted, facts.viewer);
     collector.left_out(away, |region| {
-        candidates::why_away(snapshot, table.lane(id), region)
+        candidates::why_away(snapshot, table.failback_of(id), region)
     });
     let allowed = permitted.without(snapshot.drained);
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
-    let trial = candidates::to_be_tried(snapshot, route, allowed, facts);
+    let probation = candidates::for_probation(snapshot, route, allowed, facts);
     let (ranked, rule) = {
-        let order = Order::of(snapshot, allowed, away, trial);
+        let order = Order::of(snapshot, allowed, away, probation);
         candidates::rank(order, route, facts.viewer, country)
     };
     Ok(Decision {
@@ -127,9 +127,9 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// Who asks.
     pub viewer: &'a Viewer,
-    /// Whether it may try what has to prove itself: it is safe (RFC 9110, 9.2.1), and one of the
+    /// Whether it may be a probation request: it is safe (RFC 9110, 9.2.1), and one of the
     /// few that are spent on this.
-    pub tries: bool,
+    pub probation: bool,
 }
 
 /// Where one request may go, best first.
@@ -231,7 +231,7 @@ pub enum Rule {
     /// The viewer's share.
     Weighted,
     /// It has to prove itself with a few safe requests; the others stand by.
-    Trial,
+    Probation,
     /// All regions fell together, so none is out; the order is as if all were well.
     CorrelatedFailure,
     /// No permitted region can serve: the least bad one is tried.
@@ -246,7 +246,7 @@ impl Rule {
         Self::Failover,
         Self::Geo,
         Self::Weighted,
-        Self::Trial,
+        Self::Probation,
         Self::CorrelatedFailure,
         Self::FailOpen,
     ];
@@ -260,7 +260,7 @@ impl Rule {
             Self::Failover => 2,
             Self::Geo => 3,
             Self::Weighted => 4,
-            Self::Trial => 5,
+            Self::Probation => 5,
             Self::CorrelatedFailure => 6,
             Self::FailOpen => 7,
         }
@@ -275,7 +275,7 @@ impl Rule {
             Self::Failover => "failover",
             Self::Geo => "geo",
             Self::Weighted => "weighted",
-            Self::Trial => "trial",
+            Self::Probation => "probation",
             Self::CorrelatedFailure => "correlated_failure",
             Self::FailOpen => "fail_open",
         }
@@ -313,7 +313,7 @@ pub enum Exclusion {
     /// No request may go there for a viewer whose country is unknown.
     UnknownViewer,
     /// It was out, is well again, and has to stay so for a while.
-    Held,
+    HoldDown,
     /// It was out, and gets this percentage of the viewers: not this one.
     Ramping(u8),
     /// It was out, is well again, and an operator has to agree.

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RouteId};
-use crate::table::failback::FailbackConfig;
+use crate::table::failback::{FailbackConfig, FailbackId};
 use crate::table::index::RouteIndex;
 use crate::table::origin::Region;
 use crate::table::route::Route;
@@ -44,10 +44,10 @@ pub struct RoutingTable {
     nearest: Vec<Vec<RegionId>>,
     /// By region: a hash of its name, the same in every table and on every host.
     seeds: Vec<u64>,
-    /// The different ways back for regions: the table's own, then those that routes write.
+    /// The different failback policies: the table's own, then those that routes write.
     failbacks: Vec<FailbackConfig>,
-    /// By route: an index into `failbacks`.
-    lanes: Vec<usize>,
+    /// By route: the one it follows.
+    failback_of: Vec<FailbackId>,
 }
 
 impl RoutingTable {
@@ -66,7 +66,7 @@ impl RoutingTable {
             nearest,
             seeds,
             failbacks: vec![FailbackConfig::default()],
-            lanes: vec![0; routes.len()],
+            failback_of: vec![FailbackId::TABLE; routes.len()],
             files,
             regions,
             routes,
@@ -74,7 +74,7 @@ impl RoutingTable {
         }
     }
 
-    /// The same table, with `all` as the way back for regions but on the routes in `own`. Routes
+    /// The same table, with `all` as the failback policy but on the routes in `own`. Routes
     /// that write the same share it.
     #[must_use]
     pub fn with_failback(
@@ -85,18 +85,18 @@ impl RoutingTable {
         self.failbacks = vec![all];
         for (route, config) in own {
             let known = self.failbacks.iter().position(|one| one == config);
-            let lane = known.unwrap_or_else(|| {
+            let position = known.unwrap_or_else(|| {
                 self.failbacks.push(*config);
                 self.failbacks.len() - 1
             });
-            if let Some(place) = self.lanes.get_mut(route.index()) {
-                *place = lane;
+            if let Some(place) = self.failback_of.get_mut(route.index()) {
+                *place = FailbackId::at(position);
             }
         }
         self
     }
 
-    /// The different ways back, the table's own first; never empty in a table that was built.
+    /// The different failback policies, the table's own first; never empty in a table that was built.
     #[must_use]
     pub fn failbacks(&self) -> &[FailbackConfig] {
         &self.failbacks
@@ -104,8 +104,11 @@ impl RoutingTable {
 
     /// Which of [`failbacks`](Self::failbacks) holds on a route.
     #[must_use]
-    pub fn lane(&self, route: RouteId) -> usize {
-        self.lanes.get(route.index()).copied().unwrap_or_default()
+    pub fn failback_of(&self, route: RouteId) -> FailbackId {
+        self.failback_of
+            .get(route.index())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The region called `name`, if there is one.

@@ -7,6 +7,7 @@ use crate::telemetry::metrics::{self, Family};
 use meridian_core::decide::snapshot::AdminState as Word;
 use meridian_core::health::state::Health;
 use meridian_core::model::id::RegionId;
+use meridian_core::table::failback::FailbackId;
 
 /// What the snapshot and the process say of themselves.
 #[must_use]
@@ -35,7 +36,7 @@ pub(crate) fn page(state: &AdminState) -> Page {
         let id = RegionId::at(index);
         let up = snapshot.serving.contains(id);
         flag(&metrics::REGION_UP, &mut page, up);
-        let share = f64::from(beliefs.share(0)) / 100.0;
+        let share = f64::from(beliefs.share(FailbackId::TABLE)) / 100.0;
         page.number(&metrics::REGION_SHARE, &[name], share);
         let now_at = stage_label(&snapshot, id, stage(beliefs));
         for stage in STAGES {
@@ -44,7 +45,7 @@ pub(crate) fn page(state: &AdminState) -> Page {
         }
         state
             .registry
-            .count(&metrics::REMOVALS_HELD_BACK, &[name], 0);
+            .count(&metrics::EJECTIONS_SUPPRESSED, &[name], 0);
         flag(
             &metrics::REGION_DRAINED,
             &mut page,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use meridian_core::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
 use meridian_core::health::failback::{Failback, Stage};
-use meridian_core::health::state::Condemner;
+use meridian_core::health::state::EjectedBy;
 use meridian_core::model::id::{RegionId, RouteId};
 use meridian_core::model::outcome::ProbeOutcome;
 use meridian_core::model::time::Timestamp;
@@ -53,13 +53,13 @@ pub struct RegionView {
     pub admin: String,
     /// Whether requests go there.
     pub serving: bool,
-    /// How far it is on its way back: `full`, `down`, `on_trial`, `held`, `ramping` or
+    /// How far its return is: `full`, `down`, `on_probation`, `hold_down`, `ramping` or
     /// `awaiting_confirm`.
     pub stage: String,
     /// Percent of the viewers it may get, as far as coming back is concerned.
     pub share_percent: u8,
-    /// How long the hold still lasts; absent when there is none.
-    pub hold_left_seconds: Option<f64>,
+    /// How long the hold-down still lasts; absent when there is none.
+    pub hold_down_left_seconds: Option<f64>,
     /// How long ago its health, its stage or the operator's word last changed; absent when none
     /// has since the start.
     pub changed_seconds_ago: Option<f64>,
@@ -75,7 +75,7 @@ pub struct RegionView {
     pub endpoints: Vec<EndpointView>,
 }
 
-/// How far a region is on its way back on one route.
+/// How far the return of a region is on one route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteStageView {
     /// The route.
@@ -96,9 +96,9 @@ pub struct EndpointView {
     /// `healthy`, `unproven` or `unhealthy`.
     pub health: String,
     /// Whose evidence made it unhealthy, `probe` or `traffic`; absent while it is not.
-    pub condemned_by: Option<String>,
+    pub ejected_by: Option<String>,
     /// Whether a few real requests try it, to find out whether it serves them again.
-    pub on_trial: bool,
+    pub on_probation: bool,
     /// How long ago something last called for a probe at once, such as a request that failed.
     pub suspected_seconds_ago: Option<f64>,
     /// Median first-byte time; absent while unknown.
@@ -154,7 +154,7 @@ impl RegionView {
     fn of(snapshot: &Snapshot, id: RegionId, state: &RegionState, now: Timestamp) -> Self {
         let region = snapshot.table.region(id);
         let urls: Vec<String> = region.origins.iter().map(|o| o.url()).collect();
-        let told = state.told.as_ref();
+        let change = state.last_change.as_ref();
         Self {
             name: region.name.to_string(),
             health: state.health.label().to_owned(),
@@ -162,12 +162,12 @@ impl RegionView {
             serving: snapshot.serving.contains(id),
             stage: stage_label(snapshot, id, stage(state)).to_owned(),
             share_percent: stage(state).share(),
-            hold_left_seconds: match stage(state) {
-                Stage::Held { until } => Some(until.since(now).as_secs_f64()),
+            hold_down_left_seconds: match stage(state) {
+                Stage::HoldDown { until } => Some(until.since(now).as_secs_f64()),
                 _ => None,
             },
-            changed_seconds_ago: told.map(|told| now.since(told.at).as_secs_f64()),
-            cause: told.map(|told| told.cause.to_string()),
+            changed_seconds_ago: change.map(|change| now.since(change.at).as_secs_f64()),
+            cause: change.map(|change| change.cause.to_string()),
             routes: own_stages(snapshot, id, state),
             latency_seconds: latency_seconds(state, now),
             endpoints: state
@@ -180,33 +180,33 @@ impl RegionView {
     }
 }
 
-/// The stages of a region, each with its label: those of its way back, and that it is on trial.
+/// The stages of a region, each with its label: those of its failback, and that it is on probation.
 pub const STAGES: [&str; 6] = [
     "full",
     "down",
-    "on_trial",
-    "held",
+    "on_probation",
+    "hold_down",
     "ramping",
     "awaiting_confirm",
 ];
 
-/// The label of a region's stage: one that is down may be on trial.
+/// The label of a region's stage: one that is down may be on probation.
 #[must_use]
 pub fn stage_label(snapshot: &Snapshot, id: RegionId, stage: Stage) -> &'static str {
-    if stage == Stage::Down && snapshot.trial.contains(id) {
-        "on_trial"
+    if stage == Stage::Down && snapshot.probation.contains(id) {
+        "on_probation"
     } else {
         stage.label()
     }
 }
 
-/// The routes on which a region is at another stage than on the table's own way back.
+/// The routes on which a region is at another stage than under the table's own failback policy.
 fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<RouteStageView> {
     let table: &RoutingTable = &snapshot.table;
     let routes = table.routes.iter().enumerate();
     let own = routes.filter_map(|(index, route)| {
-        let lane = table.lane(RouteId(u32::try_from(index).ok()?));
-        let stage = state.failback.get(lane)?.stage();
+        let policy = table.failback_of(RouteId(u32::try_from(index).ok()?));
+        let stage = state.failback.get(policy.index())?.stage();
         let same = stage.label() == self::stage(state).label()
             && stage.share() == self::stage(state).share();
         (!same && route.regions.contains(id)).then(|| RouteStageView {
@@ -218,7 +218,7 @@ fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<Rou
     own.collect()
 }
 
-/// The region's stage on the table's own way back.
+/// The region's stage under the table's own failback policy.
 #[must_use]
 pub fn stage(state: &RegionState) -> Stage {
     state
@@ -246,11 +246,11 @@ fn endpoint(state: &EndpointState, urls: &[String], now: Timestamp) -> EndpointV
             .cloned()
             .unwrap_or_default(),
         health: state.health.label().to_owned(),
-        condemned_by: state
+        ejected_by: state
             .standing
-            .condemned_by()
-            .map(|by: Condemner| by.label().to_owned()),
-        on_trial: state.standing.is_on_trial(),
+            .ejected_by()
+            .map(|by: EjectedBy| by.label().to_owned()),
+        on_probation: state.standing.is_on_probation(),
         suspected_seconds_ago: state
             .standing
             .suspected()

@@ -194,7 +194,7 @@ fn explanation(live: &Live, query: &ExplainQuery, clock: Clock) -> Result<Value,
         host: query.host.as_deref(),
         path: &matched_path(path),
         viewer: &viewer,
-        tries: false,
+        probation: false,
     };
     let explanation = explain(&live.snapshot, &facts, clock.now());
     let text = explanation.to_string();

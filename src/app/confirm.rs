@@ -10,7 +10,7 @@ use meridian_core::apply::{Event, Transition};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 
-/// Has the region called `name` return, and says where on its way back it is then.
+/// Has the region called `name` return, and says how far its return is then.
 pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConfirmed> {
     let region: Arc<str> = name.into();
     let changes = board
@@ -56,7 +56,7 @@ fn refusal(snapshot: &Snapshot, region: &str) -> NotConfirmed {
             known: names.collect(),
         };
     };
-    // The way back that is furthest behind says why there is nothing to agree to.
+    // The failback that is furthest behind says why there is nothing to agree to.
     let stages = state.failback.iter().map(Failback::stage);
     let stage = stages.min_by_key(|stage| stage.share()).unwrap_or_default();
     NotConfirmed::NotWaiting(match stage {

@@ -121,7 +121,7 @@ impl Explain {
             host: self.host.as_deref(),
             path: &matched_path(path),
             viewer: &viewer,
-            tries: false,
+            probation: false,
         };
         let mut explanation = explain(&all_well(&config), &facts, Timestamp::ZERO);
         explanation.method = Some(self.method.to_string());

@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
 
-/// One line per region: health, the operator's word, how far it is on its way back and since when,
+/// One line per region: health, the operator's word, how far its return is and since when,
 /// latency, endpoints. Below, why those are so that are not as usual.
 #[derive(Debug, Args)]
 #[command(
@@ -77,7 +77,7 @@ struct StageCell {
     stage: String,
     #[serde(default)]
     share_percent: u8,
-    hold_left_seconds: Option<f64>,
+    hold_down_left_seconds: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -203,9 +203,9 @@ fn shortened(line: &str) -> String {
 impl StageCell {
     fn text(&self) -> String {
         match self.stage.as_str() {
-            "held" => match self.hold_left_seconds {
-                Some(left) => format!("held {left:.0} s"),
-                None => "held".to_owned(),
+            "hold_down" => match self.hold_down_left_seconds {
+                Some(left) => format!("hold-down {left:.0} s"),
+                None => "hold-down".to_owned(),
             },
             "ramping" => format!("ramping {} %", self.share_percent),
             other => other.replace('_', " "),
@@ -252,14 +252,14 @@ mod tests {
     #[test]
     fn what_is_not_as_usual_gets_a_line_with_its_reason() {
         let json = r#"{"correlated_failure":true,"regions":[
-            {"name":"a","health":"healthy","admin":"auto","stage":"held","hold_left_seconds":41.7,
+            {"name":"a","health":"healthy","admin":"auto","stage":"hold_down","hold_down_left_seconds":41.7,
              "changed_seconds_ago":18.0,"cause":"it is well again"},
             {"name":"b","health":"healthy","admin":"auto","stage":"full","cause":"old",
              "routes":[{"route":"orders","stage":"awaiting_confirm","share_percent":0}]},
             {"name":"c","health":"healthy","admin":"auto","stage":"ramping","share_percent":25}]}"#;
         let text = shown(json);
         let (table, remarks) = text.split_once("\n\n").unwrap();
-        for stage in ["held 42 s", "full", "ramping 25 %"] {
+        for stage in ["hold-down 42 s", "full", "ramping 25 %"] {
             assert!(table.contains(&format!("auto   {stage} ")), "{table}");
         }
         assert_eq!(
@@ -279,7 +279,7 @@ mod tests {
             stage: StageCell {
                 stage: "awaiting_confirm".to_owned(),
                 share_percent: 0,
-                hold_left_seconds: None,
+                hold_down_left_seconds: None,
             },
             changed_seconds_ago: Some(100_000_000.0),
             cause: Some("why ".repeat(100)),

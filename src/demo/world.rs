@@ -55,7 +55,7 @@ impl WorldPlan {
              # Traffic returns to a healed region within seconds, so that it can be watched; outside\n\
              # a demo a minute and five are kinder to a region that comes back cold.\n\
              [failback]\n\
-             hold = \"3s\"\n\
+             hold_down = \"3s\"\n\
              ramp = \"8s\"\n\n",
             https = quoted(&self.https.to_string()),
             http = quoted(&self.http.to_string()),

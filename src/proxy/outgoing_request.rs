@@ -34,7 +34,7 @@ pub(super) struct OutgoingRequest {
     /// When it came.
     pub(super) started: Instant,
     /// Whether it may try what has to prove itself.
-    pub(super) tries: bool,
+    pub(super) probation: bool,
 }
 
 impl OutgoingRequest {

@@ -1,4 +1,4 @@
-//! What an attempt proves, and who hears of it: evidence at once or once a second, trials at once.
+//! What an attempt proves, and who hears of it: evidence at once or once a second, answers on probation at once.
 
 use std::net::IpAddr;
 
@@ -47,7 +47,7 @@ impl Proxy {
             self.evidence.written(pair, endpoint.id, took);
         }
         // Of one that streams the body's end tells.
-        if whole && endpoint.standing.is_on_trial() {
+        if whole && endpoint.standing.is_on_probation() {
             self.probation_ended(endpoint, took <= self.late_after(outgoing, region));
         }
     }
@@ -60,7 +60,7 @@ impl Proxy {
     /// What became of a request at an endpoint that may have to prove itself.
     pub(super) fn probation_ended_at(&self, endpoint: EndpointId, good: bool) {
         let live = self.live();
-        if !live.snapshot.trial.is_empty()
+        if !live.snapshot.probation.is_empty()
             && let Some((_, endpoint)) = live.snapshot.endpoint(endpoint)
         {
             self.probation_ended(endpoint, good);
@@ -69,14 +69,14 @@ impl Proxy {
 
     /// What became of a request at an endpoint that has to prove itself.
     pub(super) fn probation_ended(&self, endpoint: &EndpointState, good: bool) {
-        if endpoint.standing.is_on_trial() {
+        if endpoint.standing.is_on_probation() {
             let endpoint = endpoint.id;
             self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
-            self.board.tell(Event::Tried { endpoint, good });
+            self.board.tell(Event::ProbationAnswered { endpoint, good });
         }
     }
 
-    /// Counts a failure against an endpoint. It condemns only where another region or endpoint did
+    /// Counts a failure against an endpoint. It eject only where another region or endpoint did
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
     pub(super) fn blame(&self, outgoing: &OutgoingRequest, blame: FailureReport, verdict: Verdict) {

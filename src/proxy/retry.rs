@@ -29,7 +29,7 @@ use meridian_core::outlier::Verdict;
 /// A budget that is spent now has room again as soon as the attempts that spent it end.
 const UNTIL_ROOM: Duration = Duration::from_millis(25);
 
-/// What a viewer waits at most for an endpoint on trial before another region is asked.
+/// What a viewer waits at most for an endpoint on probation before another region is asked.
 const PROBATION_HEDGE: Duration = Duration::from_millis(250);
 
 /// How far a request has come.
@@ -135,14 +135,14 @@ impl Proxy {
         left: Duration,
     ) -> Result<Option<ChosenResponse>, ProxyError> {
         let hint = EndpointHint {
-            tries: outgoing.tries && state.attempts.is_empty(),
+            probation: outgoing.probation && state.attempts.is_empty(),
             avoid: state.avoid,
         };
         let Some(endpoint) = self.endpoint(outgoing, region, hint) else {
             return Ok(no_endpoint(state, region));
         };
-        let _trial =
-            (hint.tries && endpoint.standing.is_on_trial()).then(|| self.begin_probation());
+        let _probation =
+            (hint.probation && endpoint.standing.is_on_probation()).then(|| self.begin_probation());
         let safe = outgoing.class == RequestClass::Read;
         // Buffered where another region could still give it whole, and where half an answer would
         // leave it open whether a write was done.
@@ -158,7 +158,7 @@ impl Proxy {
         let is_alone =
             !safe || alone || outgoing.source.is_some() || outgoing.route().retry.attempts < 2;
         // What has to prove itself gets no more time than what is known of it allows.
-        let most = match endpoint.standing.is_on_trial() {
+        let most = match endpoint.standing.is_on_probation() {
             true => PROBATION_HEDGE,
             false => Duration::MAX,
         };
@@ -339,7 +339,7 @@ impl Proxy {
     ) {
         let error = ErrorKind::GatewayStatus;
         // That this one was asked was our own wish, so it is ours to ask another.
-        let our_choice = outgoing.tries && endpoint.standing.is_on_trial();
+        let our_choice = outgoing.probation && endpoint.standing.is_on_probation();
         let asked_to_wait = put_off && !our_choice;
         state.recorder.gateway_failed(region);
         let blame = FailureReport {

@@ -269,17 +269,17 @@ pub const CERTIFICATE_EXPIRY: Family = gauge(
     &["name"],
     "When a served certificate ends, in seconds since 1970.",
 );
-/// Part of the viewers that a region may get: less than 1 while it is down or on its way back.
+/// Part of the viewers that a region may get: less than 1 while it is down or returns.
 pub const REGION_SHARE: Family = gauge(
     "meridian_region_share_ratio",
     &["region"],
-    "Part of the viewers that a region may get, 0 to 1: less than 1 while it is down or on its way back.",
+    "Part of the viewers that a region may get, 0 to 1: less than 1 while it is down or returns.",
 );
-/// 1 for the stage that a region is at on its way back, 0 for the others.
+/// 1 for the stage that the failback of a region is at, 0 for the others.
 pub const REGION_STAGE: Family = gauge(
     "meridian_region_stage",
     &["region", "stage"],
-    "1 for the stage that a region is at on its way back (full, down, on_trial, held, ramping, awaiting_confirm), 0 for the others.",
+    "1 for the stage that the failback of a region is at (full, down, on_probation, hold_down, ramping, awaiting_confirm), 0 for the others.",
 );
 /// 1 while the region can serve, 0 while it cannot.
 pub const REGION_UP: Family = gauge(
@@ -321,13 +321,13 @@ pub const PROBE_DURATION: Family = histogram(
 pub const TRANSITIONS: Family = counter(
     "meridian_transitions_total",
     &["kind", "cause"],
-    "Changes of belief, by what changed (endpoint, region, kept, correlated_failure, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, trial, time, operator, dns, reload, restart).",
+    "Changes of belief, by what changed (endpoint, region, ejection_suppressed, correlated_failure, leader, failback, addresses, operator) and the evidence (probe, requests_failed, requests_late, requests_compared, probation, time, operator, dns, reload, restart).",
 );
-/// Regions that failed their probes and kept their traffic because of the limit on removals.
-pub const REMOVALS_HELD_BACK: Family = counter(
-    "meridian_removals_held_back_total",
+/// Regions that failed their probes and kept their traffic because of the limit on ejections.
+pub const EJECTIONS_SUPPRESSED: Family = counter(
+    "meridian_ejections_suppressed_total",
     &["region"],
-    "Times a region failed its probes and kept its traffic all the same, because of the limit on removals.",
+    "Times a region failed its probes and kept its traffic all the same, because of the limit on ejections.",
 );
 /// Times all regions fell together.
 pub const SHARED_FATES: Family = counter(
@@ -341,11 +341,11 @@ pub const CORRELATED_WITHIN: Family = gauge(
     &[],
     "1 while all regions are down together, so that none is out; else 0.",
 );
-/// Requests that tried an endpoint which has to prove itself, by how they were answered.
-pub const TRIALS: Family = counter(
-    "meridian_trial_requests_total",
+/// Requests to endpoints on probation, by how they were answered.
+pub const PROBATION_REQUESTS: Family = counter(
+    "meridian_probation_requests_total",
     &["region", "result"],
-    "Requests that tried an endpoint which has to prove itself, by how they were answered (good, bad).",
+    "Requests to endpoints on probation, by how they were answered (good, bad).",
 );
 /// Requests that failed in a way that calls for a probe at once.
 pub const SUSPICIONS: Family = counter(
@@ -478,10 +478,10 @@ pub const FAMILIES: &[Family] = &[
     PROBE_RESULTS,
     PROBE_DURATION,
     TRANSITIONS,
-    REMOVALS_HELD_BACK,
+    EJECTIONS_SUPPRESSED,
     SHARED_FATES,
     CORRELATED_WITHIN,
-    TRIALS,
+    PROBATION_REQUESTS,
     SUSPICIONS,
     EVIDENCE_CROWDED_OUT,
     EVENTS_DROPPED,

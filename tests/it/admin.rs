@@ -320,16 +320,16 @@ async fn an_event_reaches_a_reader() {
     seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
     assert!(seen.contains("\"to\":\"drained\""), "{seen}");
-    let kept = meridian_core::apply::Transition::Kept {
+    let suppressed = meridian_core::apply::Transition::EjectionSuppressed {
         region: "eu-west-1".into(),
         cause: "no other is well".to_owned(),
     };
-    admin.state.announce(&kept, "probe");
+    admin.state.announce(&suppressed, "probe");
     let page = admin.get("/metrics").await;
     for line in [
-        "meridian_removals_held_back_total{region=\"eu-west-1\"} 1\n",
-        "meridian_removals_held_back_total{region=\"us-east-1\"} 0\n",
-        "meridian_transitions_total{kind=\"kept\",cause=\"probe\"} 1\n",
+        "meridian_ejections_suppressed_total{region=\"eu-west-1\"} 1\n",
+        "meridian_ejections_suppressed_total{region=\"us-east-1\"} 0\n",
+        "meridian_transitions_total{kind=\"ejection_suppressed\",cause=\"probe\"} 1\n",
         "meridian_transitions_total{kind=\"operator\",cause=\"operator\"} 1\n",
     ] {
         assert!(text(&page).contains(line), "{line}");

@@ -97,10 +97,10 @@ impl Two {
     async fn recover(&self, region: usize) {
         let endpoint = self.endpoint(region);
         self.probes_pass(region, 2).await;
-        assert_eq!(self.stage(region).await["stage"], "on_trial");
+        assert_eq!(self.stage(region).await["stage"], "on_probation");
         while self.health(region) != Health::Healthy {
             let good = true;
-            self.tell(Event::Tried { endpoint, good }).await;
+            self.tell(Event::ProbationAnswered { endpoint, good }).await;
         }
     }
 
@@ -130,7 +130,8 @@ fn value(reply: &Reply) -> Value {
 
 #[tokio::test]
 async fn by_hand_a_region_returns_when_the_operator_confirms_it_and_not_before() {
-    let two = Two::start("[failback]\nmode = \"manual\"\nhold = \"0s\"\nramp = \"0s\"\n").await;
+    let two =
+        Two::start("[failback]\nmode = \"manual\"\nhold_down = \"0s\"\nramp = \"0s\"\n").await;
     two.fall(0).await;
     assert_eq!(two.serves("/").await, "b");
     two.recover(0).await;
@@ -155,10 +156,10 @@ async fn by_hand_a_region_returns_when_the_operator_confirms_it_and_not_before()
 
 #[tokio::test]
 async fn a_confirmation_cuts_the_hold_short_and_begins_the_ramp() {
-    let two = Two::start("[failback]\nhold = \"1h\"\nramp = \"1h\"\n").await;
+    let two = Two::start("[failback]\nhold_down = \"1h\"\nramp = \"1h\"\n").await;
     two.fall(0).await;
     two.recover(0).await;
-    assert_eq!(two.stage(0).await["stage"], "held");
+    assert_eq!(two.stage(0).await["stage"], "hold_down");
     let reply = two.confirm("a").await;
     assert_eq!(
         value(&reply)["message"],
@@ -169,7 +170,7 @@ async fn a_confirmation_cuts_the_hold_short_and_begins_the_ramp() {
 
 #[tokio::test]
 async fn what_waits_for_nothing_is_a_conflict_and_an_unknown_name_is_not_found() {
-    let two = Two::start("[failback]\nhold = \"0s\"\nramp = \"1h\"\n").await;
+    let two = Two::start("[failback]\nhold_down = \"0s\"\nramp = \"1h\"\n").await;
     let detail = |reply: &Reply| value(reply)["detail"].as_str().unwrap().to_owned();
     let reply = two.confirm("c").await;
     assert_eq!(reply.status, 404);
@@ -202,7 +203,7 @@ async fn a_route_may_leave_the_return_to_a_person_while_others_do_not() {
         "[route.failback]\nmode = \"manual\"\n\
          [[route]]\nname = \"reads\"\npath = \"/reads\"\nregions = [\"a\", \"b\"]\n\
          policy = \"failover\"\n\
-         [failback]\nhold = \"0s\"\nramp = \"0s\"\n",
+         [failback]\nhold_down = \"0s\"\nramp = \"0s\"\n",
     )
     .await;
     two.fall(0).await;
@@ -221,7 +222,8 @@ async fn a_route_may_leave_the_return_to_a_person_while_others_do_not() {
 
 #[tokio::test]
 async fn of_two_regions_that_wait_the_one_that_was_well_first_keeps_the_traffic() {
-    let two = Two::start("[failback]\nmode = \"confirm\"\nhold = \"0s\"\nramp = \"0s\"\n").await;
+    let two =
+        Two::start("[failback]\nmode = \"confirm\"\nhold_down = \"0s\"\nramp = \"0s\"\n").await;
     two.fall(1).await;
     two.recover(1).await;
     assert_eq!(two.serves("/").await, "a");
@@ -272,7 +274,7 @@ async fn the_command_confirms_and_its_exit_code_says_whether() {
 
 #[tokio::test]
 async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
-    let two = Two::start("[failback]\nhold = \"1h\"\nramp = \"1h\"\n").await;
+    let two = Two::start("[failback]\nhold_down = \"1h\"\nramp = \"1h\"\n").await;
     two.fall(0).await;
     let region = two.stage(0).await;
     assert_eq!(
@@ -282,7 +284,7 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
     let cause = "5 in a row: a request failed: gateway_status";
     assert_eq!(region["cause"], cause);
     assert!(region["changed_seconds_ago"].as_f64().unwrap() < 60.0);
-    assert_eq!(region["endpoints"][0]["condemned_by"], "traffic");
+    assert_eq!(region["endpoints"][0]["ejected_by"], "traffic");
     two.edge
         .counted(
             "meridian_transitions_total{kind=\"region\",cause=\"requests_failed\"}",
@@ -291,24 +293,21 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
         .await;
     two.probes_pass(0, 2).await;
     let region = two.stage(0).await;
-    assert_eq!(region["stage"], "on_trial");
-    assert_eq!(region["endpoints"][0]["on_trial"], true);
+    assert_eq!(region["stage"], "on_probation");
+    assert_eq!(region["endpoints"][0]["on_probation"], true);
     let endpoint = two.endpoint(0);
-    two.tell(Event::Tried {
+    two.tell(Event::ProbationAnswered {
         endpoint,
         good: false,
     })
     .await;
     let region = two.stage(0).await;
     assert_eq!(region["stage"], "down");
-    assert_eq!(
-        region["cause"],
-        "a request that tried it was not answered well"
-    );
+    assert_eq!(region["cause"], "a probation request was not answered well");
     two.recover(0).await;
     let region = two.stage(0).await;
-    assert_eq!(region["stage"], "held");
-    assert!(region["hold_left_seconds"].as_f64().unwrap() > 3500.0);
+    assert_eq!(region["stage"], "hold_down");
+    assert!(region["hold_down_left_seconds"].as_f64().unwrap() > 3500.0);
     assert!(
         region["cause"]
             .as_str()
@@ -317,7 +316,7 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
     );
     let held = two
         .edge
-        .metric("meridian_region_stage{region=\"a\",stage=\"held\"}")
+        .metric("meridian_region_stage{region=\"a\",stage=\"hold_down\"}")
         .await;
     let full = two
         .edge
@@ -336,7 +335,7 @@ async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
 }
 
 #[test]
-fn a_region_that_was_kept_and_then_goes_says_so() {
+fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
     let mut world = World::new(&["a", "b", "c"]);
     for name in ["a", "b", "c"] {
         world.measured(name, 5.0);
@@ -349,7 +348,10 @@ fn a_region_that_was_kept_and_then_goes_says_so() {
         let (after, transitions) = apply(&snapshot, event(&snapshot), now);
         snapshot = after;
         told.extend(transitions);
-        (snapshot.regions[1].out, snapshot.regions[1].told.clone())
+        (
+            snapshot.regions[1].out,
+            snapshot.regions[1].last_change.clone(),
+        )
     };
     for (second, region, passes) in [
         (1, 0, false),
@@ -374,7 +376,7 @@ fn a_region_that_was_kept_and_then_goes_says_so() {
         "its probes still fail, and nothing keeps it any more"
     );
     let of_b = told.iter().filter(|told| match told {
-        Transition::Kept { region, .. } => **region == *"b",
+        Transition::EjectionSuppressed { region, .. } => **region == *"b",
         Transition::Failback { region, stage, .. } => **region == *"b" && *stage == Stage::Down,
         _ => false,
     });

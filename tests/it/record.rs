@@ -189,20 +189,20 @@ async fn a_request_that_tries_a_region_says_so() {
     let two = Two::start("").await;
     two.fall(0).await;
     two.probes_pass(0, 2).await;
-    let by_trial = |line: &Value| line["reason"] == "trial";
+    let on_probation = |line: &Value| line["reason"] == "probation";
     let limit = tokio::time::Instant::now() + Duration::from_secs(20);
-    let good = "meridian_trial_requests_total{region=\"a\",result=\"good\"}";
+    let good = "meridian_probation_requests_total{region=\"a\",result=\"good\"}";
     while two.edge.metric(good).await < 1.0 {
         get(two.edge.address, "/", &[]).await;
-        assert!(tokio::time::Instant::now() < limit, "no request tried it");
+        assert!(tokio::time::Instant::now() < limit, "no probation request");
     }
-    let lines = two.log(|lines| lines.iter().any(by_trial)).await;
-    let line = lines.iter().find(|line| by_trial(line)).unwrap();
+    let lines = two.log(|lines| lines.iter().any(on_probation)).await;
+    let line = lines.iter().find(|line| on_probation(line)).unwrap();
     assert_eq!(
         (&line["region"], &line["status"]),
         (&json!("a"), &json!(200))
     );
-    let others = lines.iter().filter(|line| !by_trial(line));
+    let others = lines.iter().filter(|line| !on_probation(line));
     others.for_each(|line| assert_eq!(line["region"], "b"));
 }
 

@@ -126,21 +126,21 @@ async fn what_the_second_process_never_saw_outlives_it_too() {
 
 #[tokio::test]
 async fn a_hold_goes_on_after_a_restart_and_does_not_begin_anew() {
-    let hold = "[failback]\nhold = \"10m\"\n";
+    let hold = "[failback]\nhold_down = \"10m\"\n";
     let site = Site::new().await;
     let edge = site.start(hold).await;
     site.a.behave(Behaviour::Hang);
     a_is_down(&edge).await;
     site.a.behave(Behaviour::Name);
     site.a.close_connections();
-    let is_held = |edge: &Edge| matches!(regions(edge)[0].1, Stage::Held { .. });
+    let is_held = |edge: &Edge| matches!(regions(edge)[0].1, Stage::HoldDown { .. });
     believes(&edge, is_held).await;
     stop(edge).await;
 
     let edge = Edge::start(&site.text(hold)).await;
     let (health, stage) = regions(&edge)[0];
     assert_eq!(health, Health::Healthy);
-    let Stage::Held { until } = stage else {
+    let Stage::HoldDown { until } = stage else {
         panic!("{stage:?}");
     };
     // A hold that began after the start would end more than ten minutes after it.
@@ -313,11 +313,11 @@ fn appears(path: &Path) {
 
 #[test]
 fn files_that_cannot_be_used_are_told_and_ignored() {
-    let newer = r#"{"format":2,"regions":"in another form"}"#;
+    let newer = r#"{"format":3,"regions":"in another form"}"#;
     for (text, why) in [
-        ("{\"format\":1,\"regio", "EOF while parsing"),
+        ("{\"format\":2,\"regio", "EOF while parsing"),
         ("not JSON at all", "expected"),
-        (newer, "it is of format 2, and this version reads 1"),
+        (newer, "it is of format 3, and this version reads 2"),
     ] {
         let (folder, _) = folder();
         let state = folder.path().join("state");

@@ -25,7 +25,7 @@ address = "off"
 body_progress = "3s"
 resume_after = "200ms"
 [failback]
-hold = "2s"
+hold_down = "2s"
 ramp = "2s"
 [[route]]
 name = "all"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::apply::Transition;
-use crate::apply::removal::ask_the_others;
+use crate::apply::ejection::ask_the_others;
 use crate::decide::snapshot::{AdminState, EndpointState, Snapshot};
 use crate::health::state::{Flip, Limits};
 use crate::model::id::{EndpointId, RegionId};
@@ -80,8 +80,8 @@ pub(super) fn suspected(snapshot: &mut Snapshot, id: EndpointId, now: Timestamp)
     news.then(|| "a request failed".to_owned())
 }
 
-/// Takes in how a request that tried an endpoint was answered.
-pub(super) fn tried(
+/// Takes in how a probation request was answered.
+pub(super) fn probation_answered(
     snapshot: &mut Snapshot,
     id: EndpointId,
     good: bool,
@@ -92,16 +92,16 @@ pub(super) fn tried(
     let name = Arc::clone(&snapshot.table.region(region).name);
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
-    if !endpoint.standing.is_on_trial() {
+    if !endpoint.standing.is_on_probation() {
         return None;
     }
-    let flip = endpoint.standing.tried(good, now);
+    let flip = endpoint.standing.probation_answered(good, now);
     let cause = match flip {
         Some(flip) => format!(
-            "{} in a row: a request that tried it was answered well",
+            "{} in a row: a probation request was answered well",
             flip.in_a_row
         ),
-        None => "a request tried it".to_owned(),
+        None => "a probation request was answered".to_owned(),
     };
     let changes = flip.is_some() || !good;
     settle(endpoint, flip, &name, &cause, transitions);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::returning;
+use crate::apply::failback;
 use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::slots::Slots;
 use crate::model::id::RegionId;
@@ -29,7 +29,7 @@ pub(super) fn replace(
     for gone in states.iter().flat_map(|state| state.endpoints.iter()) {
         snapshot.slots.release(gone.id);
     }
-    returning::follow_lanes(&mut snapshot.regions, &before, &snapshot.table);
+    failback::follow_policies(&mut snapshot.regions, &before, &snapshot.table);
     let table = &snapshot.table;
     snapshot.order = snapshot.order.renumbered(|old: RegionId| {
         let region = before.regions.get(old.index())?;

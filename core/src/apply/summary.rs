@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::{Transition, removal, returning};
+use crate::apply::{Transition, ejection, failback};
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
@@ -21,15 +21,15 @@ pub(super) fn refresh(
     for region in &mut new.regions {
         region.health = best_health(region);
     }
-    removal::settle(new, now, transitions);
+    ejection::settle(new, now, transitions);
     for (index, region) in new.regions.iter_mut().enumerate() {
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);
     }
     new.serving = new.regions_that(serves);
-    new.trial = new.regions_that(has_trial);
+    new.probation = new.regions_that(has_probation);
     new.drained = new.regions_that(|region| region.admin == AdminState::Drained);
-    let returned = returning::advance(new, now, transitions);
+    let returned = failback::advance(new, now, transitions);
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
     new.by_latency = new.order.regions();
@@ -39,7 +39,7 @@ pub(super) fn refresh(
     old.by_latency != new.by_latency
         || old.serving != new.serving
         || old.drained != new.drained
-        || old.trial != new.trial
+        || old.probation != new.probation
         || old.correlated_failure != new.correlated_failure
         || returned
         || old.regions.iter().map(median).ne(medians)
@@ -83,9 +83,9 @@ fn serves(region: &RegionState) -> bool {
     willing && !region.endpoints.is_empty()
 }
 
-fn has_trial(region: &RegionState) -> bool {
+fn has_probation(region: &RegionState) -> bool {
     let mut endpoints = region.endpoints.iter();
-    region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_trial())
+    region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_probation())
 }
 
 /// Flips of regions that were in the old table too.

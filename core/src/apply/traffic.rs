@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::apply::ejection::is_surely_well;
 use crate::apply::evidence::{locate, settle};
-use crate::apply::removal::is_surely_well;
 use crate::apply::{Transition, WindowCount};
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::health::fusion::excess;
@@ -12,7 +12,7 @@ use crate::health::traffic::{Sum, Trouble};
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
 
-/// So many late answers in a row condemn an endpoint.
+/// So many late answers in a row eject an endpoint.
 const LATE_IN_A_ROW: u32 = 5;
 
 /// Takes in that an endpoint's answers come late. Lateness alone never takes out the last region
@@ -36,7 +36,7 @@ pub(super) fn late(
         return None;
     }
     let cause = format!("{in_a_row} in a row: the answer came far later than usual");
-    condemn(snapshot, region, Some(place), &cause, in_a_row, transitions);
+    eject(snapshot, region, Some(place), &cause, in_a_row, transitions);
     snapshot.worse = worse(snapshot, now);
     Some(cause)
 }
@@ -65,7 +65,7 @@ pub(super) fn window(
     compare_live(snapshot, now);
     let mut cause = None;
     while let Some((region, text, failures)) = failing(snapshot, counts, now) {
-        condemn(snapshot, region, None, &text, failures, transitions);
+        eject(snapshot, region, None, &text, failures, transitions);
         Arc::make_mut(&mut snapshot.traffic).forget_region(region);
         cause = Some(text);
     }
@@ -207,7 +207,7 @@ fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {
 }
 
 /// Condemns one endpoint of a region, or all that are well.
-fn condemn(
+fn eject(
     snapshot: &mut Snapshot,
     region: RegionId,
     place: Option<usize>,

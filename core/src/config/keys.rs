@@ -651,10 +651,10 @@ static FAILBACK: Section = Section {
             "mode",
             Kind::Word(&["auto", "confirm", "manual"]),
             "\"auto\"",
-            "`\"auto\"`: by itself, after the hold. `\"confirm\"`: after the hold it waits for `meridian confirm REGION`. `\"manual\"`: it waits for that, without a hold. The command leaves out what is left of a hold, and the ramp follows.",
+            "`\"auto\"`: by itself, after the hold-down. `\"confirm\"`: after the hold-down it waits for `meridian confirm REGION`. `\"manual\"`: it waits for that, without a hold-down. The command leaves out what is left of a hold-down, and the ramp follows.",
         ),
         key(
-            "hold",
+            "hold_down",
             ANY_DURATION,
             "\"60s\"",
             "How long a region that was down must stay well before it gets viewers again. Doubled, up to 16 times as long, each time it falls again after that; ten calm minutes take a doubling back.",

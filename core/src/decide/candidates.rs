@@ -7,6 +7,7 @@ use crate::health::state::Health;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::viewer::Viewer;
+use crate::table::failback::FailbackId;
 use crate::table::policy::Policy;
 use crate::table::route::Route;
 
@@ -22,7 +23,7 @@ pub(super) struct Order<'a> {
     /// Those that serve, but not this viewer yet.
     away: RegionSet,
     /// The one that this request is to try, whether it serves or not.
-    trial: Option<RegionId>,
+    probation: Option<RegionId>,
 }
 
 impl<'a> Order<'a> {
@@ -31,7 +32,7 @@ impl<'a> Order<'a> {
         snapshot: &'a Snapshot,
         allowed: RegionSet,
         away: RegionSet,
-        trial: Option<RegionId>,
+        probation: Option<RegionId>,
     ) -> Self {
         Self {
             snapshot,
@@ -39,7 +40,7 @@ impl<'a> Order<'a> {
             out: Ranked::new(),
             rest: allowed,
             away,
-            trial,
+            probation,
         }
     }
 
@@ -48,7 +49,7 @@ impl<'a> Order<'a> {
         if self.rest.contains(region) {
             self.rest.remove(region);
             let serves = self.snapshot.serving.contains(region) && !self.away.contains(region);
-            if serves || self.trial == Some(region) {
+            if serves || self.probation == Some(region) {
                 self.ranked.push(region);
             } else {
                 self.out.push(region);
@@ -93,9 +94,9 @@ pub(super) fn rank(
 ) -> (Ranked, Rule) {
     let snapshot = order.snapshot;
     let mut preferred = None;
-    if let Some(region) = order.trial {
+    if let Some(region) = order.probation {
         order.take(region);
-        preferred = Some(Rule::Trial);
+        preferred = Some(Rule::Probation);
     }
     if let Some((line, preference)) = route.preferred(country) {
         preference.regions.iter().for_each(|r| order.take(*r));
@@ -140,21 +141,25 @@ fn last_resort_tier(snapshot: &Snapshot, region: RegionId) -> Option<Health> {
 /// The permitted regions that serve but do not take this viewer yet. While all that serve are on
 /// their way back, the one that has been well the longest takes who is left over: it has the
 /// traffic already, and moving that to another one would be a return that nobody waited for.
-pub(super) fn on_their_way_back(
+pub(super) fn not_back_for(
     snapshot: &Snapshot,
     route: RouteId,
     permitted: RegionSet,
     viewer: &Viewer,
 ) -> RegionSet {
-    let lane = snapshot.table.lane(route);
-    let limited = snapshot.limited.get(lane).copied().unwrap_or_default();
+    let policy = snapshot.table.failback_of(route);
+    let limited = snapshot
+        .limited
+        .get(policy.index())
+        .copied()
+        .unwrap_or_default();
     let serving = permitted.and(snapshot.serving);
     let limited = limited.and(serving);
     if limited.is_empty() {
         return RegionSet::EMPTY;
     }
     let takes = |region: RegionId| {
-        let share = snapshot.regions[region.index()].share(lane);
+        let share = snapshot.regions[region.index()].share(policy);
         score::percentile(&snapshot.table, region, viewer.address) < share
     };
     let away: RegionSet = limited.iter().filter(|region| !takes(*region)).collect();
@@ -162,7 +167,9 @@ pub(super) fn on_their_way_back(
         return away;
     }
     let well_since = |region: &RegionId| {
-        let failback = snapshot.regions[region.index()].failback.get(lane);
+        let failback = snapshot.regions[region.index()]
+            .failback
+            .get(policy.index());
         failback.map(Failback::well_since)
     };
     let mut others = away;
@@ -173,8 +180,8 @@ pub(super) fn on_their_way_back(
 }
 
 /// The region that this request is to try, if it may: one that does not serve and has an endpoint
-/// on trial, while another one stands by.
-pub(super) fn to_be_tried(
+/// on probation, while another one stands by.
+pub(super) fn for_probation(
     snapshot: &Snapshot,
     route: &Route,
     permitted: RegionSet,
@@ -182,17 +189,22 @@ pub(super) fn to_be_tried(
 ) -> Option<RegionId> {
     // Whoever may not ask another region after a failure must not be spent on it.
     let stands_by = !permitted.and(snapshot.serving).is_empty() && route.retry.attempts > 1;
-    let trial = permitted.and(snapshot.trial).without(snapshot.serving);
-    trial.iter().next().filter(|_| facts.tries && stands_by)
+    let probation = permitted.and(snapshot.probation).without(snapshot.serving);
+    probation
+        .iter()
+        .next()
+        .filter(|_| facts.probation && stands_by)
 }
 
 /// Why `region`, which serves, does not take this viewer yet.
-pub(super) fn why_away(snapshot: &Snapshot, lane: usize, region: RegionId) -> Exclusion {
-    let failback = snapshot.regions[region.index()].failback.get(lane);
+pub(super) fn why_away(snapshot: &Snapshot, policy: FailbackId, region: RegionId) -> Exclusion {
+    let failback = snapshot.regions[region.index()]
+        .failback
+        .get(policy.index());
     match failback.map(Failback::stage).unwrap_or_default() {
         Stage::Ramping { share, .. } => Exclusion::Ramping(share),
         Stage::AwaitingConfirm => Exclusion::AwaitingConfirm,
-        Stage::Full | Stage::Down | Stage::Held { .. } => Exclusion::Held,
+        Stage::Full | Stage::Down | Stage::HoldDown { .. } => Exclusion::HoldDown,
     }
 }
 

@@ -6,8 +6,8 @@ use crate::model::id::EndpointId;
 /// What one attempt wants of an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EndpointHint {
-    /// It may go to one on trial, before all others.
-    pub tries: bool,
+    /// It may go to one on probation, before all others.
+    pub probation: bool,
     /// The one that failed it before, which is taken only when there is no other.
     pub avoid: Option<EndpointId>,
 }
@@ -25,10 +25,10 @@ pub fn choose(
     if let [only] = endpoints {
         return Some(only);
     }
-    if hint.tries
-        && let Some(on_trial) = endpoints.iter().find(|one| one.standing.is_on_trial())
+    if hint.probation
+        && let Some(on_probation) = endpoints.iter().find(|one| one.standing.is_on_probation())
     {
-        return Some(on_trial);
+        return Some(on_probation);
     }
     let rank = |one: &EndpointState| (hint.avoid == Some(one.id), one.health);
     let best = endpoints.iter().map(rank).min()?;

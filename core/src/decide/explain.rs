@@ -263,14 +263,14 @@ impl Case<'_> {
         let first = decision.ranked.all().first().copied();
         let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
         let measured = first.and_then(latency);
-        let kept = |region: &RegionId| {
+        let suppressed = |region: &RegionId| {
             let state = self.state(*region);
             state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
                 && !self.snapshot.correlated_failure
         };
         let written = match decision.rule {
-            Rule::FailOpen | Rule::Trial | Rule::CorrelatedFailure => None,
-            _ if first.as_ref().is_some_and(kept) => None,
+            Rule::FailOpen | Rule::Probation | Rule::CorrelatedFailure => None,
+            _ if first.as_ref().is_some_and(suppressed) => None,
             Rule::Preference(line) => route
                 .prefer
                 .get(usize::from(line))
@@ -289,7 +289,7 @@ impl Case<'_> {
             }
         };
         let says = match decision.rule {
-            _ if first.as_ref().is_some_and(kept) => {
+            _ if first.as_ref().is_some_and(suppressed) => {
                 "its probes fail, and it keeps its traffic: probes alone take out one region a \
                  minute, while another is well"
                     .to_owned()
@@ -309,7 +309,7 @@ impl Case<'_> {
                 "all regions fell together, so the fault is most likely on this side: none is out"
                     .to_owned()
             }
-            Rule::Trial => "this request tries whether the region serves again".to_owned(),
+            Rule::Probation => "a probation request: whether the region serves again".to_owned(),
             Rule::Failover => "first in the order written".to_owned(),
             Rule::Geo if first.and_then(|first| self.distance(first)).is_some() => {
                 "nearest to the viewer".to_owned()
@@ -390,20 +390,20 @@ impl Case<'_> {
             (Exclusion::Ramping(share), _) => unwritten(&format!(
                 "well again, gets {share} % of the viewers so far, not this one"
             )),
-            (Exclusion::Held, _) => unwritten(&self.held(route, region)),
+            (Exclusion::HoldDown, _) => unwritten(&self.hold_down(route, region)),
         }
     }
 
     fn unhealthy(&self, region: RegionId) -> &'static str {
-        if self.snapshot.trial.contains(region) {
-            "unhealthy; its probes pass again, and a few safe requests try it"
+        if self.snapshot.probation.contains(region) {
+            "unhealthy; its probes pass again, and it is on probation by a few safe requests"
         } else {
             "unhealthy"
         }
     }
 
-    /// Until when a region is held.
-    fn held(&self, route: Option<&Route>, region: RegionId) -> String {
+    /// Until when a region is in hold-down.
+    fn hold_down(&self, route: Option<&Route>, region: RegionId) -> String {
         let routes = &self.snapshot.table.routes;
         let place = routes
             .iter()
@@ -413,16 +413,16 @@ impl Case<'_> {
                 .and_then(|at| u32::try_from(at).ok())
                 .unwrap_or(u32::MAX),
         );
-        let lane = self.snapshot.table.lane(id);
+        let policy = self.snapshot.table.failback_of(id);
         let failback = self
             .state(region)
-            .and_then(|state| state.failback.get(lane));
+            .and_then(|state| state.failback.get(policy.index()));
         match failback.map(Failback::stage) {
-            Some(Stage::Held { until }) => {
+            Some(Stage::HoldDown { until }) => {
                 let left = until.since(self.now).as_secs();
-                format!("well again, held for {left} s more")
+                format!("well again, in hold-down for {left} s more")
             }
-            _ => "well again, held".to_owned(),
+            _ => "well again, in hold-down".to_owned(),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
 use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
+use crate::table::failback::FailbackId;
 
 /// Table, health and latency at one revision; never changes.
 ///
@@ -37,19 +38,19 @@ pub struct Snapshot {
     pub serving: RegionSet,
     /// Regions the operator took out: never used, not even as the last resort.
     pub drained: RegionSet,
-    /// By way back (see [`RoutingTable::failbacks`]): serving regions on their way back, which
+    /// By failback policy (see [`RoutingTable::failbacks`]): serving regions that return, which
     /// get only a part of the viewers, or none yet.
     pub limited: Vec<RegionSet>,
     /// Regions that get a few safe requests, to find out whether they serve them: those with an
-    /// endpoint on trial.
-    pub trial: RegionSet,
+    /// endpoint on probation.
+    pub probation: RegionSet,
     /// Whether all regions fell together: more likely than that all of them broke is that we, or
     /// our network, did, so none is out.
     pub correlated_failure: bool,
     /// When all regions last fell together, or still were down because of that.
     pub fell_together: Option<Timestamp>,
     /// When a region was last taken out because of its probes alone.
-    pub last_removal: Option<Timestamp>,
+    pub last_ejection: Option<Timestamp>,
     /// All regions, lowest latency first, as the switch margin lets it change.
     pub by_latency: Vec<RegionId>,
     /// What `by_latency` follows: the order, and who has been better than whom since when.
@@ -108,21 +109,21 @@ pub struct RegionState {
     pub endpoints: Arc<[EndpointState]>,
     /// The latency it is ordered by; `None` while unknown or unhealthy.
     pub latency: Option<RegionLatency>,
-    /// How far it is on its way back; by way back, as in [`RoutingTable::failbacks`].
+    /// How far its return is; by failback policy, as in [`RoutingTable::failbacks`].
     pub failback: Vec<Failback>,
     /// Since when it has not been well.
-    pub fell: Option<Timestamp>,
+    pub down_since: Option<Timestamp>,
     /// Whether it gets no traffic because of its health.
     pub out: bool,
-    /// Whether it was told that its probes fail and it keeps its traffic all the same.
-    pub kept: bool,
-    /// The last change that was told of it.
-    pub told: Option<Told>,
+    /// Whether its ejection is suppressed, and was told to be.
+    pub suppressed: bool,
+    /// The last change of it.
+    pub last_change: Option<LastChange>,
 }
 
 /// When and why a region's health, its stage or the operator's word on it last changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct LastChange {
     /// When.
     pub at: Timestamp,
     /// Why, for people.
@@ -130,10 +131,10 @@ pub struct Told {
 }
 
 impl RegionState {
-    /// Percent of the viewers that it may get on routes with this way back.
+    /// Percent of the viewers that it may get on routes with this failback policy.
     #[must_use]
-    pub fn share(&self, lane: usize) -> u8 {
-        let failback = self.failback.get(lane);
+    pub fn share(&self, policy: FailbackId) -> u8 {
+        let failback = self.failback.get(policy.index());
         failback.map_or(100, |failback| failback.stage().share())
     }
 
@@ -184,7 +185,7 @@ pub struct EndpointState {
     pub origin: u16,
     /// What probes and traffic say.
     pub health: Health,
-    /// How firmly `health` stands, and who condemned it.
+    /// How firmly `health` stands, and who ejected it.
     pub standing: HealthState,
     /// How long it takes to answer.
     pub latency: LatencyEstimate,

@@ -1,27 +1,27 @@
-//! How traffic returns to a region that was out: a hold, then a ramp.
+//! How traffic returns to a region that was out: a hold-down, then a ramp.
 
-mod kept;
+mod saved;
 
 use std::time::Duration;
 
 use crate::model::time::Timestamp;
 use crate::table::failback::{FailbackConfig, FailbackMode};
 
-pub use crate::health::failback::kept::KeptFailback;
+pub use crate::health::failback::saved::SavedFailback;
 
 /// Percent of the viewers that a region gets, one step after the other; after the last, all.
 pub const STEPS: [u8; 4] = [5, 10, 25, 50];
 
-/// How often the hold may double for a region that keeps falling: up to 16 times as long.
+/// How often the hold-down may double for a region that keeps falling: up to 16 times as long.
 pub const MAX_DOUBLINGS: u8 = 4;
 
 /// After so long without a fall one doubling is forgiven.
 pub const CALM: Duration = Duration::from_secs(600);
 
-/// How long a region that fell together with all others may return without a hold.
+/// How long a region that fell together with all others may return without a hold-down.
 pub const EXCUSE: Duration = Duration::from_secs(30);
 
-/// Where on its way back a region is.
+/// How far the return of a region is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
     /// It gets all that it should.
@@ -30,8 +30,8 @@ pub enum Stage {
     /// It is unhealthy.
     Down,
     /// It is well again, and must stay so until then.
-    Held {
-        /// The end of the hold.
+    HoldDown {
+        /// The end of the hold-down.
         until: Timestamp,
     },
     /// It gets a part of the viewers.
@@ -54,7 +54,7 @@ impl Stage {
         match self {
             Self::Full => "full",
             Self::Down => "down",
-            Self::Held { .. } => "held",
+            Self::HoldDown { .. } => "hold_down",
             Self::Ramping { .. } => "ramping",
             Self::AwaitingConfirm => "awaiting_confirm",
         }
@@ -66,19 +66,19 @@ impl Stage {
         match self {
             Self::Full => 100,
             Self::Ramping { share, .. } => share,
-            Self::Down | Self::Held { .. } | Self::AwaitingConfirm => 0,
+            Self::Down | Self::HoldDown { .. } | Self::AwaitingConfirm => 0,
         }
     }
 }
 
-/// A region's way back, under one `[failback]`.
+/// A region's return, under one `[failback]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failback {
     stage: Stage,
     /// Whether it ever served: the first time is no return.
     proven: bool,
     doublings: u8,
-    /// Whether it came back by hold and ramp, and has not been calm for long since.
+    /// Whether it came back by hold-down and ramp, and has not been calm for long since.
     returned: bool,
     /// Since when nothing was held against it.
     calm_since: Timestamp,
@@ -88,7 +88,7 @@ pub struct Failback {
     well_since: Timestamp,
 }
 
-/// What is known of a region when its way back is looked at.
+/// What is known of a region when its return is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// It could serve.
@@ -126,7 +126,7 @@ impl Failback {
     /// An operator agrees that it returns: what is left is the ramp. Says whether it waited for
     /// anything that this cuts short.
     pub fn confirm(&mut self, config: &FailbackConfig, now: Timestamp) -> bool {
-        let waits = matches!(self.stage, Stage::AwaitingConfirm | Stage::Held { .. });
+        let waits = matches!(self.stage, Stage::AwaitingConfirm | Stage::HoldDown { .. });
         if waits {
             self.begin_ramp(config, now);
         }
@@ -176,19 +176,19 @@ impl Failback {
             Stage::Down => {
                 self.well_since = now;
                 if config.mode != FailbackMode::Manual {
-                    self.hold(config, now);
+                    self.hold_down(config, now);
                 }
-                self.after_hold(config, now)
+                self.after_hold_down(config, now)
             }
-            Stage::Held { .. } | Stage::AwaitingConfirm => self.after_hold(config, now),
+            Stage::HoldDown { .. } | Stage::AwaitingConfirm => self.after_hold_down(config, now),
             Stage::Ramping { done, seen, .. } => self.ramp(is, done, seen, config, now),
         }
     }
 
     fn fall(&mut self, is: Condition, now: Timestamp) -> String {
-        // What fell before it got any traffic back only begins its hold anew.
+        // What fell before it got any traffic back only begins its hold-down anew.
         let again = match self.stage {
-            Stage::Down | Stage::Held { .. } | Stage::AwaitingConfirm => false,
+            Stage::Down | Stage::HoldDown { .. } | Stage::AwaitingConfirm => false,
             Stage::Full => self.returned,
             Stage::Ramping { .. } => true,
         };
@@ -213,13 +213,15 @@ impl Failback {
         }
     }
 
-    fn hold(&mut self, config: &FailbackConfig, now: Timestamp) {
-        let hold = config.hold.saturating_mul(1 << self.doublings);
-        self.stage = Stage::Held { until: now + hold };
+    fn hold_down(&mut self, config: &FailbackConfig, now: Timestamp) {
+        let hold_down = config.hold_down.saturating_mul(1 << self.doublings);
+        self.stage = Stage::HoldDown {
+            until: now + hold_down,
+        };
     }
 
-    fn after_hold(&mut self, config: &FailbackConfig, now: Timestamp) -> String {
-        if let Stage::Held { until } = self.stage
+    fn after_hold_down(&mut self, config: &FailbackConfig, now: Timestamp) -> String {
+        if let Stage::HoldDown { until } = self.stage
             && now < until
         {
             return format!(
@@ -232,7 +234,7 @@ impl Failback {
             return "it is well again, and waits for an operator".to_owned();
         }
         self.begin_ramp(config, now);
-        "it stayed well until the end of the hold".to_owned()
+        "it stayed well until the end of the hold-down".to_owned()
     }
 
     fn begin_ramp(&mut self, config: &FailbackConfig, now: Timestamp) {
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn traffic_returns_by_hold_and_ramp() {
+    fn traffic_returns_by_hold_down_and_ramp() {
         let mut failback = fallen_at(10);
         let steps = shares(&mut failback, WELL, 20, 500);
         let expected = [
@@ -356,21 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn the_hold_doubles_for_a_region_that_keeps_falling_and_is_bounded() {
+    fn the_hold_down_doubles_for_a_region_that_keeps_falling_and_is_bounded() {
         let mut failback = fallen_at(10);
         let mut second = 20;
         for doubling in [1, 2, 4, 8, 16, 16] {
-            let hold = doubling * 60;
-            let steps = shares(&mut failback, WELL, second, second + hold);
-            assert_eq!(steps, [(second, 0), (second + hold, 5)]);
-            second += hold + 1;
+            let hold_down = doubling * 60;
+            let steps = shares(&mut failback, WELL, second, second + hold_down);
+            assert_eq!(steps, [(second, 0), (second + hold_down, 5)]);
+            second += hold_down + 1;
             shares(&mut failback, DOWN, second, second);
             second += 1;
         }
     }
 
     #[test]
-    fn falling_before_any_traffic_came_back_only_begins_the_hold_anew() {
+    fn falling_before_any_traffic_came_back_only_begins_the_hold_down_anew() {
         let mut failback = fallen_at(10);
         for second in (20..60).step_by(2) {
             shares(&mut failback, WELL, second, second);
@@ -406,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn by_hand_nothing_returns_by_itself_and_no_hold_is_needed() {
+    fn by_hand_nothing_returns_by_itself_and_no_hold_down_is_needed() {
         let config = FailbackConfig {
             mode: FailbackMode::Manual,
             ..FailbackConfig::default()
@@ -439,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agreement_cuts_the_hold_short_and_means_nothing_to_what_does_not_wait() {
+    fn an_agreement_cuts_the_hold_down_short_and_means_nothing_to_what_does_not_wait() {
         let config = FailbackConfig::default();
         let mut failback = fallen_at(10);
         assert!(!failback.confirm(&config, at(15)), "it is down");

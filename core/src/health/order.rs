@@ -48,7 +48,7 @@ impl LatencyOrder {
     /// An order that was kept from before a restart, best first. Latencies come with the next
     /// look; a region without one loses its place.
     #[must_use]
-    pub fn recalled(regions: impl IntoIterator<Item = RegionId>) -> Self {
+    pub fn restored(regions: impl IntoIterator<Item = RegionId>) -> Self {
         let mut places: Vec<Placed> = Vec::new();
         for region in regions {
             if places.iter().all(|placed| placed.region != region) {

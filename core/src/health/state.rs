@@ -1,6 +1,6 @@
-//! Rise and fall: results in a row flip the state, and trials by real requests where traffic did.
+//! Rise and fall: results in a row flip the state, and probation by real requests where traffic did.
 
-mod kept;
+mod saved;
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 
-pub use crate::health::state::kept::KeptHealth;
+pub use crate::health::state::saved::SavedHealth;
 
 /// What probes and traffic say of an endpoint.
 #[derive(
@@ -49,14 +49,14 @@ pub struct Limits {
 /// Whose evidence made an endpoint unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Condemner {
+pub enum EjectedBy {
     /// Probes failed.
     Probe,
     /// Requests failed, whatever probes said.
     Traffic,
 }
 
-impl Condemner {
+impl EjectedBy {
     /// The source of the evidence as a metric label and log value.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -84,37 +84,37 @@ pub struct HealthState {
     health: Health,
     /// Results in a row that contradict `health`.
     streak: u32,
-    condemned_by: Option<Condemner>,
-    /// Real requests that try it, once its probes pass again after traffic condemned it.
-    trial: Option<Trial>,
-    /// How often traffic condemned it lately: each time more real requests must speak for it.
+    ejected_by: Option<EjectedBy>,
+    /// Real requests that try it, once its probes pass again after traffic ejected it.
+    probation: Option<Probation>,
+    /// How often traffic ejected it lately: each time more real requests must speak for it.
     relapses: u8,
     /// Probes that passed since it is healthy.
     calm: u8,
     /// When a request last failed there in a way worth a probe at once.
     suspected: Option<Timestamp>,
     /// When the newest results in a row that contradicted the state began.
-    doubted: Timestamp,
+    contradicted_since: Timestamp,
 }
 
-/// How far a trial by real requests has come.
+/// How far probation by real requests has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trial {
+struct Probation {
     /// Good answers in a row.
     good: u32,
     /// When it began, or when the last answer came.
     heard: Timestamp,
 }
 
-/// Good answers in a row that end a trial well. Where half of the requests fail, it passes once in
+/// Good answers in a row that end probation well. Where half of the requests fail, it passes once in
 /// a thousand times.
-pub const TRIAL_ANSWERS: u32 = 10;
+pub const PROBATION_ANSWERS: u32 = 10;
 
-/// Without any request that could try it for so long, the probes' word has to do: an endpoint that
+/// Without any probation request for so long, the probes' word has to do: an endpoint that
 /// gets only writes would never return otherwise.
-pub const TRIAL_PATIENCE: Duration = Duration::from_secs(60);
+pub const PROBATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Relapses that count: the first takes the usual trial, each further one twice as many answers as
+/// Relapses that count: the first takes the usual probation, each further one twice as many answers as
 /// the one before, so 40 at most.
 const MOST_RELAPSES: u8 = 3;
 
@@ -140,14 +140,14 @@ impl HealthState {
 
     /// Whose evidence made it unhealthy; `None` while it is not.
     #[must_use]
-    pub fn condemned_by(&self) -> Option<Condemner> {
-        self.condemned_by
+    pub fn ejected_by(&self) -> Option<EjectedBy> {
+        self.ejected_by
     }
 
     /// Whether a few real requests should go there, to find out whether it serves them.
     #[must_use]
-    pub fn is_on_trial(&self) -> bool {
-        self.trial.is_some()
+    pub fn is_on_probation(&self) -> bool {
+        self.probation.is_some()
     }
 
     /// When a request last failed there in a way worth a probe at once.
@@ -158,8 +158,8 @@ impl HealthState {
 
     /// When the newest results in a row that contradicted the state began.
     #[must_use]
-    pub fn doubted(&self) -> Timestamp {
-        self.doubted
+    pub fn contradicted_since(&self) -> Timestamp {
+        self.contradicted_since
     }
 
     /// Whether the next results may flip it: time to probe faster.
@@ -170,8 +170,8 @@ impl HealthState {
 
     /// Counts a probe's result.
     pub fn observe(&mut self, passed: bool, limits: Limits, now: Timestamp) -> Option<Flip> {
-        if passed && self.trial.is_some() {
-            return self.lose_patience(now);
+        if passed && self.probation.is_some() {
+            return self.time_out(now);
         }
         let agrees = match self.health {
             Health::Healthy => passed,
@@ -186,26 +186,26 @@ impl HealthState {
             return None;
         }
         if self.streak == 0 {
-            self.doubted = now;
+            self.contradicted_since = now;
         }
         self.streak = self.streak.saturating_add(1);
         if passed {
             if self.streak < limits.rise.max(1) {
                 return None;
             }
-            if self.condemned_by == Some(Condemner::Traffic) {
-                self.begin_trial(now);
+            if self.ejected_by == Some(EjectedBy::Traffic) {
+                self.begin_probation(now);
                 return None;
             }
             return Some(self.flip(Health::Healthy, self.streak, None));
         }
         (self.streak >= limits.fall.max(1)).then(|| {
-            let by = Some(Condemner::Probe);
+            let by = Some(EjectedBy::Probe);
             self.flip(Health::Unhealthy, self.streak, by)
         })
     }
 
-    /// Condemns at once: `in_a_row` real requests failed, which is proof enough.
+    /// Ejects at once: `in_a_row` real requests failed, which is proof enough.
     ///
     /// On an endpoint that is unhealthy already it starts the count of successes anew and
     /// records that traffic, too, found it bad.
@@ -214,22 +214,22 @@ impl HealthState {
         if was != Health::Unhealthy {
             self.relapses = (self.relapses + 1).min(MOST_RELAPSES);
         }
-        let flip = self.flip(Health::Unhealthy, in_a_row, Some(Condemner::Traffic));
+        let flip = self.flip(Health::Unhealthy, in_a_row, Some(EjectedBy::Traffic));
         (was != Health::Unhealthy).then_some(flip)
     }
 
-    /// A real request that tried it was answered, well or not.
-    pub fn tried(&mut self, good: bool, now: Timestamp) -> Option<Flip> {
-        let trial = self.trial.as_mut()?;
+    /// A probation request was answered, well or not.
+    pub fn probation_answered(&mut self, good: bool, now: Timestamp) -> Option<Flip> {
+        let probation = self.probation.as_mut()?;
         if !good {
             // Its probes have to pass again before the next requests are spent on it.
-            self.trial = None;
+            self.probation = None;
             self.streak = 0;
             return None;
         }
-        trial.good += 1;
-        trial.heard = now;
-        let good = trial.good;
+        probation.good += 1;
+        probation.heard = now;
+        let good = probation.good;
         (good >= self.answers_needed()).then(|| self.flip(Health::Healthy, good, None))
     }
 
@@ -247,7 +247,7 @@ impl HealthState {
     fn agree(&mut self, passed: bool) {
         self.streak = 0;
         if !passed {
-            self.trial = None;
+            self.probation = None;
             return;
         }
         self.calm = self.calm.saturating_add(1);
@@ -256,31 +256,31 @@ impl HealthState {
         }
     }
 
-    /// The more often traffic condemned it lately, the more requests must speak for it.
+    /// The more often traffic ejected it lately, the more requests must speak for it.
     fn answers_needed(&self) -> u32 {
-        TRIAL_ANSWERS << self.relapses.saturating_sub(1).min(MOST_RELAPSES)
+        PROBATION_ANSWERS << self.relapses.saturating_sub(1).min(MOST_RELAPSES)
     }
 
-    fn begin_trial(&mut self, now: Timestamp) {
+    fn begin_probation(&mut self, now: Timestamp) {
         self.streak = 0;
-        self.trial = Some(Trial {
+        self.probation = Some(Probation {
             good: 0,
             heard: now,
         });
     }
 
-    fn lose_patience(&mut self, now: Timestamp) -> Option<Flip> {
-        let trial = self.trial?;
-        (now.since(trial.heard) >= TRIAL_PATIENCE)
-            .then(|| self.flip(Health::Healthy, trial.good, None))
+    fn time_out(&mut self, now: Timestamp) -> Option<Flip> {
+        let probation = self.probation?;
+        (now.since(probation.heard) >= PROBATION_TIMEOUT)
+            .then(|| self.flip(Health::Healthy, probation.good, None))
     }
 
-    fn flip(&mut self, to: Health, in_a_row: u32, condemned_by: Option<Condemner>) -> Flip {
+    fn flip(&mut self, to: Health, in_a_row: u32, ejected_by: Option<EjectedBy>) -> Flip {
         let from = std::mem::replace(&mut self.health, to);
         self.streak = 0;
         self.calm = 0;
-        self.trial = None;
-        self.condemned_by = condemned_by;
+        self.probation = None;
+        self.ejected_by = ejected_by;
         Flip { from, to, in_a_row }
     }
 }
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(after(&[false, false]).health(), Health::Unproven);
         let fallen = after(&[false, false, false]);
         assert_eq!(fallen.health(), Health::Unhealthy);
-        assert_eq!(fallen.condemned_by(), Some(Condemner::Probe));
+        assert_eq!(fallen.ejected_by(), Some(EjectedBy::Probe));
     }
 
     #[test]
@@ -340,7 +340,7 @@ mod tests {
         );
         let back = after(&[&down[..], &[true, true]].concat());
         assert_eq!(back.health(), Health::Healthy);
-        assert_eq!(back.condemned_by(), None);
+        assert_eq!(back.ejected_by(), None);
     }
 
     #[test]
@@ -348,7 +348,7 @@ mod tests {
         assert!(!after(&[true, false, false, false, false]).is_changing());
     }
 
-    fn condemned() -> HealthState {
+    fn ejected() -> HealthState {
         let mut state = after(&[true]);
         state.traffic_failed(5).unwrap();
         state
@@ -361,53 +361,56 @@ mod tests {
     }
 
     #[test]
-    fn what_traffic_condemned_returns_after_a_trial_by_real_requests() {
-        let mut state = condemned();
-        assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
+    fn what_traffic_ejected_returns_after_probation() {
+        let mut state = ejected();
+        assert_eq!(state.ejected_by(), Some(EjectedBy::Traffic));
         pass(&mut state, LIMITS.rise);
-        assert!(state.is_on_trial());
+        assert!(state.is_on_probation());
         pass(&mut state, 100);
-        for _ in 1..TRIAL_ANSWERS {
-            assert_eq!(state.tried(true, at(1)), None);
+        for _ in 1..PROBATION_ANSWERS {
+            assert_eq!(state.probation_answered(true, at(1)), None);
         }
-        assert_eq!(state.tried(true, at(1)).unwrap().to, Health::Healthy);
+        assert_eq!(
+            state.probation_answered(true, at(1)).unwrap().to,
+            Health::Healthy
+        );
     }
 
     #[test]
-    fn one_bad_answer_ends_a_trial_and_probes_must_pass_again() {
-        let mut state = condemned();
+    fn one_bad_answer_ends_a_probation_and_probes_must_pass_again() {
+        let mut state = ejected();
         pass(&mut state, LIMITS.rise);
-        assert_eq!(state.tried(false, at(1)), None);
-        assert!(!state.is_on_trial());
+        assert_eq!(state.probation_answered(false, at(1)), None);
+        assert!(!state.is_on_probation());
         pass(&mut state, LIMITS.rise - 1);
-        assert!(!state.is_on_trial());
+        assert!(!state.is_on_probation());
         pass(&mut state, 1);
-        assert!(state.is_on_trial());
+        assert!(state.is_on_probation());
     }
 
     #[test]
-    fn a_failed_probe_ends_a_trial() {
-        let mut state = condemned();
+    fn a_failed_probe_ends_a_probation() {
+        let mut state = ejected();
         pass(&mut state, LIMITS.rise);
         assert_eq!(state.observe(false, LIMITS, at(0)), None);
-        assert!(!state.is_on_trial());
+        assert!(!state.is_on_probation());
     }
 
     #[test]
     fn without_requests_that_could_try_it_the_probes_word_has_to_do() {
-        let mut state = condemned();
+        let mut state = ejected();
         pass(&mut state, LIMITS.rise);
-        let patient = state.observe(true, LIMITS, at(TRIAL_PATIENCE.as_secs() - 1));
+        let patient = state.observe(true, LIMITS, at(PROBATION_TIMEOUT.as_secs() - 1));
         assert_eq!(patient, None);
-        let flip = state.observe(true, LIMITS, at(TRIAL_PATIENCE.as_secs()));
+        let flip = state.observe(true, LIMITS, at(PROBATION_TIMEOUT.as_secs()));
         assert_eq!(flip.unwrap().to, Health::Healthy);
     }
 
     #[test]
-    fn failing_traffic_resets_the_return_of_a_condemned_endpoint() {
+    fn failing_traffic_resets_the_return_of_an_ejected_endpoint() {
         let mut state = after(&[false, false, false, true]);
         assert_eq!(state.traffic_failed(5), None);
-        assert_eq!(state.condemned_by(), Some(Condemner::Traffic));
+        assert_eq!(state.ejected_by(), Some(EjectedBy::Traffic));
         pass(&mut state, 1);
     }
 
@@ -417,7 +420,7 @@ mod tests {
         let returns = |state: &mut HealthState| {
             pass(state, LIMITS.rise);
             (1..1000)
-                .find(|_| state.tried(true, at(1)).is_some())
+                .find(|_| state.probation_answered(true, at(1)).is_some())
                 .unwrap()
         };
         for needed in [10, 20, 40, 40] {

@@ -4,13 +4,35 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Which of a table's failback policies: 0 is the table's own, further ones those that routes
+/// write. A position in [`RoutingTable::failbacks`](crate::table::RoutingTable::failbacks).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FailbackId(pub u16);
+
+impl FailbackId {
+    /// The table's own.
+    pub const TABLE: Self = Self(0);
+
+    /// The id of the policy at `position`.
+    #[must_use]
+    pub fn at(position: usize) -> Self {
+        Self(u16::try_from(position).unwrap_or(u16::MAX))
+    }
+
+    /// The position of its policy.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// `[failback]`: how traffic returns to a region that is well again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailbackConfig {
     /// Who decides.
     pub mode: FailbackMode,
     /// How long a region must be well first.
-    pub hold: Duration,
+    pub hold_down: Duration,
     /// How long its share then takes to grow to all.
     pub ramp: Duration,
 }
@@ -20,7 +42,7 @@ impl Default for FailbackConfig {
     fn default() -> Self {
         Self {
             mode: FailbackMode::Auto,
-            hold: Duration::from_secs(60),
+            hold_down: Duration::from_secs(60),
             ramp: Duration::from_secs(300),
         }
     }

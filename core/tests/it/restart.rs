@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::apply::{Event, Remembered, apply};
+use meridian_core::apply::{Event, SavedBeliefs, apply};
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::model::time::Timestamp;
 use meridian_core::model::viewer::UnknownViewer;
 use meridian_core::table::RoutingTable;
+use meridian_core::table::failback::FailbackId;
 use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
 use crate::support::tables::{region, table};
@@ -92,7 +93,7 @@ impl World {
                 kind: ErrorKind::FirstByteTimeout,
                 in_a_row: 5,
             },
-            9..12 => Event::Tried {
+            9..12 => Event::ProbationAnswered {
                 endpoint,
                 good: self.random.bool(),
             },
@@ -120,18 +121,18 @@ impl World {
     /// Another process takes over what this one wrote `away` ago.
     fn restart(&mut self, away: Duration) {
         let unix = Duration::from_secs(1_700_000_000);
-        let written = Remembered::of(&self.snapshot, self.now, unix);
+        let written = SavedBeliefs::of(&self.snapshot, self.now, unix);
         let text = serde_json::to_string(&written).unwrap();
         self.now = Timestamp::ZERO;
         self.snapshot = started();
-        self.tell(Event::Recalled {
-            remembered: Arc::new(serde_json::from_str(&text).unwrap()),
+        self.tell(Event::Restored {
+            saved: Arc::new(serde_json::from_str(&text).unwrap()),
             away,
             keep_names: DAY,
         });
     }
 
-    /// All that decides where requests go. A trial is not in it: it begins anew.
+    /// All that decides where requests go. Probation is not in it: it begins anew.
     fn seen(&self) -> String {
         let now = self.snapshot.regions.iter().map(|region| {
             let endpoints = region.endpoints.iter();
@@ -141,7 +142,7 @@ impl World {
                     (one.address, one.health, estimate)
                 })
                 .collect();
-            let fell = region.fell.map(|at| self.now.since(at).as_secs());
+            let fell = region.down_since.map(|at| self.now.since(at).as_secs());
             let stage = region.failback[0].stage();
             let stage = (stage.label(), stage.share());
             let known = (region.admin, region.health, region.out, fell);
@@ -197,7 +198,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
         let before = health(&world);
         world.restart(Duration::from_secs(seed * 1000));
         assert_eq!(health(&world), before, "seed {seed}");
-        // Probes pass from now on, and trials get good answers: all is as if it had never been.
+        // Probes pass from now on, and probation requests get good answers: all is as if it had never been.
         for _ in 0..600 {
             world.now = world.now + Duration::from_secs(5);
             let regions = world.snapshot.regions.iter();
@@ -210,7 +211,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
                     warm: true,
                 };
                 world.tell(Event::Probed { endpoint, outcome });
-                world.tell(Event::Tried {
+                world.tell(Event::ProbationAnswered {
                     endpoint,
                     good: true,
                 });
@@ -219,7 +220,10 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
         }
         for region in &world.snapshot.regions {
             let there = !region.endpoints.is_empty();
-            assert!(region.share(0) == 100 || !there, "seed {seed}: {region:?}");
+            assert!(
+                region.share(FailbackId::TABLE) == 100 || !there,
+                "seed {seed}: {region:?}"
+            );
         }
     }
 }

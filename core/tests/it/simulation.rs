@@ -14,7 +14,7 @@ use meridian_core::config::{FailbackConfig, FailbackMode};
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::decide::{RequestFacts, decide};
 use meridian_core::health::schedule::next_probe;
-use meridian_core::health::state::{Health, TRIAL_ANSWERS};
+use meridian_core::health::state::{Health, PROBATION_ANSWERS};
 use meridian_core::model::id::{EndpointId, RegionId, RouteId};
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::model::time::Timestamp;
@@ -429,7 +429,7 @@ fn nothing_breaks_in_hours_of_outages_reloads_and_new_addresses() {
 /// Short, so that thousands of outages fit into seconds.
 const SHORT: FailbackConfig = FailbackConfig {
     mode: FailbackMode::Auto,
-    hold: Duration::from_secs(20),
+    hold_down: Duration::from_secs(20),
     ramp: Duration::from_secs(40),
 };
 
@@ -468,7 +468,7 @@ fn choices(world: &World) -> Vec<RegionId> {
             host: None,
             path: "/",
             viewer: &viewer,
-            tries: false,
+            probation: false,
         };
         let decision = decide(&world.snapshot, &facts).expect("two regions are permitted");
         let all = decision.ranked.all();
@@ -573,7 +573,7 @@ fn what_fails_everywhere_at_once_costs_no_hold() {
 }
 
 #[test]
-fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back() {
+fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_back() {
     let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
     let mut world = World::with(5, routed(), &latency);
     world.pass(seconds(30));
@@ -602,16 +602,16 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_a_trial_brings_it_back
     world.tell(gray);
     assert!(!world.serves(0) && world.serves(2));
     world.pass(seconds(10));
-    assert!(!world.serves(0) && world.snapshot.trial.contains(RegionId(0)));
+    assert!(!world.serves(0) && world.snapshot.probation.contains(RegionId(0)));
     let endpoint = world.snapshot.regions[0].endpoints[0].id;
-    let tried = |good| Event::Tried { endpoint, good };
+    let tried = |good| Event::ProbationAnswered { endpoint, good };
     world.tell(tried(false));
     assert!(
-        world.snapshot.trial.is_empty(),
+        world.snapshot.probation.is_empty(),
         "its probes have to pass again"
     );
     world.pass(seconds(10));
-    for _ in 0..TRIAL_ANSWERS {
+    for _ in 0..PROBATION_ANSWERS {
         assert!(!world.serves(0));
         world.tell(tried(true));
     }

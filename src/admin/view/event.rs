@@ -15,7 +15,7 @@ use meridian_core::health::state::Health;
 pub struct EventView {
     /// When, in seconds since 1970.
     pub at_unix_seconds: f64,
-    /// `endpoint`, `region`, `kept`, `correlated_failure`, `leader`, `failback`, `addresses` or
+    /// `endpoint`, `region`, `ejection_suppressed`, `correlated_failure`, `leader`, `failback`, `addresses` or
     /// `operator`.
     pub kind: String,
     /// Whose.
@@ -100,9 +100,9 @@ impl EventView {
                 }),
                 ..event("failback", region)
             },
-            Transition::Kept { region, cause } => Self {
+            Transition::EjectionSuppressed { region, cause } => Self {
                 cause: Some(cause.clone()),
-                ..event("kept", region)
+                ..event("ejection_suppressed", region)
             },
             Transition::CorrelatedFailure { began } => Self {
                 to: Some(if *began { "began" } else { "ended" }.to_owned()),

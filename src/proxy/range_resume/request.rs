@@ -196,7 +196,7 @@ impl ResumeRequest {
             host: host.and_then(|host| host.to_str().ok()),
             path: &matched_path(outgoing.head.path.path()),
             viewer: &outgoing.viewer,
-            tries: false,
+            probation: false,
         };
         let decision = decide(&live.snapshot, &facts).ok();
         match decision {

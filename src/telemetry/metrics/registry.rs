@@ -312,10 +312,10 @@ fn add_region(page: &mut Page, region: &str, cells: &[Arc<RegionCells>]) {
     }
     let exhausted = total(|cells| &cells.budget_exhausted);
     page.number(&metrics::RETRY_BUDGET_EXHAUSTED, &labels, exhausted);
-    let good = total(|cells| &cells.trials_good);
-    page.number(&metrics::TRIALS, &[region, "good"], good);
-    let bad = total(|cells| &cells.trials_bad);
-    page.number(&metrics::TRIALS, &[region, "bad"], bad);
+    let good = total(|cells| &cells.probation_good);
+    page.number(&metrics::PROBATION_REQUESTS, &[region, "good"], good);
+    let bad = total(|cells| &cells.probation_bad);
+    page.number(&metrics::PROBATION_REQUESTS, &[region, "bad"], bad);
     let suspicions = total(|cells| &cells.suspicions);
     page.number(&metrics::SUSPICIONS, &labels, suspicions);
     let opened = total(|cells| &cells.connections_opened);

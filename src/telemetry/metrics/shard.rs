@@ -114,8 +114,8 @@ pub(crate) struct RegionCells {
     pub(crate) hedges_lost: Cell,
     pub(crate) resumes: [Cell; ResumeResult::ALL.len()],
     pub(crate) budget_exhausted: Cell,
-    pub(crate) trials_good: Cell,
-    pub(crate) trials_bad: Cell,
+    pub(crate) probation_good: Cell,
+    pub(crate) probation_bad: Cell,
     pub(crate) suspicions: Cell,
     pub(crate) connections_opened: Cell,
     pub(crate) connections_reused: Cell,
@@ -266,13 +266,13 @@ impl WorkerMetrics<'_> {
         cell.add(1);
     }
 
-    /// A request that tried an endpoint of `region` on trial was answered, well or not.
+    /// A probation request to `region` was answered, well or not.
     pub fn tried(&self, region: RegionId, good: bool) {
         let region = self.region(region);
         let cell = if good {
-            &region.trials_good
+            &region.probation_good
         } else {
-            &region.trials_bad
+            &region.probation_bad
         };
         cell.add(1);
     }

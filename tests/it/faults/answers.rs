@@ -44,7 +44,7 @@ async fn a_region_that_answers_503_while_its_health_is_fine_is_left_and_tried_by
     let out = Instant::now();
     load.more(10).await;
     let left = regions.a.seen().len();
-    // Its probes pass, trials begin, and each ends with the first bad answer.
+    // Its probes pass, probation begins, and each ends with the first bad answer.
     regions.a.probed(6).await;
     regions.edge.out("a").await;
     let tries = regions.a.seen().split_off(left);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use meridian_core::health::state::{Health, TRIAL_ANSWERS};
+use meridian_core::health::state::{Health, PROBATION_ANSWERS};
 
 use crate::support::edge::Edge;
 use crate::support::load::{Load, Visits};
@@ -71,9 +71,9 @@ impl Zones {
         visits.no_get_was_lost_or_waited(PATIENCE);
         // One try may have been under way when the fault ended.
         let methods = self.methods(before);
-        let trial = TRIAL_ANSWERS as usize - 1;
-        assert!(methods.len() >= trial, "{methods:?}");
-        assert!(methods[..trial].iter().all(|method| method == "GET"));
+        let probation = PROBATION_ANSWERS as usize - 1;
+        assert!(methods.len() >= probation, "{methods:?}");
+        assert!(methods[..probation].iter().all(|method| method == "GET"));
         assert_eq!(self.edge.moves("a"), (0, 0));
         let others = self.good.iter().chain([&self.b]);
         let seen: Vec<_> = others

@@ -76,7 +76,7 @@ async fn all_regions_that_fail_their_probes_together_keep_their_traffic() {
 
 #[tokio::test]
 async fn all_regions_down_is_a_clear_502_and_the_first_that_is_back_serves_at_once() {
-    let mut regions = Regions::start("[failback]\nhold = \"1h\"\n").await;
+    let mut regions = Regions::start("[failback]\nhold_down = \"1h\"\n").await;
     for origin in [&mut regions.a, &mut regions.b, &mut regions.c] {
         origin.kill().await;
     }

@@ -1,4 +1,4 @@
-//! How traffic returns: a trial by real reads, a hold, a ramp by viewer, or an operator's word.
+//! How traffic returns: probation by real reads, a hold-down, a ramp by viewer, or an operator's word.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::support::regions::{ENOUGH, Regions};
 
 #[tokio::test]
 async fn on_the_ramp_each_viewer_moves_once_and_none_bounces() {
-    let mut regions = Regions::start("[failback]\nhold = \"100ms\"\nramp = \"800ms\"\n").await;
+    let mut regions = Regions::start("[failback]\nhold_down = \"100ms\"\nramp = \"800ms\"\n").await;
     let load = Load::start(regions.edge.address, 3, 24, false);
     load.more(ENOUGH).await;
     regions.a.kill().await;
     regions.edge.out("a").await;
     regions.a.revive().await;
-    regions.edge.stage("a", "held").await;
-    // The last try of the trial may still be under way.
+    regions.edge.stage("a", "hold_down").await;
+    // The last try of the probation may still be under way.
     let held = Instant::now();
     regions.edge.stage("a", "full").await;
     let full = Instant::now();
@@ -48,7 +48,8 @@ async fn a_region_that_waits_for_an_operator_stays_out_until_the_word_comes() {
 }
 
 async fn stays_out(mode: &str) {
-    let failback = format!("[failback]\nmode = \"{mode}\"\nhold = \"50ms\"\nramp = \"100ms\"\n");
+    let failback =
+        format!("[failback]\nmode = \"{mode}\"\nhold_down = \"50ms\"\nramp = \"100ms\"\n");
     let mut regions = Regions::start(&failback).await;
     let load = regions.load().await;
     regions.a.kill().await;

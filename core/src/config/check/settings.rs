@@ -239,7 +239,7 @@ pub(super) fn failback(section: Option<Fields<'_>>, before: FailbackConfig) -> F
             Some("manual") => FailbackMode::Manual,
             _ => before.mode,
         },
-        hold: section.duration("hold").unwrap_or(before.hold),
+        hold_down: section.duration("hold_down").unwrap_or(before.hold_down),
         ramp: section.duration("ramp").unwrap_or(before.ramp),
     }
 }

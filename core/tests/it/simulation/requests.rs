@@ -68,7 +68,7 @@ struct Pending {
     attempts: Attempts,
     blamed: Vec<(RegionId, EndpointId, ErrorKind)>,
     charged: Vec<RegionId>,
-    tries: bool,
+    probation: bool,
     done: bool,
 }
 
@@ -135,8 +135,8 @@ impl Worker {
         ][self.world.random.usize(..5)];
         let viewer = IpAddr::from([203, 0, 113, self.world.random.u8(..)]);
         let due = now.since(self.tried) >= Duration::from_millis(100);
-        let tries = class == RequestClass::Read && due && self.world.random.u8(..4) == 0;
-        if tries {
+        let probation = class == RequestClass::Read && due && self.world.random.u8(..4) == 0;
+        if probation {
             self.tried = now;
         }
         let who = Viewer {
@@ -149,7 +149,7 @@ impl Worker {
             host: None,
             path: "/",
             viewer: &who,
-            tries,
+            probation,
         };
         let decision = decide(&self.world.snapshot, &facts).expect("two regions are permitted");
         Pending {
@@ -159,7 +159,7 @@ impl Worker {
             attempts: Attempts::default(),
             blamed: Vec::new(),
             charged: Vec::new(),
-            tries,
+            probation,
             done: false,
         }
     }
@@ -197,7 +197,7 @@ impl Worker {
             self.retries.push_back((now, region));
         }
         let hint = EndpointHint {
-            tries: request.tries && request.attempts.is_empty(),
+            probation: request.probation && request.attempts.is_empty(),
             avoid: None,
         };
         let endpoints =
@@ -214,7 +214,7 @@ impl Worker {
         } else {
             Serving::Well
         };
-        let on_trial = endpoint.standing.is_on_trial();
+        let on_probation = endpoint.standing.is_on_probation();
         let error = match serving {
             Serving::Failing(error) => error,
             Serving::Flaky if self.world.random.bool() => ErrorKind::GatewayStatus,
@@ -237,7 +237,7 @@ impl Worker {
             }
         };
         self.tried(endpoint, false);
-        let asked_to_wait = serving == Serving::Overloaded && !on_trial;
+        let asked_to_wait = serving == Serving::Overloaded && !on_probation;
         if asked_to_wait {
             let verdict = Verdict::AskedToWait;
             let told = self
@@ -255,9 +255,9 @@ impl Worker {
     }
 
     fn tried(&mut self, endpoint: &EndpointState, good: bool) {
-        if endpoint.standing.is_on_trial() {
+        if endpoint.standing.is_on_probation() {
             let endpoint = endpoint.id;
-            self.world.tell(Event::Tried { endpoint, good });
+            self.world.tell(Event::ProbationAnswered { endpoint, good });
         }
     }
 
@@ -298,7 +298,7 @@ fn may_repeat(class: RequestClass, failed: &Attempt) -> bool {
     }
 }
 
-/// How long the way back may take: detection, a trial of up to 80 answers, a hold doubled four
+/// How long the return may take: detection, probation of up to 80 answers, a hold-down doubled four
 /// times, and the ramp.
 const LONGEST_WAY_BACK: u64 = 60 + 400 + 16 * 20 + 40 + 20;
 

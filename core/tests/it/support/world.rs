@@ -302,6 +302,6 @@ pub(crate) fn facts<'a>(path: &'a str, viewer: &'a Viewer) -> RequestFacts<'a> {
         host: Some("api.example.com"),
         path,
         viewer,
-        tries: false,
+        probation: false,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::addresses;
-use crate::apply::remembered::{KeptEndpoint, KeptRegion, Remembered};
+use crate::apply::saved::{SavedBeliefs, SavedEndpoint, SavedRegion};
 use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState, Snapshot};
 use crate::health::order::LatencyOrder;
 use crate::model::id::RegionId;
@@ -16,55 +16,55 @@ use crate::table::origin::{OriginHost, Region};
 /// day; what was seen before says nothing any more. The operator's words have no such bound.
 pub const BELIEFS_LAST: Duration = Duration::from_secs(24 * 3600);
 
-/// Takes in what was remembered `away` ago; names that were resolved then are used again if that
+/// Takes in what was saved `away` ago; names that were resolved then are used again if that
 /// is no longer ago than `keep_names`. Regions are matched by name, endpoints by their origin's
 /// URL and address; what the table no longer has is ignored.
-pub(super) fn recall(
+pub(super) fn restore(
     snapshot: &mut Snapshot,
-    remembered: &Remembered,
+    beliefs: &SavedBeliefs,
     away: Duration,
     keep_names: Duration,
     now: Timestamp,
 ) -> Option<String> {
-    let mut recalled = 0_usize;
-    for kept in &remembered.regions {
-        let Some(id) = snapshot.table.region_named(&kept.name) else {
+    let mut restored = 0_usize;
+    for saved in &beliefs.regions {
+        let Some(id) = snapshot.table.region_named(&saved.name) else {
             continue;
         };
         if away <= keep_names {
-            use_names_again(snapshot, id, kept);
+            use_names_again(snapshot, id, saved);
         }
         let table = Arc::clone(&snapshot.table);
         let Some(state) = snapshot.regions.get_mut(id.index()) else {
             continue;
         };
-        state.admin = kept.admin;
-        if away <= BELIEFS_LAST && recall_endpoints(state, table.region(id), kept, away, now) {
-            recall_region(state, &table, kept, away, now);
+        state.admin = saved.admin;
+        if away <= BELIEFS_LAST && restore_endpoints(state, table.region(id), saved, away, now) {
+            restore_region(state, &table, saved, away, now);
         }
-        recalled += 1;
+        restored += 1;
     }
     if away <= BELIEFS_LAST {
-        snapshot.correlated_failure = remembered.correlated_failure;
+        snapshot.correlated_failure = beliefs.correlated_failure;
         let moment = |before| now - Duration::from_millis(before).saturating_add(away);
-        snapshot.fell_together = remembered.fell_together_ms.map(moment);
-        snapshot.last_removal = remembered.last_removal_ms.map(moment);
-        let order = remembered.order.iter();
+        snapshot.fell_together = beliefs.fell_together_ms.map(moment);
+        snapshot.last_ejection = beliefs.last_ejection_ms.map(moment);
+        let order = beliefs.order.iter();
         let order = order.filter_map(|name| snapshot.table.region_named(name));
-        snapshot.order = LatencyOrder::recalled(order);
+        snapshot.order = LatencyOrder::restored(order);
     }
-    (recalled > 0).then(|| "what was known before the restart holds on".to_owned())
+    (restored > 0).then(|| "what was known before the restart holds on".to_owned())
 }
 
 /// The addresses that names had: a start does not have to wait for a name server.
-fn use_names_again(snapshot: &mut Snapshot, id: RegionId, kept: &KeptRegion) {
+fn use_names_again(snapshot: &mut Snapshot, id: RegionId, saved: &SavedRegion) {
     let table = Arc::clone(&snapshot.table);
     for (place, origin) in (0..).zip(&table.region(id).origins) {
         if matches!(origin.host, OriginHost::Name(_)) {
             let url = origin.url();
             let of_origin =
-                |one: &&KeptEndpoint| one.origin == url && one.address.port() == origin.port;
-            let endpoints = kept.endpoints.iter().filter(of_origin);
+                |one: &&SavedEndpoint| one.origin == url && one.address.port() == origin.port;
+            let endpoints = saved.endpoints.iter().filter(of_origin);
             let addresses: Vec<_> = endpoints.map(|one| one.address).collect();
             addresses::resolve(snapshot, id, place, &addresses, &mut Vec::new());
         }
@@ -72,26 +72,26 @@ fn use_names_again(snapshot: &mut Snapshot, id: RegionId, kept: &KeptRegion) {
 }
 
 /// Gives endpoints what was believed of them; says whether there was any to give it to.
-fn recall_endpoints(
+fn restore_endpoints(
     state: &mut RegionState,
     region: &Region,
-    kept: &KeptRegion,
+    saved: &SavedRegion,
     away: Duration,
     now: Timestamp,
 ) -> bool {
     let urls: Vec<_> = region.origins.iter().map(|origin| origin.url()).collect();
     let known = |endpoint: &EndpointState| {
         let url = urls.get(usize::from(endpoint.origin))?;
-        let mut all = kept.endpoints.iter();
+        let mut all = saved.endpoints.iter();
         all.find(|one| one.address == endpoint.address && one.origin == *url)
     };
     let mut endpoints = state.endpoints.to_vec();
     let mut any = false;
     for endpoint in &mut endpoints {
         if let Some(one) = known(endpoint) {
-            endpoint.standing = one.health.recall(away);
+            endpoint.standing = one.health.restore(away);
             endpoint.health = endpoint.standing.health();
-            endpoint.latency = one.latency.recall(away, now);
+            endpoint.latency = one.latency.restore(away, now);
             any = true;
         }
     }
@@ -101,25 +101,25 @@ fn recall_endpoints(
 
 /// What was believed of a region as a whole. One without an address it had before starts anew: its
 /// hold would keep back a service that never failed.
-fn recall_region(
+fn restore_region(
     state: &mut RegionState,
     table: &RoutingTable,
-    kept: &KeptRegion,
+    saved: &SavedRegion,
     away: Duration,
     now: Timestamp,
 ) {
-    state.out = kept.out;
-    state.fell = kept
-        .fell_ms
+    state.out = saved.out;
+    state.down_since = saved
+        .down_since_ms
         .map(|before| now - Duration::from_millis(before).saturating_add(away));
-    state.latency = kept.latency.map(|figure| RegionLatency {
+    state.latency = saved.latency.map(|figure| RegionLatency {
         median: Duration::from_micros(figure.median_us),
         measured: now - Duration::from_millis(figure.age_ms).saturating_add(away),
     });
     let goes_on = |config| {
-        let alike = kept.failback.iter().find(|way| way.followed(config));
-        let way = alike.or_else(|| kept.failback.first());
-        way.map(|way| way.recall(config, away, now))
+        let alike = saved.failback.iter().find(|way| way.followed(config));
+        let way = alike.or_else(|| saved.failback.first());
+        way.map(|way| way.restore(config, away, now))
             .unwrap_or_default()
     };
     state.failback = table.failbacks().iter().map(goes_on).collect();
@@ -232,18 +232,18 @@ mod tests {
     }
 
     /// As a file would hold it.
-    fn written(snapshot: &Snapshot, second: u64) -> Arc<Remembered> {
-        let remembered = Remembered::of(snapshot, at(second), Duration::from_secs(1_000_000));
-        let text = serde_json::to_string(&remembered).unwrap();
-        let read: Remembered = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, remembered);
+    fn written(snapshot: &Snapshot, second: u64) -> Arc<SavedBeliefs> {
+        let saved = SavedBeliefs::of(snapshot, at(second), Duration::from_secs(1_000_000));
+        let text = serde_json::to_string(&saved).unwrap();
+        let read: SavedBeliefs = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, saved);
         Arc::new(read)
     }
 
-    fn recalled(snapshot: &Snapshot, remembered: Arc<Remembered>, away: Duration) -> World {
+    fn restored(snapshot: &Snapshot, saved: Arc<SavedBeliefs>, away: Duration) -> World {
         let mut world = running(snapshot.clone());
-        let event = Event::Recalled {
-            remembered,
+        let event = Event::Restored {
+            saved,
             away,
             keep_names: 24 * HOUR,
         };
@@ -258,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_region_that_was_down_is_down_at_the_first_request() {
-        let kept = written(&mid_outage().snapshot, 25);
-        let after = recalled(&started(&["a", "b", "c"]), kept, HOUR).snapshot;
+        let saved = written(&mid_outage().snapshot, 25);
+        let after = restored(&started(&["a", "b", "c"]), saved, HOUR).snapshot;
         assert_eq!(after.regions[0].health, Health::Unhealthy);
         assert!(after.regions[0].out);
         let serving: Vec<_> = after.serving.iter().collect();
@@ -270,8 +270,8 @@ mod tests {
 
     #[test]
     fn regions_are_known_by_name_and_address_whatever_their_number() {
-        let kept = written(&mid_outage().snapshot, 25);
-        let after = recalled(&started(&["a", "aa", "c"]), kept, HOUR).snapshot;
+        let saved = written(&mid_outage().snapshot, 25);
+        let after = restored(&started(&["a", "aa", "c"]), saved, HOUR).snapshot;
         let health: Vec<_> = after.regions.iter().map(|region| region.health).collect();
         assert_eq!(
             health,
@@ -281,9 +281,9 @@ mod tests {
 
     #[test]
     fn a_region_at_another_address_starts_anew() {
-        let kept = written(&mid_outage().snapshot, 25);
+        let saved = written(&mid_outage().snapshot, 25);
         let moved = region("a", OriginHost::Address([10, 9, 9, 9].into()));
-        let after = recalled(&started_with(vec![moved]), kept, HOUR).snapshot;
+        let after = restored(&started_with(vec![moved]), saved, HOUR).snapshot;
         assert_eq!(after.regions[0].health, Health::Unproven);
         assert!(!after.regions[0].out);
         assert_eq!(after.regions[0].failback[0].stage(), Stage::Full);
@@ -302,11 +302,11 @@ mod tests {
             world.probe("a", Some(5), second);
         }
         let held = world.snapshot.regions[0].failback[0].stage();
-        assert_eq!(held, Stage::Held { until: at(91) });
-        let kept = written(&world.snapshot, 41);
-        let mut after = recalled(&started(&["a", "b"]), kept, Duration::from_secs(20));
+        assert_eq!(held, Stage::HoldDown { until: at(91) });
+        let saved = written(&world.snapshot, 41);
+        let mut after = restored(&started(&["a", "b"]), saved, Duration::from_secs(20));
         let stage = |world: &World| world.snapshot.regions[0].failback[0].stage();
-        assert_eq!(stage(&after), Stage::Held { until: at(30) });
+        assert_eq!(stage(&after), Stage::HoldDown { until: at(30) });
         after.tell(Event::Tick, 29);
         assert_eq!(stage(&after).share(), 0);
         after.tell(Event::Tick, 30);
@@ -330,10 +330,14 @@ mod tests {
             world.tell(failed, second);
         }
         assert!(!world.snapshot.correlated_failure);
-        let kept = written(&world.snapshot, 501);
-        let after = recalled(&started(&["a", "b"]), kept, HOUR).snapshot;
+        let saved = written(&world.snapshot, 501);
+        let after = restored(&started(&["a", "b"]), saved, HOUR).snapshot;
         assert!(!after.correlated_failure);
-        let fell: Vec<_> = after.regions.iter().filter_map(|one| one.fell).collect();
+        let fell: Vec<_> = after
+            .regions
+            .iter()
+            .filter_map(|one| one.down_since)
+            .collect();
         assert_eq!(fell[1].since(fell[0]), Duration::from_secs(400));
     }
 
@@ -345,9 +349,9 @@ mod tests {
             state: AdminState::Drained,
         };
         world.tell(drained, 24);
-        let kept = written(&world.snapshot, 25);
+        let saved = written(&world.snapshot, 25);
         let away = BELIEFS_LAST + Duration::from_secs(1);
-        let after = recalled(&started(&["a", "b", "c"]), kept, away).snapshot;
+        let after = restored(&started(&["a", "b", "c"]), saved, away).snapshot;
         assert_eq!(after.regions[0].health, Health::Unproven);
         assert_eq!(after.regions[1].admin, AdminState::Drained);
         assert!(after.drained.contains(RegionId(1)));
@@ -367,11 +371,11 @@ mod tests {
         };
         world.tell(resolved, 1);
         world.probe("a", Some(5), 1);
-        let kept = written(&world.snapshot, 2);
-        let after = recalled(&started_with(named()), Arc::clone(&kept), HOUR).snapshot;
+        let saved = written(&world.snapshot, 2);
+        let after = restored(&started_with(named()), Arc::clone(&saved), HOUR).snapshot;
         assert_eq!(after.regions[0].endpoints[0].address, address);
         assert_eq!(after.regions[0].health, Health::Healthy);
-        let after = recalled(&started_with(named()), kept, 25 * HOUR).snapshot;
+        let after = restored(&started_with(named()), saved, 25 * HOUR).snapshot;
         assert!(after.regions[0].endpoints.is_empty());
     }
 
@@ -389,8 +393,8 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_older() {
-        let kept = written(&mid_outage().snapshot, 25);
-        assert_eq!(kept.age(Duration::from_secs(7)), Duration::ZERO);
-        assert_eq!(kept.age(Duration::from_secs(1_000_007)).as_secs(), 7);
+        let saved = written(&mid_outage().snapshot, 25);
+        assert_eq!(saved.age(Duration::from_secs(7)), Duration::ZERO);
+        assert_eq!(saved.age(Duration::from_secs(1_000_007)).as_secs(), 7);
     }
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
-use crate::health::failback::KeptFailback;
-use crate::health::latency::KeptLatency;
-use crate::health::state::KeptHealth;
+use crate::health::failback::SavedFailback;
+use crate::health::latency::SavedLatency;
+use crate::health::state::SavedHealth;
 use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
 use crate::table::origin::Region;
 
 /// The form that is written. A later one that cannot be read as this one counts up.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Beliefs worth keeping, as they were at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Remembered {
+pub struct SavedBeliefs {
     /// Which form this is.
     pub format: u32,
     /// When, since 1970-01-01 UTC: the one clock that two processes share.
@@ -32,15 +32,15 @@ pub struct Remembered {
     pub(super) fell_together_ms: Option<u64>,
     /// Since probes alone last took a region out.
     #[serde(default)]
-    pub(super) last_removal_ms: Option<u64>,
+    pub(super) last_ejection_ms: Option<u64>,
     /// Regions with a known latency, the first by it first.
     #[serde(default)]
     pub(super) order: Vec<String>,
-    pub(super) regions: Vec<KeptRegion>,
+    pub(super) regions: Vec<SavedRegion>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptRegion {
+pub(super) struct SavedRegion {
     pub(super) name: String,
     #[serde(default)]
     pub(super) admin: AdminState,
@@ -48,34 +48,34 @@ pub(super) struct KeptRegion {
     pub(super) out: bool,
     /// For how long it has not been well.
     #[serde(default)]
-    pub(super) fell_ms: Option<u64>,
+    pub(super) down_since_ms: Option<u64>,
     /// The latency it is ordered by, which may be that of addresses it no longer has.
     #[serde(default)]
-    pub(super) latency: Option<KeptFigure>,
+    pub(super) latency: Option<SavedFigure>,
     #[serde(default)]
-    pub(super) failback: Vec<KeptFailback>,
+    pub(super) failback: Vec<SavedFailback>,
     #[serde(default)]
-    pub(super) endpoints: Vec<KeptEndpoint>,
+    pub(super) endpoints: Vec<SavedEndpoint>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptFigure {
+pub(super) struct SavedFigure {
     pub(super) median_us: u64,
     pub(super) age_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptEndpoint {
+pub(super) struct SavedEndpoint {
     /// The URL of its origin.
     pub(super) origin: String,
     pub(super) address: SocketAddr,
     #[serde(flatten)]
-    pub(super) health: KeptHealth,
-    #[serde(default, skip_serializing_if = "KeptLatency::is_empty")]
-    pub(super) latency: KeptLatency,
+    pub(super) health: SavedHealth,
+    #[serde(default, skip_serializing_if = "SavedLatency::is_empty")]
+    pub(super) latency: SavedLatency,
 }
 
-impl Remembered {
+impl SavedBeliefs {
     /// What of `snapshot` is worth keeping at `now`, which is `unix` on the wall's clock.
     #[must_use]
     pub fn of(snapshot: &Snapshot, now: Timestamp, unix: Duration) -> Self {
@@ -85,14 +85,14 @@ impl Remembered {
             Some(table.regions.get(id.index())?.name.to_string())
         });
         let regions = table.regions.iter().zip(&snapshot.regions);
-        let keep = |(region, state)| KeptRegion::of(region, state, table, now);
+        let keep = |(region, state)| SavedRegion::of(region, state, table, now);
         Self {
             format: FORMAT,
             written_unix_ms: millis(unix),
             generation: snapshot.generation,
             correlated_failure: snapshot.correlated_failure,
             fell_together_ms: snapshot.fell_together.map(|at| millis(now.since(at))),
-            last_removal_ms: snapshot.last_removal.map(|at| millis(now.since(at))),
+            last_ejection_ms: snapshot.last_ejection.map(|at| millis(now.since(at))),
             order: order.collect(),
             regions: regions.map(keep).collect(),
         }
@@ -123,39 +123,41 @@ impl Remembered {
     }
 }
 
-impl KeptRegion {
+impl SavedRegion {
     fn of(region: &Region, state: &RegionState, table: &RoutingTable, now: Timestamp) -> Self {
-        let ways = state.failback.iter().zip(table.failbacks());
+        let failbacks = state.failback.iter().zip(table.failbacks());
         let endpoints = state.endpoints.iter().filter_map(|endpoint| {
             let origin = region.origins.get(usize::from(endpoint.origin))?;
-            Some(KeptEndpoint {
+            Some(SavedEndpoint {
                 origin: origin.url(),
                 address: endpoint.address,
-                health: endpoint.standing.keep(),
-                latency: endpoint.latency.keep(now),
+                health: endpoint.standing.save(),
+                latency: endpoint.latency.save(now),
             })
         });
         Self {
             name: region.name.to_string(),
             admin: state.admin,
             out: state.out,
-            fell_ms: state.fell.map(|at| millis(now.since(at))),
-            latency: state.latency.map(|latency| KeptFigure {
+            down_since_ms: state.down_since.map(|at| millis(now.since(at))),
+            latency: state.latency.map(|latency| SavedFigure {
                 median_us: u64::try_from(latency.median.as_micros()).unwrap_or(u64::MAX),
                 age_ms: millis(now.since(latency.measured)),
             }),
-            failback: ways.map(|(way, config)| way.keep(config, now)).collect(),
+            failback: failbacks
+                .map(|(failback, config)| failback.save(config, now))
+                .collect(),
             endpoints: endpoints.collect(),
         }
     }
 
     fn like(&self, other: &Self) -> bool {
         let stages = |region: &Self| -> Vec<_> {
-            let ways = region.failback.iter();
-            ways.map(|way| (way.label(), way.share())).collect()
+            let failbacks = region.failback.iter();
+            failbacks.map(|one| (one.label(), one.share())).collect()
         };
         let pairs = std::iter::zip(&self.endpoints, &other.endpoints);
-        let alike = |(one, two): (&KeptEndpoint, &KeptEndpoint)| {
+        let alike = |(one, two): (&SavedEndpoint, &SavedEndpoint)| {
             one.address == two.address && one.origin == two.origin && one.health == two.health
         };
         self.name == other.name

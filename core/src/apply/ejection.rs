@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::apply::Transition;
 use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::failback::Stage;
-use crate::health::state::{Condemner, Health};
+use crate::health::state::{EjectedBy, Health};
 use crate::model::id::RegionId;
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
 
 /// Probes alone may take out one region in so long: what fails them one after the other is more
 /// likely on our side. What requests prove is not limited.
-const REMOVAL_GAP: Duration = Duration::from_secs(60);
+const EJECTION_GAP: Duration = Duration::from_secs(60);
 
 /// Regions that all fall within this time fail together: two default probe intervals and the
 /// probes that confirm, so that probes alone can tell.
@@ -27,21 +27,21 @@ const GRACE: Duration = Duration::from_secs(30);
 /// asked within that time.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
-/// Brings `out`, `fell` and the correlated failure up to date with the regions' health.
+/// Brings `out`, `down_since` and the correlated failure up to date with the regions' health.
 pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
     let mut asks = false;
     for index in 0..snapshot.regions.len() {
         let verdict = verdict(snapshot, index, now);
         let region = &mut snapshot.regions[index];
-        asks |= verdict == Verdict::Keep && region.fell.is_none();
-        region.fell = match region.health {
-            Health::Unhealthy => region.fell.or(Some(now)),
+        asks |= verdict == Verdict::Suppress && region.down_since.is_none();
+        region.down_since = match region.health {
+            Health::Unhealthy => region.down_since.or(Some(now)),
             Health::Healthy | Health::Unproven => None,
         };
-        region.out = matches!(verdict, Verdict::Out | Verdict::Remove);
-        if verdict == Verdict::Remove {
-            snapshot.last_removal = Some(now);
-            if snapshot.regions[index].kept {
+        region.out = matches!(verdict, Verdict::Out | Verdict::Eject);
+        if verdict == Verdict::Eject {
+            snapshot.last_ejection = Some(now);
+            if snapshot.regions[index].suppressed {
                 // Nothing else says that it goes: its health is what it was.
                 transitions.push(Transition::Failback {
                     region: Arc::clone(&snapshot.table.region(RegionId::at(index)).name),
@@ -55,7 +55,7 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
         ask_the_others(snapshot, now);
     }
     note_correlated_failure(snapshot, now, transitions);
-    tell_kept(snapshot, now, transitions);
+    tell_suppressed(snapshot, now, transitions);
 }
 
 /// Whether a region gets traffic, as far as its health is concerned.
@@ -66,9 +66,9 @@ enum Verdict {
     /// It is out, because of what requests proved or what was decided before.
     Out,
     /// Its probes alone take it out now.
-    Remove,
+    Eject,
     /// Its probes alone would take it out, which has to wait.
-    Keep,
+    Suppress,
 }
 
 fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
@@ -76,24 +76,27 @@ fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
     if region.health != Health::Unhealthy {
         return Verdict::In;
     }
-    let by_traffic = |one: &EndpointState| one.standing.condemned_by() == Some(Condemner::Traffic);
+    let by_traffic = |one: &EndpointState| one.standing.ejected_by() == Some(EjectedBy::Traffic);
     // One that never served took nothing out of anyone's way.
     let served = region.failback.iter().any(|way| way.has_served());
     if region.out || !served || region.endpoints.iter().any(by_traffic) {
         return Verdict::Out;
     }
     let within = |moment: Option<Timestamp>, span| moment.is_some_and(|at| now.since(at) < span);
-    let doubted = region.endpoints.iter().map(|one| one.standing.doubted());
-    let since = doubted.min().unwrap_or_default();
+    let contradicted = region
+        .endpoints
+        .iter()
+        .map(|one| one.standing.contradicted_since());
+    let since = contradicted.min().unwrap_or_default();
     let mut others = snapshot.regions.iter().enumerate();
     let another_is_well =
         others.any(|(other, state)| other != index && is_surely_well(state, since));
     let must_wait =
-        within(snapshot.last_removal, REMOVAL_GAP) || within(snapshot.fell_together, GRACE);
+        within(snapshot.last_ejection, EJECTION_GAP) || within(snapshot.fell_together, GRACE);
     if another_is_well && !must_wait {
-        Verdict::Remove
+        Verdict::Eject
     } else {
-        Verdict::Keep
+        Verdict::Suppress
     }
 }
 
@@ -144,29 +147,29 @@ fn note_correlated_failure(
 
 fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
     let known = || regions.iter().filter(|region| !region.endpoints.is_empty());
-    let first = known().filter_map(|region| region.fell).min();
-    let last = known().filter_map(|region| region.fell).max();
+    let first = known().filter_map(|region| region.down_since).min();
+    let last = known().filter_map(|region| region.down_since).max();
     known().count() > 1
-        && known().all(|region| region.fell.is_some())
+        && known().all(|region| region.down_since.is_some())
         && first
             .zip(last)
             .is_some_and(|(first, last)| lasts || last.since(first) <= CORRELATED_WITHIN)
 }
 
-fn tell_kept(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
+fn tell_suppressed(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
     let shared = snapshot.correlated_failure;
     for (definition, region) in snapshot.table.regions.iter().zip(&mut snapshot.regions) {
         let long = region
-            .fell
+            .down_since
             .is_some_and(|fell| now.since(fell) >= WORTH_TELLING);
-        let kept = long && !region.out && !shared;
-        if kept && !region.kept {
-            transitions.push(Transition::Kept {
+        let suppressed = long && !region.out && !shared;
+        if suppressed && !region.suppressed {
+            transitions.push(Transition::EjectionSuppressed {
                 region: Arc::clone(&definition.name),
                 cause: "no other region is sure to be well, or probes took one out a moment ago"
                     .to_owned(),
             });
         }
-        region.kept = kept || (region.kept && region.fell.is_some());
+        region.suppressed = suppressed || (region.suppressed && region.down_since.is_some());
     }
 }

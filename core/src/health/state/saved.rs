@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::state::{Condemner, Health, HealthState, MOST_RELAPSES};
+use crate::health::state::{EjectedBy, Health, HealthState, MOST_RELAPSES};
 
 /// A restart that takes longer breaks every row of results: twelve default probe intervals.
 const STREAK_LASTS: Duration = Duration::from_secs(60);
 
-/// What of a [`HealthState`] is worth keeping. Trials and suspicions are not: whether requests are
+/// What of a [`HealthState`] is worth keeping. Probation and suspicions are not: whether requests are
 /// served is found out anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptHealth {
+pub struct SavedHealth {
     /// What was believed.
     pub health: Health,
     /// Whose evidence made it unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condemned_by: Option<Condemner>,
-    /// How often traffic condemned it lately.
+    pub ejected_by: Option<EjectedBy>,
+    /// How often traffic ejected it lately.
     #[serde(default)]
     pub relapses: u8,
     /// Results in a row that contradict it.
@@ -29,25 +29,25 @@ pub struct KeptHealth {
 impl HealthState {
     /// What is worth keeping.
     #[must_use]
-    pub fn keep(&self) -> KeptHealth {
-        KeptHealth {
+    pub fn save(&self) -> SavedHealth {
+        SavedHealth {
             health: self.health,
-            condemned_by: self.condemned_by,
+            ejected_by: self.ejected_by,
             relapses: self.relapses,
             streak: self.streak,
         }
     }
 }
 
-impl KeptHealth {
+impl SavedHealth {
     /// The state that goes on after nobody looked for as long as `away`: unhealthy stays so until
-    /// probes, and where traffic condemned it real requests, say otherwise.
+    /// probes, and where traffic ejected it real requests, say otherwise.
     #[must_use]
-    pub fn recall(&self, away: Duration) -> HealthState {
+    pub fn restore(&self, away: Duration) -> HealthState {
         let unhealthy = self.health == Health::Unhealthy;
         HealthState {
             health: self.health,
-            condemned_by: self.condemned_by.filter(|_| unhealthy),
+            ejected_by: self.ejected_by.filter(|_| unhealthy),
             relapses: self.relapses.min(MOST_RELAPSES),
             streak: if away <= STREAK_LASTS { self.streak } else { 0 },
             ..HealthState::default()
@@ -64,17 +64,17 @@ mod tests {
     const LIMITS: Limits = Limits { rise: 2, fall: 3 };
 
     #[test]
-    fn what_traffic_condemned_needs_a_trial_after_a_restart_too() {
+    fn what_traffic_ejected_needs_probation_after_a_restart_too() {
         let mut state = HealthState::default();
         state.observe(true, LIMITS, Timestamp::ZERO);
         state.traffic_failed(5);
-        let mut recalled = state.keep().recall(Duration::from_secs(3600));
-        assert_eq!(recalled.condemned_by(), Some(Condemner::Traffic));
+        let mut restored = state.save().restore(Duration::from_secs(3600));
+        assert_eq!(restored.ejected_by(), Some(EjectedBy::Traffic));
         for _ in 0..LIMITS.rise {
-            assert_eq!(recalled.observe(true, LIMITS, Timestamp::ZERO), None);
+            assert_eq!(restored.observe(true, LIMITS, Timestamp::ZERO), None);
         }
-        assert!(recalled.is_on_trial());
-        assert_eq!(recalled.keep(), state.keep());
+        assert!(restored.is_on_probation());
+        assert_eq!(restored.save(), state.save());
     }
 
     #[test]
@@ -83,9 +83,9 @@ mod tests {
         state.observe(true, LIMITS, Timestamp::ZERO);
         state.observe(false, LIMITS, Timestamp::ZERO);
         for (away, streak) in [(60, 1), (61, 0)] {
-            let recalled = state.keep().recall(Duration::from_secs(away));
-            assert_eq!(recalled.health(), Health::Healthy);
-            assert_eq!(recalled.streak(), streak);
+            let restored = state.save().restore(Duration::from_secs(away));
+            assert_eq!(restored.health(), Health::Healthy);
+            assert_eq!(restored.streak(), streak);
         }
     }
 }

@@ -9,17 +9,17 @@ use crate::model::time::Timestamp;
 
 /// The samples of a [`LatencyEstimate`], and how old they were.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptLatency {
+pub struct SavedLatency {
     /// On reused connections.
-    #[serde(default, skip_serializing_if = "KeptWindow::is_empty")]
-    warm: KeptWindow,
+    #[serde(default, skip_serializing_if = "SavedWindow::is_empty")]
+    warm: SavedWindow,
     /// On fresh ones.
-    #[serde(default, skip_serializing_if = "KeptWindow::is_empty")]
-    cold: KeptWindow,
+    #[serde(default, skip_serializing_if = "SavedWindow::is_empty")]
+    cold: SavedWindow,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct KeptWindow {
+struct SavedWindow {
     /// The oldest first, in microseconds.
     samples_us: Vec<u32>,
     /// Since the newest one, or since they began to stand in.
@@ -33,13 +33,13 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-impl KeptWindow {
+impl SavedWindow {
     fn is_empty(&self) -> bool {
         self.samples_us.is_empty()
     }
 }
 
-impl KeptLatency {
+impl SavedLatency {
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -51,10 +51,10 @@ impl KeptLatency {
     /// What counted when it was written down and is too old by then stands in until the first
     /// sample comes, so that regions are tried in the order they had rather than by name.
     #[must_use]
-    pub fn recall(&self, away: Duration, now: Timestamp) -> LatencyEstimate {
+    pub fn restore(&self, away: Duration, now: Timestamp) -> LatencyEstimate {
         LatencyEstimate {
-            warm: self.warm.recall(away, now),
-            cold: self.cold.recall(away, now),
+            warm: self.warm.restore(away, now),
+            cold: self.cold.restore(away, now),
             ..LatencyEstimate::default()
         }
     }
@@ -63,23 +63,23 @@ impl KeptLatency {
 impl LatencyEstimate {
     /// What is worth keeping at `now`.
     #[must_use]
-    pub fn keep(&self, now: Timestamp) -> KeptLatency {
-        KeptLatency {
-            warm: self.warm.keep(now),
-            cold: self.cold.keep(now),
+    pub fn save(&self, now: Timestamp) -> SavedLatency {
+        SavedLatency {
+            warm: self.warm.save(now),
+            cold: self.cold.save(now),
         }
     }
 }
 
 impl Window {
-    fn keep(&self, now: Timestamp) -> KeptWindow {
+    fn save(&self, now: Timestamp) -> SavedWindow {
         if self.len == 0 {
-            return KeptWindow::default();
+            return SavedWindow::default();
         }
         let len = usize::from(self.len);
         let oldest = (usize::from(self.next) + WINDOW - len) % WINDOW;
         let samples = (0..len).map(|at| self.samples[(oldest + at) % WINDOW]);
-        KeptWindow {
+        SavedWindow {
             samples_us: samples.collect(),
             age_ms: u64::try_from(now.since(self.updated).as_millis()).unwrap_or(u64::MAX),
             stood_in: self.stands_in,
@@ -87,8 +87,8 @@ impl Window {
     }
 }
 
-impl KeptWindow {
-    fn recall(&self, away: Duration, now: Timestamp) -> Window {
+impl SavedWindow {
+    fn restore(&self, away: Duration, now: Timestamp) -> Window {
         let mut window = Window::default();
         if Duration::from_millis(self.age_ms) > MAX_AGE {
             // It did not count any more when it was written down.
@@ -135,26 +135,26 @@ mod tests {
 
     #[test]
     fn a_young_estimate_goes_on_with_its_samples_and_its_age() {
-        let kept = measured().keep(at(20));
-        let recalled = kept.recall(Duration::from_secs(10), at(1));
-        let estimate = recalled.estimate(at(1)).unwrap();
+        let saved = measured().save(at(20));
+        let restored = saved.restore(Duration::from_secs(10), at(1));
+        let estimate = restored.estimate(at(1)).unwrap();
         assert_eq!(estimate.median, Duration::from_millis(41));
         assert_eq!(estimate.age, Duration::from_secs(16));
         assert_eq!(estimate.samples, WINDOW);
-        assert_eq!(recalled.keep(at(1)).warm.samples_us, kept.warm.samples_us);
+        assert_eq!(restored.save(at(1)).warm.samples_us, saved.warm.samples_us);
     }
 
     #[test]
     fn an_old_estimate_gives_way_to_the_first_sample() {
-        let kept = measured().keep(at(20));
+        let saved = measured().save(at(20));
         for warm in [true, false] {
-            let mut recalled = kept.recall(Duration::from_secs(3600), at(1));
-            let before = recalled.estimate(at(2)).unwrap();
+            let mut restored = saved.restore(Duration::from_secs(3600), at(1));
+            let before = restored.estimate(at(2)).unwrap();
             assert_eq!(before.median, Duration::from_millis(41));
-            let twice = recalled.keep(at(2)).recall(Duration::ZERO, at(2));
+            let twice = restored.save(at(2)).restore(Duration::ZERO, at(2));
             assert!(twice.warm.stands_in);
-            observe(&mut recalled, 90, warm, 3);
-            let after = recalled.estimate(at(3)).unwrap();
+            observe(&mut restored, 90, warm, 3);
+            let after = restored.estimate(at(3)).unwrap();
             assert_eq!((after.samples, after.warm), (1, warm));
             assert_eq!(after.median, Duration::from_millis(90));
         }
@@ -162,24 +162,24 @@ mod tests {
 
     #[test]
     fn what_did_not_count_any_more_does_not_come_back() {
-        let kept = measured().keep(at(15 + MAX_AGE.as_secs()));
-        let recalled = kept.recall(Duration::ZERO, at(1));
-        assert_eq!(recalled.estimate(at(1)), None);
+        let saved = measured().save(at(15 + MAX_AGE.as_secs()));
+        let restored = saved.restore(Duration::ZERO, at(1));
+        assert_eq!(restored.estimate(at(1)), None);
     }
 
     #[test]
     fn more_samples_than_a_window_holds_leave_the_newest() {
-        let kept = KeptLatency {
-            warm: KeptWindow {
+        let saved = SavedLatency {
+            warm: SavedWindow {
                 samples_us: (0..100).collect(),
                 age_ms: 1,
                 stood_in: false,
             },
-            ..KeptLatency::default()
+            ..SavedLatency::default()
         };
-        let recalled = kept.recall(Duration::MAX, at(1));
+        let restored = saved.restore(Duration::MAX, at(1));
         assert_eq!(
-            recalled.keep(at(1)).warm.samples_us,
+            restored.save(at(1)).warm.samples_us,
             Vec::from_iter(89..100)
         );
     }

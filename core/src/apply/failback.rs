@@ -1,4 +1,4 @@
-//! The regions' ways back, one for every `[failback]` that the table knows.
+//! The returns of regions, one for every `[failback]` that the table knows.
 
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use crate::health::state::Health;
 use crate::model::id::RegionId;
 use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
+use crate::table::failback::FailbackId;
 
-/// Brings every region's way back up to date, and the sets that decisions look at. Says whether
+/// Brings every region's failback up to date, and the sets that decisions look at. Says whether
 /// anything changed that a reader may see.
 pub(super) fn advance(
     snapshot: &mut Snapshot,
@@ -30,15 +31,15 @@ pub(super) fn advance(
         state
             .failback
             .resize_with(table.failbacks().len(), Default::default);
-        for (lane, config) in table.failbacks().iter().enumerate() {
-            let failback = &mut state.failback[lane];
+        for (place, config) in table.failbacks().iter().enumerate() {
+            let failback = &mut state.failback[place];
             let before = *failback;
             let cause = failback.advance(is, config, now);
             let stage = failback.stage();
             changed |= before.stage() != stage;
-            // What fell is told as the region's health; routes' own ways follow the table's, but
+            // What fell is told as the region's health; routes' own follow the table's, but
             // for one that a person has to do something about.
-            let is_told = if lane == 0 {
+            let is_told = if place == 0 {
                 stage != Stage::Down
             } else {
                 stage == Stage::AwaitingConfirm
@@ -52,16 +53,16 @@ pub(super) fn advance(
             }
         }
     }
-    let lanes = 0..table.failbacks().len();
-    let limited = |lane| {
-        let limited = snapshot.regions_that(|region| region.share(lane) < 100);
+    let policies = (0..table.failbacks().len()).map(FailbackId::at);
+    let limited = |policy| {
+        let limited = snapshot.regions_that(|region| region.share(policy) < 100);
         limited.and(snapshot.serving)
     };
-    snapshot.limited = lanes.map(limited).collect();
+    snapshot.limited = policies.map(limited).collect();
     changed
 }
 
-/// Takes in that the operator agrees to a region's return, on all its ways back that wait.
+/// Takes in that the operator agrees to a region's return, under all policies where it waits.
 pub(super) fn confirm(
     snapshot: &mut Snapshot,
     name: &str,
@@ -86,9 +87,9 @@ pub(super) fn confirm(
     Some(cause.to_owned())
 }
 
-/// Brings the ways back into the order of a new table: each goes on from the old one that was
+/// Brings failbacks into the order of a new table: each goes on from the old one that was
 /// written alike, or else from the old table's own.
-pub(super) fn follow_lanes(regions: &mut [RegionState], old: &RoutingTable, new: &RoutingTable) {
+pub(super) fn follow_policies(regions: &mut [RegionState], old: &RoutingTable, new: &RoutingTable) {
     if old.failbacks() == new.failbacks() {
         return;
     }
@@ -106,7 +107,7 @@ fn condition(region: &RegionState, shared: bool) -> Condition {
     Condition {
         well: !region.out && !region.endpoints.is_empty(),
         proven: region.health == Health::Healthy,
-        shared: shared && region.fell.is_some(),
+        shared: shared && region.down_since.is_some(),
         worse: false,
         forced: region.admin == AdminState::Forced,
     }

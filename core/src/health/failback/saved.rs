@@ -1,4 +1,4 @@
-//! A region's way back in a form that outlives the process: moments become durations.
+//! A region's failback in a form that outlives the process: moments become durations.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A [`Failback`] as it was at one moment, and the settings it followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeptFailback {
+pub struct SavedFailback {
     mode: FailbackMode,
-    hold_ms: u64,
+    hold_down_ms: u64,
     ramp_ms: u64,
-    stage: KeptStage,
+    stage: SavedStage,
     served: bool,
     #[serde(default)]
     doublings: u8,
@@ -29,17 +29,17 @@ pub struct KeptFailback {
     /// For how much longer it may return at once.
     #[serde(default)]
     excused_ms: u64,
-    /// For how long it has been well, while it is on its way.
+    /// For how long it has been well, while it returns.
     #[serde(default)]
     well_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum KeptStage {
+enum SavedStage {
     Full,
     Down,
-    Held { left_ms: u64 },
+    HoldDown { left_ms: u64 },
     Ramping { done_ms: u64, share: u8 },
     AwaitingConfirm,
 }
@@ -47,23 +47,23 @@ enum KeptStage {
 impl Failback {
     /// How it is at `now`, under `config`.
     #[must_use]
-    pub fn keep(&self, config: &FailbackConfig, now: Timestamp) -> KeptFailback {
+    pub fn save(&self, config: &FailbackConfig, now: Timestamp) -> SavedFailback {
         let left = |until: Timestamp| millis(until.since(now));
-        KeptFailback {
+        SavedFailback {
             mode: config.mode,
-            hold_ms: millis(config.hold),
+            hold_down_ms: millis(config.hold_down),
             ramp_ms: millis(config.ramp),
             stage: match self.stage {
-                Stage::Full => KeptStage::Full,
-                Stage::Down => KeptStage::Down,
-                Stage::Held { until } => KeptStage::Held {
+                Stage::Full => SavedStage::Full,
+                Stage::Down => SavedStage::Down,
+                Stage::HoldDown { until } => SavedStage::HoldDown {
                     left_ms: left(until),
                 },
-                Stage::Ramping { done, share, .. } => KeptStage::Ramping {
+                Stage::Ramping { done, share, .. } => SavedStage::Ramping {
                     done_ms: millis(done),
                     share,
                 },
-                Stage::AwaitingConfirm => KeptStage::AwaitingConfirm,
+                Stage::AwaitingConfirm => SavedStage::AwaitingConfirm,
             },
             served: self.proven,
             doublings: self.doublings,
@@ -79,23 +79,23 @@ impl Failback {
     }
 }
 
-impl KeptFailback {
+impl SavedFailback {
     /// Whether it followed these settings.
     #[must_use]
     pub fn followed(&self, config: &FailbackConfig) -> bool {
-        let written = (config.mode, millis(config.hold), millis(config.ramp));
-        (self.mode, self.hold_ms, self.ramp_ms) == written
+        let written = (config.mode, millis(config.hold_down), millis(config.ramp));
+        (self.mode, self.hold_down_ms, self.ramp_ms) == written
     }
 
     /// The stage as a word.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self.stage {
-            KeptStage::Full => "full",
-            KeptStage::Down => "down",
-            KeptStage::Held { .. } => "held",
-            KeptStage::Ramping { .. } => "ramping",
-            KeptStage::AwaitingConfirm => "awaiting_confirm",
+            SavedStage::Full => "full",
+            SavedStage::Down => "down",
+            SavedStage::HoldDown { .. } => "hold_down",
+            SavedStage::Ramping { .. } => "ramping",
+            SavedStage::AwaitingConfirm => "awaiting_confirm",
         }
     }
 
@@ -103,28 +103,28 @@ impl KeptFailback {
     #[must_use]
     pub fn share(&self) -> u8 {
         match self.stage {
-            KeptStage::Full => 100,
-            KeptStage::Ramping { share, .. } => share,
-            KeptStage::Down | KeptStage::Held { .. } | KeptStage::AwaitingConfirm => 0,
+            SavedStage::Full => 100,
+            SavedStage::Ramping { share, .. } => share,
+            SavedStage::Down | SavedStage::HoldDown { .. } | SavedStage::AwaitingConfirm => 0,
         }
     }
 
-    /// The way back that goes on at `now`, after nobody looked for as long as `away`. A hold ran
+    /// The failback that goes on at `now`, after nobody looked for as long as `away`. A hold-down ran
     /// on meanwhile; a ramp, and the calm that is forgiven for, did not: nobody used the region.
     #[must_use]
-    pub fn recall(&self, config: &FailbackConfig, away: Duration, now: Timestamp) -> Failback {
+    pub fn restore(&self, config: &FailbackConfig, away: Duration, now: Timestamp) -> Failback {
         let doublings = self.doublings.min(MAX_DOUBLINGS);
-        let left = |kept: u64, most: Duration| {
-            now + Duration::from_millis(kept).min(most).saturating_sub(away)
+        let left = |saved: u64, most: Duration| {
+            now + Duration::from_millis(saved).min(most).saturating_sub(away)
         };
         let stage = match self.stage {
-            KeptStage::Full => Stage::Full,
-            KeptStage::Down => Stage::Down,
-            KeptStage::Held { left_ms } => Stage::Held {
-                // An operator may have made the hold shorter.
-                until: left(left_ms, config.hold.saturating_mul(1 << doublings)),
+            SavedStage::Full => Stage::Full,
+            SavedStage::Down => Stage::Down,
+            SavedStage::HoldDown { left_ms } => Stage::HoldDown {
+                // An operator may have made it shorter.
+                until: left(left_ms, config.hold_down.saturating_mul(1 << doublings)),
             },
-            KeptStage::Ramping { done_ms, share } => Stage::Ramping {
+            SavedStage::Ramping { done_ms, share } => Stage::Ramping {
                 done: Duration::from_millis(done_ms),
                 seen: now,
                 share: if STEPS.contains(&share) {
@@ -133,7 +133,7 @@ impl KeptFailback {
                     STEPS[0]
                 },
             },
-            KeptStage::AwaitingConfirm => Stage::AwaitingConfirm,
+            SavedStage::AwaitingConfirm => Stage::AwaitingConfirm,
         };
         Failback {
             stage,
@@ -157,7 +157,7 @@ mod tests {
 
     const CONFIG: FailbackConfig = FailbackConfig {
         mode: FailbackMode::Auto,
-        hold: Duration::from_secs(60),
+        hold_down: Duration::from_secs(60),
         ramp: Duration::from_secs(300),
     };
 
@@ -167,31 +167,31 @@ mod tests {
 
     fn held(seconds: u64) -> Failback {
         Failback {
-            stage: Stage::Held { until: at(seconds) },
+            stage: Stage::HoldDown { until: at(seconds) },
             proven: true,
             ..Failback::default()
         }
     }
 
     #[test]
-    fn a_hold_goes_on_and_counts_the_time_away() {
-        let kept = held(100).keep(&CONFIG, at(60));
-        let recalled = kept.recall(&CONFIG, Duration::from_secs(15), at(1));
-        assert_eq!(recalled.stage(), Stage::Held { until: at(26) });
-        let recalled = kept.recall(&CONFIG, Duration::from_secs(500), at(1));
-        assert_eq!(recalled.stage(), Stage::Held { until: at(1) });
+    fn a_hold_down_goes_on_and_counts_the_time_away() {
+        let saved = held(100).save(&CONFIG, at(60));
+        let restored = saved.restore(&CONFIG, Duration::from_secs(15), at(1));
+        assert_eq!(restored.stage(), Stage::HoldDown { until: at(26) });
+        let restored = saved.restore(&CONFIG, Duration::from_secs(500), at(1));
+        assert_eq!(restored.stage(), Stage::HoldDown { until: at(1) });
     }
 
     #[test]
-    fn a_hold_is_never_longer_than_the_settings_of_now() {
+    fn a_hold_down_is_never_longer_than_the_settings_of_now() {
         let short = FailbackConfig {
-            hold: Duration::from_secs(5),
+            hold_down: Duration::from_secs(5),
             ..CONFIG
         };
-        let kept = held(100).keep(&CONFIG, at(60));
-        assert!(kept.followed(&CONFIG) && !kept.followed(&short));
-        let recalled = kept.recall(&short, Duration::ZERO, at(1));
-        assert_eq!(recalled.stage(), Stage::Held { until: at(6) });
+        let saved = held(100).save(&CONFIG, at(60));
+        assert!(saved.followed(&CONFIG) && !saved.followed(&short));
+        let restored = saved.restore(&short, Duration::ZERO, at(1));
+        assert_eq!(restored.stage(), Stage::HoldDown { until: at(6) });
     }
 
     #[test]
@@ -205,14 +205,14 @@ mod tests {
             proven: true,
             ..Failback::default()
         };
-        let kept = ramping.keep(&CONFIG, at(500));
-        let recalled = kept.recall(&CONFIG, Duration::from_secs(900), at(1));
+        let saved = ramping.save(&CONFIG, at(500));
+        let restored = saved.restore(&CONFIG, Duration::from_secs(900), at(1));
         let expected = Stage::Ramping {
             done: Duration::from_secs(80),
             seen: at(1),
             share: STEPS[1],
         };
-        assert_eq!(recalled.stage(), expected);
+        assert_eq!(restored.stage(), expected);
     }
 
     #[test]
@@ -222,11 +222,11 @@ mod tests {
             well_since: at(since),
             ..Failback::default()
         };
-        let recalled = |since| {
-            let kept = waits(since).keep(&CONFIG, at(900));
-            kept.recall(&CONFIG, Duration::from_secs(5), at(1))
+        let restored = |since| {
+            let saved = waits(since).save(&CONFIG, at(900));
+            saved.restore(&CONFIG, Duration::from_secs(5), at(1))
         };
-        assert!(recalled(100).well_since() < recalled(800).well_since());
+        assert!(restored(100).well_since() < restored(800).well_since());
     }
 
     #[test]
@@ -235,10 +235,10 @@ mod tests {
             doublings: 2,
             ..held(100)
         };
-        let mut kept = flapping.keep(&CONFIG, at(60));
-        assert_eq!(kept.recall(&CONFIG, Duration::ZERO, at(1)).doublings, 2);
-        kept.doublings = 200;
-        let recalled = kept.recall(&CONFIG, Duration::ZERO, at(1));
-        assert_eq!(recalled.doublings, MAX_DOUBLINGS);
+        let mut saved = flapping.save(&CONFIG, at(60));
+        assert_eq!(saved.restore(&CONFIG, Duration::ZERO, at(1)).doublings, 2);
+        saved.doublings = 200;
+        let restored = saved.restore(&CONFIG, Duration::ZERO, at(1));
+        assert_eq!(restored.doublings, MAX_DOUBLINGS);
     }
 }
