@@ -10,7 +10,6 @@ pub mod handshake;
 mod http1;
 mod http2;
 pub mod listener;
-pub mod prefixed;
 pub mod proxy_header;
 pub mod streams;
 pub mod turn;

@@ -9,6 +9,7 @@ pub mod edge;
 pub mod worker;
 pub mod proxy;
 pub mod upstream;
+pub mod stream;
 
 // What is believed, and what keeps it true.
 pub mod board;

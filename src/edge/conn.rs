@@ -20,16 +20,16 @@ use tokio::time::{Instant, timeout_at};
 use crate::edge::counters::EdgeCounters;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::handshake::handshake;
-use crate::edge::prefixed::Prefixed;
 use crate::edge::proxy_header;
 use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched::{
-    Abrupt, Active, Connections, InFlight, LAST_CALL, Registration, Watched,
+    Abrupt, Active, Connections, InFlight, LAST_CALL, Registration, WatchedStream,
 };
 use crate::edge::{http1, http2};
 use crate::proxy::peer::Peer;
 use crate::resources::ListenerFittings;
-use crate::upstream::socket::Socket;
+use crate::stream::prefixed::Prefixed;
+use crate::stream::socket::Socket;
 
 /// What an HTTP/2 viewer with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -134,7 +134,7 @@ fn watch<H, T: Abrupt>(
     peer: &Peer,
     active: Active,
     shutdown: ShutdownSignal,
-) -> (Watched<T>, Registration) {
+) -> (WatchedStream<T>, Registration) {
     let timeouts = peer.listener.config.timeouts;
     context
         .connections

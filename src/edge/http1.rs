@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::prefixed::Prefixed;
 use crate::edge::watched::{LAST_CALL, Order, Registration};
+use crate::stream::prefixed::Prefixed;
 use meridian_core::config::LimitsConfig;
 
 /// The parser's own default; to set the same number would cost an allocation per request.

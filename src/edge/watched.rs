@@ -3,20 +3,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
 use tokio::time::Instant;
 
 use crate::edge::counters::EdgeCounters;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::streams::{Stream, Streams};
+use crate::stream::counted::{CountedStream, StreamMeter};
+use crate::stream::prefixed::Prefixed;
+use crate::stream::socket::Socket;
 use meridian_core::config::DownstreamTimeouts;
 
 /// How long a connection that has not asked for anything may still do so once its shutdown is closed.
@@ -58,21 +60,64 @@ impl<T: Abrupt> Abrupt for Box<tokio_rustls::server::TlsStream<T>> {
     }
 }
 
-impl<T: Abrupt> Drop for Watched<T> {
-    fn drop(&mut self) {
-        if self.pulse.broken.load(Ordering::Relaxed) {
-            self.inner.reset_on_close();
-        }
+impl Abrupt for Prefixed<Socket> {
+    fn reset_on_close(&self) {
+        let _ = SockRef::from(self.inner().tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 
-/// A viewer's stream whose bytes are counted. While it lives, its connection counts as active,
-/// also after an upgrade.
+/// A viewer's stream whose bytes are counted.
+pub type WatchedStream<T> = CountedStream<T, ViewerMeter>;
+
+/// What is told of a viewer's stream. While it lives, its connection counts as active, also after an
+/// upgrade.
 #[derive(Debug)]
-pub struct Watched<T: Abrupt> {
-    inner: T,
+pub struct ViewerMeter {
     pulse: Arc<Pulse>,
     _active: Active,
+}
+
+impl<T: Abrupt> StreamMeter<T> for ViewerMeter {
+    fn read(&self, count: usize, _is_end: bool) -> io::Result<()> {
+        let read = &self.pulse.read;
+        read.store(
+            read.load(Ordering::Relaxed) + count as u64,
+            Ordering::Relaxed,
+        );
+        Ok(())
+    }
+
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        let Pulse {
+            written, blocked, ..
+        } = &*self.pulse;
+        match polled {
+            Poll::Pending => blocked.store(true, Ordering::Relaxed),
+            Poll::Ready(Ok(count)) => {
+                let before = written.load(Ordering::Relaxed);
+                written.store(before + *count as u64, Ordering::Relaxed);
+                blocked.store(false, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+
+    fn flushed(&self, polled: &Poll<io::Result<()>>) {
+        // What a viewer has taken whole leaves it nothing to be late with.
+        let blocked = &self.pulse.blocked;
+        blocked.store(polled.is_pending(), Ordering::Relaxed);
+    }
+
+    /// A farewell would say that all went well.
+    fn may_shut_down(&self) -> bool {
+        !self.pulse.broken.load(Ordering::Relaxed)
+    }
+
+    fn closing(&self, stream: &T) {
+        if self.pulse.broken.load(Ordering::Relaxed) {
+            stream.reset_on_close();
+        }
+    }
 }
 
 /// One active connection.
@@ -186,7 +231,7 @@ impl Connections {
         active: Active,
         shutdown: ShutdownSignal,
         timeouts: DownstreamTimeouts,
-    ) -> (Watched<T>, Registration) {
+    ) -> (WatchedStream<T>, Registration) {
         let pulse = Arc::new(Pulse::default());
         let watch = Rc::new(Watch {
             pulse: Arc::clone(&pulse),
@@ -216,14 +261,11 @@ impl Connections {
             place,
             watch,
         };
-        (
-            Watched {
-                inner: stream,
-                pulse,
-                _active: active,
-            },
-            registration,
-        )
+        let meter = ViewerMeter {
+            pulse,
+            _active: active,
+        };
+        (CountedStream::new(stream, meter), registration)
     }
 
     fn enter(&self, watch: Rc<Watch>) -> usize {
@@ -468,89 +510,6 @@ impl Drop for Registration {
     }
 }
 
-impl<T: AsyncRead + Abrupt + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
-        let count = buffer.filled().len() - before;
-        if count > 0 {
-            let read = this.pulse.read.load(Ordering::Relaxed);
-            this.pulse
-                .read
-                .store(read + count as u64, Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl<T: Abrupt> Watched<T> {
-    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
-        match polled {
-            Poll::Pending => self.pulse.blocked.store(true, Ordering::Relaxed),
-            Poll::Ready(Ok(count)) => {
-                let written = self.pulse.written.load(Ordering::Relaxed);
-                self.pulse
-                    .written
-                    .store(written + *count as u64, Ordering::Relaxed);
-                self.pulse.blocked.store(false, Ordering::Relaxed);
-            }
-            Poll::Ready(Err(_)) => {}
-        }
-    }
-}
-
-impl<T: AsyncWrite + Abrupt + Unpin> AsyncWrite for Watched<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.wrote(&polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.wrote(&polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_flush(cx);
-        // What a viewer has taken whole leaves it nothing to be late with.
-        this.pulse
-            .blocked
-            .store(polled.is_pending(), Ordering::Relaxed);
-        polled
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.pulse.broken.load(Ordering::Relaxed) {
-            // A farewell would say that all went well.
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut this.inner).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{Empty, empty};
@@ -563,6 +522,10 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn wrote(stream: &WatchedStream<Empty>, polled: &Poll<io::Result<usize>>) {
+        StreamMeter::<Empty>::wrote(stream.meter(), polled);
+    }
 
     /// The orders that `seconds` of sweeps bring, one a second.
     async fn orders(
@@ -582,7 +545,7 @@ mod tests {
         orders
     }
 
-    fn watched() -> (Rc<Connections>, Watched<Empty>, Registration) {
+    fn watched() -> (Rc<Connections>, WatchedStream<Empty>, Registration) {
         let connections = Rc::new(Connections::default());
         let (guard, shutdown) = ShutdownSignal::new();
         std::mem::forget(guard);
@@ -617,7 +580,7 @@ mod tests {
     async fn what_is_left_of_an_answer_must_be_taken_too() {
         let (connections, stream, registration) = watched();
         drop(registration.watched().begin(false));
-        stream.wrote(&Poll::Pending);
+        wrote(&stream, &Poll::Pending);
         let orders = orders(&connections, &registration, 20).await;
         assert_eq!(orders, [Order::Abort(ConnectionEnd::WriteStalled)]);
     }
@@ -630,7 +593,7 @@ mod tests {
         request.gave(200_000);
         drop(request);
         for _ in 0..200 {
-            stream.wrote(&Poll::Ready(Ok(1000)));
+            wrote(&stream, &Poll::Ready(Ok(1000)));
             assert_eq!(orders(&connections, &registration, 1).await, []);
         }
         let idle = orders(&connections, &registration, 80).await;
@@ -647,7 +610,7 @@ mod tests {
         let mut all = Vec::new();
         for _ in 0..90 {
             drop(registration.watched().begin(false));
-            stream.wrote(&Poll::Ready(Ok(100)));
+            wrote(&stream, &Poll::Ready(Ok(100)));
             all.extend(orders(&connections, &registration, 1).await);
         }
         let end = ConnectionEnd::Idle;
@@ -658,7 +621,7 @@ mod tests {
     async fn new_requests_do_not_excuse_a_viewer_that_takes_no_bytes() {
         let (connections, stream, registration) = watched();
         let _first = registration.watched().begin(false);
-        stream.wrote(&Poll::Pending);
+        wrote(&stream, &Poll::Pending);
         let mut all = Vec::new();
         for _ in 0..20 {
             drop(registration.watched().begin(false));

@@ -13,8 +13,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::probe::assert;
+use crate::stream::counted::CountedStream;
 use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
-use crate::upstream::metered::{Meter, Metered};
+use crate::upstream::read_allowance::ReadAllowance;
 use meridian_core::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::table::origin::{ProbeSpec, UpstreamHttp};
 
@@ -160,7 +161,7 @@ struct Connection {
 
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<Empty<Bytes>>, Meter),
+    Http1(http1::SendRequest<Empty<Bytes>>, ReadAllowance),
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
@@ -182,8 +183,8 @@ impl Connection {
     }
 
     async fn over(stream: UpstreamStream, http2: bool) -> hyper::Result<Self> {
-        let meter = Meter::default();
-        let io = TokioIo::new(Metered::new(stream, meter.clone()));
+        let meter = ReadAllowance::default();
+        let io = TokioIo::new(CountedStream::new(stream, meter.clone()));
         if http2 {
             let (sender, driver) = http2::handshake(TokioExecutor::new(), io).await?;
             let driver = tokio::spawn(async move {

@@ -2,19 +2,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, Version, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::proxy::recorder::Recorder;
-use crate::upstream::http1::switched::Switched;
+use crate::stream::counted::{CountedStream, StreamMeter};
+use crate::stream::prefixed::Prefixed;
+use crate::upstream::connect::UpstreamStream;
 use crate::upstream::pool::Outstanding;
 use meridian_core::model::field_list;
 
@@ -32,7 +33,7 @@ pub struct Tunnel {
     /// The viewer's connection, once its answer is written.
     pub viewer: OnUpgrade,
     /// The origin's connection.
-    pub origin: Switched,
+    pub origin: Prefixed<UpstreamStream>,
     /// Counts the tunnel at its endpoint.
     pub outstanding: Outstanding,
 }
@@ -48,8 +49,8 @@ impl Tunnel {
             };
             let of_viewer = Rc::<Carried>::default();
             let of_origin = Rc::<Carried>::default();
-            let mut viewer = Counted::new(TokioIo::new(viewer), &of_viewer);
-            let mut origin = Counted::new(self.origin, &of_origin);
+            let mut viewer = CountedStream::new(TokioIo::new(viewer), Rc::clone(&of_viewer));
+            let mut origin = CountedStream::new(self.origin, Rc::clone(&of_origin));
             let carrying = tokio::io::copy_bidirectional_with_sizes(
                 &mut viewer,
                 &mut origin,
@@ -93,60 +94,18 @@ impl Carried {
     }
 }
 
-/// A stream whose bytes are counted, however it ends.
-#[derive(Debug)]
-struct Counted<T> {
-    inner: T,
-    carried: Rc<Carried>,
-}
-
-impl<T> Counted<T> {
-    fn new(inner: T, carried: &Rc<Carried>) -> Self {
-        let carried = Rc::clone(carried);
-        Self { inner, carried }
+impl<T> StreamMeter<T> for Rc<Carried> {
+    fn read(&self, count: usize, is_end: bool) -> io::Result<()> {
+        self.read.set(self.read.get() + count as u64);
+        self.ended.set(self.ended.get() || is_end);
+        Ok(())
     }
-}
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
-        let count = buffer.filled().len() - before;
-        let carried = &this.carried;
-        carried.read.set(carried.read.get() + count as u64);
-        let ended = count == 0 && buffer.remaining() > 0 && polled.is_ready();
-        carried.ended.set(carried.ended.get() || ended);
-        polled
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        let carried = &this.carried;
-        carried.blocked.set(polled.is_pending());
+    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
+        self.blocked.set(polled.is_pending());
         if let Poll::Ready(Ok(count)) = polled {
-            carried.written.set(carried.written.get() + count as u64);
+            self.written.set(self.written.get() + *count as u64);
         }
-        polled
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::upstream::socket::Socket;
+use crate::stream::socket::Socket;
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::model::outcome::{ErrorKind, Phases};
 use meridian_core::table::origin::{OriginHost, Region};

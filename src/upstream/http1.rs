@@ -7,7 +7,6 @@ pub mod body;
 mod chunked;
 mod head;
 mod request;
-pub mod switched;
 mod upload;
 
 use std::cell::RefCell;

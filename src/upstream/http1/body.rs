@@ -6,10 +6,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::stream::prefixed::Prefixed;
 use crate::upstream::body::BodyError;
+use crate::upstream::connect::UpstreamStream;
 use crate::upstream::http1::Connection;
 use crate::upstream::http1::chunked::{Chunk, Chunks};
-use crate::upstream::http1::switched::Switched;
 use crate::upstream::http1::upload::{Upload, UploadError};
 
 /// Bytes read at once of a body: of a download each read costs a system call, a frame and a write.
@@ -114,10 +115,12 @@ impl Body {
         }
     }
 
-    /// The connection after `101 Switching Protocols`.
-    pub fn switched(&mut self) -> Option<Switched> {
-        let exchange = self.exchange.take()?;
-        matches!(self.coding, Coding::Switched).then(|| Switched::new(*exchange.connection))
+    /// The connection after `101 Switching Protocols`: those bytes first that came with its head.
+    pub fn switched(&mut self) -> Option<Prefixed<UpstreamStream>> {
+        let connection = self.exchange.take()?.connection;
+        matches!(self.coding, Coding::Switched).then(|| {
+            Prefixed::new(Bytes::new(), connection.stream).unread(connection.input.freeze())
+        })
     }
 
     /// The next frame.

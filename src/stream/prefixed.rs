@@ -3,14 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::edge::watched::Abrupt;
-use crate::upstream::socket::Socket;
 
 /// Gives the bytes that were read ahead, then those of `inner`. With nothing read ahead it costs
 /// one comparison per read.
@@ -26,6 +21,12 @@ impl<T> Prefixed<T> {
         Self { prefix, inner }
     }
 
+    /// The stream itself, for its options.
+    #[must_use]
+    pub fn inner(&self) -> &T {
+        &self.inner
+    }
+
     /// Puts back bytes that were read from this stream last.
     #[must_use]
     pub fn unread(self, bytes: Bytes) -> Self {
@@ -39,12 +40,6 @@ impl<T> Prefixed<T> {
             [bytes, self.prefix].concat().into()
         };
         Self { prefix, ..self }
-    }
-}
-
-impl Abrupt for Prefixed<Socket> {
-    fn reset_on_close(&self) {
-        let _ = SockRef::from(self.inner.tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -1,21 +1,17 @@
 //! A connection to an origin that may say only so much before an answer begins.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::upstream::connect::UpstreamStream;
+use crate::stream::counted::StreamMeter;
 
 /// How many bytes may still be read. HTTP/1.1 allows any number of interim answers before the
 /// final one (RFC 9110 section 15.2); an origin that never ends them would keep its worker busy.
 ///
 /// Used by one thread; atomic because hyper wants to send upgraded streams between threads.
 #[derive(Clone, Debug)]
-pub struct Meter(Arc<Reading>);
+pub struct ReadAllowance(Arc<Reading>);
 
 #[derive(Debug)]
 struct Reading {
@@ -23,7 +19,7 @@ struct Reading {
     exceeded: AtomicBool,
 }
 
-impl Default for Meter {
+impl Default for ReadAllowance {
     fn default() -> Self {
         Self(Arc::new(Reading {
             left: AtomicUsize::new(usize::MAX),
@@ -32,7 +28,7 @@ impl Default for Meter {
     }
 }
 
-impl Meter {
+impl ReadAllowance {
     /// From now on this many bytes may be read.
     pub fn allow(&self, bytes: usize) {
         self.0.left.store(bytes, Ordering::Relaxed);
@@ -64,64 +60,9 @@ impl Meter {
     }
 }
 
-/// A stream with its meter.
-#[derive(Debug)]
-pub struct Metered {
-    stream: UpstreamStream,
-    meter: Meter,
-}
-
-impl Metered {
-    /// `stream`, of which as much may be read as `meter` says.
-    #[must_use]
-    pub fn new(stream: UpstreamStream, meter: Meter) -> Self {
-        Self { stream, meter }
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        match this.meter.count(buffer.filled().len() - before) {
-            Ok(()) => polled,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+impl<T> StreamMeter<T> for ReadAllowance {
+    fn read(&self, count: usize, _is_end: bool) -> io::Result<()> {
+        self.count(count)
     }
 }
 
@@ -131,7 +72,7 @@ mod tests {
 
     #[test]
     fn only_what_comes_before_an_answer_is_limited() {
-        let meter = Meter::default();
+        let meter = ReadAllowance::default();
         assert!(meter.count(1 << 40).is_ok());
         meter.allow(10);
         assert!(meter.count(6).is_ok());
