@@ -273,7 +273,7 @@ fn every_problem_code_of_the_source_is_explained_and_no_other() {
     let text = read(&root().join("docs/errors.md"));
     let part = text.split("## Answers").next().unwrap();
     let explained = first_column(part);
-    let used = codes_in(&(sources("src/config") + &sources("src/resources")))
+    let used = codes_in(&(sources("core/src/config") + &sources("src/resources")))
         .union(&codes_in(&read(&root().join("src/resources.rs"))))
         .cloned()
         .collect::<BTreeSet<_>>();
@@ -293,7 +293,7 @@ fn every_problem_code_of_the_source_is_explained_and_no_other() {
 #[test]
 fn every_reason_in_proxy_status_is_explained() {
     let text = read(&root().join("docs/errors.md"));
-    let source = read(&root().join("src/proxy/respond.rs"));
+    let source = read(&root().join("src/proxy/error_response.rs"));
     let body = source.split("fn proxy_status(&self)").nth(1).unwrap();
     let body = body.split("fn public").next().unwrap();
     let reasons: BTreeSet<_> = body.split('"').skip(1).step_by(2).collect();
@@ -301,7 +301,7 @@ fn every_reason_in_proxy_status_is_explained() {
     for reason in reasons {
         assert!(text.contains(&format!("| `{reason}` |")), "{reason}");
     }
-    let source = read(&root().join("src/decide/failover.rs"));
+    let source = read(&root().join("core/src/decide/failover.rs"));
     let body = source.split("impl GiveUp").nth(1).unwrap();
     let body = body.split("\n}").next().unwrap();
     for label in body.split('"').skip(1).step_by(2) {

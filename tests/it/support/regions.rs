@@ -29,7 +29,7 @@ pub(crate) const TIMEOUTS: &str =
     "timeouts = { connect = \"500ms\", first_byte = \"1500ms\", body_progress = \"1500ms\" }\n";
 
 /// Probes as fast as may be, and a way back that takes no minutes.
-const FAST: &str = "[failback]\nhold = \"100ms\"\nramp = \"200ms\"\n";
+const FAST: &str = "[failback]\nhold_down = \"100ms\"\nramp = \"200ms\"\n";
 
 /// Regions `a`, `b` and `c`, in this order.
 pub(crate) struct Regions {
