@@ -5,10 +5,12 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::config::context::CheckContext;
+use crate::config::deserializer;
 use crate::config::problem::{Findings, Problem, Severity};
 use crate::config::problems::Problems;
+use crate::config::root::{Config, RootSection};
 use crate::config::source::{self, Reader, SourceFiles};
-use crate::config::{Config, check};
 
 /// The configuration in the file `main` and the files it includes.
 ///
@@ -22,7 +24,8 @@ pub fn load(main: &Path, reader: &Reader<'_>) -> Result<Config, Problems> {
     let Some((root, span)) = root else {
         return Err(Problems::new(sources.texts, report.into_list()));
     };
-    let config = check::check(&root, span, &sources, reader, &report);
+    let root: RootSection = deserializer::read(root, span, &report);
+    let config = root.check(CheckContext::new(&sources, reader, &report));
     let list = without_echoes(report.into_list(), &sources);
     if list
         .iter()

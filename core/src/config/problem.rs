@@ -60,7 +60,7 @@ pub enum Severity {
 }
 
 /// A range of bytes of one file's text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
     /// Index into the files read, the main one first.
     pub file: u16,

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::config::keys::{Key, Kind, ROOT, Section};
+use serde_json::Value;
+
+use crate::config::schema::described;
 
 /// What stands before the sections.
 const INTRODUCTION: &str = "# Configuration reference
@@ -24,82 +26,102 @@ description that the reader itself follows.
 #[must_use]
 pub fn reference() -> String {
     let mut page = INTRODUCTION.to_owned();
-    section(&mut page, "", "The file", &ROOT);
+    section(&mut page, "", "The file", &described());
     page
 }
 
 /// One section, then those within it, as deep as they go.
-fn section(page: &mut String, path: &str, title: &str, section: &Section) {
+fn section(page: &mut String, path: &str, title: &str, schema: &Value) {
+    let keys = keys(schema);
+    let doc = schema
+        .get("x-section")
+        .or_else(|| schema.get("description"));
     // Writing to a string cannot fail.
     let _ = write!(
         page,
         "\n## {title}\n\n{}\n\n| key | takes | default | what it does |\n|---|---|---|---|\n",
-        section.doc
+        line(doc)
     );
-    for key in section.keys {
-        let default = match (key.required, key.default) {
-            (true, _) => "required".to_owned(),
-            (false, "") => String::new(),
-            (false, default) => format!("`{default}`"),
+    let required = schema["required"].as_array();
+    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|n| n == name));
+    for (name, key) in &keys {
+        let default = match key.get("default") {
+            _ if is_required(name) => "required".to_owned(),
+            Some(default) => format!("`{default}`"),
+            None => String::new(),
         };
-        let _ = writeln!(
-            page,
-            "| `{}` | {} | {default} | {} |",
-            key.name,
-            takes(&key.kind),
-            key.doc
-        );
+        let does = line(key.get("description"));
+        let _ = writeln!(page, "| `{name}` | {} | {default} | {does} |", takes(key));
     }
-    for key in section.keys {
-        within(page, path, key);
-    }
-}
-
-fn within(page: &mut String, path: &str, key: &Key) {
-    let name = if path.is_empty() {
-        key.name.to_owned()
-    } else {
-        format!("{path}.{}", key.name)
-    };
-    match key.kind {
-        Kind::Table(inner) => section(page, &name, &format!("`[{name}]`"), inner),
-        Kind::Tables(inner) => section(page, &name, &format!("`[[{name}]]`"), inner),
-        Kind::TableOrTables(one, _) => section(page, &name, &format!("`[{name}]`"), one),
-        Kind::Named(_, inner) => {
-            let name = format!("{name}.X");
-            section(page, &name, &format!("`[{name}]`"), inner);
-        }
-        _ => {}
+    for (name, key) in keys {
+        let path = if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        };
+        within(page, &path, key);
     }
 }
 
-fn takes(kind: &Kind) -> String {
-    match kind {
-        Kind::Text => "string".to_owned(),
-        Kind::Flag => "boolean".to_owned(),
-        Kind::Integer(least, most) => format!("integer, {least} to {most}"),
-        Kind::Share => "share, 0 to 1 or `\"20%\"`".to_owned(),
-        Kind::Degrees(most) => format!("number, -{most} to {most}"),
-        Kind::Duration(least) if least.is_zero() => "duration".to_owned(),
-        Kind::Duration(least) => format!("duration, at least {least:?}"),
-        Kind::Size(0) => "size".to_owned(),
-        Kind::Size(least) => format!("size, at least {least} bytes"),
-        Kind::Path => "path".to_owned(),
-        Kind::Secret => "secret".to_owned(),
-        Kind::Status => "status, or a range".to_owned(),
-        Kind::Word(words) => words_of(words),
-        Kind::WordOr(words, other) => format!("{} or {other}", words_of(words)),
-        Kind::Plain => "string, number or boolean".to_owned(),
-        Kind::List(item) => format!("array: {}", takes(item)),
-        Kind::Map(key, item) => format!("table: {key} = {}", takes(item)),
-        Kind::Table(_) => "table".to_owned(),
-        Kind::Tables(_) => "array of tables".to_owned(),
-        Kind::TableOrTables(..) => "table, or array of tables".to_owned(),
-        Kind::Named(name, _) => format!("tables by {name} name"),
+/// The sections that stand under one key, called `path` from the top of the file.
+fn within(page: &mut String, path: &str, key: &Value) {
+    let entries = &key["additionalProperties"];
+    if is_section(key) {
+        section(page, path, &format!("`[{path}]`"), key);
+    } else if is_section(&key["items"]) {
+        section(page, path, &format!("`[[{path}]]`"), &key["items"]);
+    } else if is_section(entries) {
+        let path = format!("{path}.X");
+        section(page, &path, &format!("`[{path}]`"), entries);
+    } else if let Some(table) = key["anyOf"].as_array().and_then(|any| any.first())
+        && key["x-takes"] != "secret"
+        && is_section(table)
+    {
+        section(page, path, &format!("`[{path}]`"), table);
     }
 }
 
-fn words_of(words: &[&str]) -> String {
-    let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+/// Whether `schema` is a table with keys of ours.
+fn is_section(schema: &Value) -> bool {
+    schema.get("properties").is_some()
+}
+
+/// The keys of a section in the order of the source.
+fn keys(schema: &Value) -> Vec<(&str, &Value)> {
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let mut keys: Vec<_> = properties.map(|(name, key)| (name.as_str(), key)).collect();
+    keys.sort_by_key(|(_, key)| key["x-order"].as_u64());
+    keys
+}
+
+/// A description as one line.
+fn line(text: Option<&Value>) -> String {
+    let text = text.and_then(Value::as_str).unwrap_or_default();
+    text.replace('\n', " ")
+}
+
+fn takes(key: &Value) -> String {
+    if let Some(takes) = key["x-takes"].as_str() {
+        return takes.to_owned();
+    }
+    let of = key["x-key"].as_str().unwrap_or_default();
+    let entries = &key["additionalProperties"];
+    match key["type"].as_str() {
+        Some("array") if is_section(&key["items"]) => "array of tables".to_owned(),
+        Some("array") => format!("array: {}", takes(&key["items"])),
+        Some("object") if is_section(key) => "table".to_owned(),
+        Some("object") if is_section(entries) => format!("tables by {of} name"),
+        Some("object") => format!("table: {of} = {}", takes(entries)),
+        Some(plain) => plain.to_owned(),
+        None => words(&key["anyOf"][0]),
+    }
+}
+
+/// The words that a key takes, with descriptions of their own or not.
+fn words(schema: &Value) -> String {
+    let plain = schema["enum"].as_array().into_iter().flatten();
+    let described = schema["oneOf"].as_array().into_iter().flatten();
+    let described = described.map(|word| &word["const"]);
+    let words: Vec<_> = plain.chain(described).map(|w| format!("`{w}`")).collect();
     words.join(", ")
 }

@@ -1,15 +1,17 @@
 //! The configuration as a JSON Schema, for editors.
 
-use serde_json::{Map, Value, json};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::Value;
 
-use crate::config::check::SECRET;
-use crate::config::keys::{Key, Kind, ROOT, Section};
+use crate::config::root::RootSection;
 
 /// A JSON Schema (draft 2020-12) of the whole file. String values may also hold `${VAR}`, so
 /// numbers and booleans are taken as strings too.
 #[must_use]
 pub fn schema() -> Value {
-    let mut schema = object(&ROOT);
+    let mut schema = described();
+    plain(&mut schema);
     if let Value::Object(members) = &mut schema {
         let draft = "https://json-schema.org/draft/2020-12/schema";
         members.insert("$schema".to_owned(), draft.into());
@@ -18,84 +20,28 @@ pub fn schema() -> Value {
     schema
 }
 
-fn object(section: &Section) -> Value {
-    let properties: Map<String, Value> = section
-        .keys
-        .iter()
-        .map(|key| (key.name.to_owned(), property(key)))
-        .collect();
-    let required = section.keys.iter().filter(|key| key.required);
-    let required: Vec<_> = required.map(|key| key.name).collect();
-    json!({
-        "type": "object",
-        "description": section.doc,
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    })
+/// The schema with the marks (`x-`) that the reference needs.
+pub(super) fn described() -> Value {
+    RootSection::json_schema(&mut generator()).to_value()
 }
 
-fn property(key: &Key) -> Value {
-    let mut schema = value(&key.kind);
-    if let Value::Object(members) = &mut schema {
-        members.insert("description".to_owned(), key.doc.into());
-        if let Some(default) = default(key) {
-            members.insert("default".to_owned(), default);
+/// Every section stands where it is used.
+pub(super) fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12();
+    settings
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+}
+
+/// Takes the marks out, and the line breaks of the source out of descriptions.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| !name.starts_with("x-"));
+            members.values_mut().for_each(plain);
         }
-    }
-    schema
-}
-
-/// Defaults are written as TOML; those of single keys are JSON as well.
-fn default(key: &Key) -> Option<Value> {
-    serde_json::from_str(key.default).ok()
-}
-
-fn value(kind: &Kind) -> Value {
-    match kind {
-        Kind::Text | Kind::Path => json!({ "type": "string" }),
-        Kind::Flag => json!({ "anyOf": [{ "type": "boolean" }, { "type": "string" }] }),
-        Kind::Integer(least, most) => json!({ "anyOf": [
-            { "type": "integer", "minimum": least, "maximum": most },
-            { "type": "string" },
-        ] }),
-        Kind::Share => json!({ "anyOf": [
-            { "type": "number", "minimum": 0, "maximum": 1 },
-            { "type": "string" },
-        ] }),
-        Kind::Degrees(most) => json!({ "anyOf": [
-            { "type": "number", "minimum": -most, "maximum": most },
-            { "type": "string" },
-        ] }),
-        Kind::Duration(_) => json!({
-            "type": "string",
-            "pattern": r"^(([0-9]+(us|ms|s|m|h|d))+|.*\$.*)$",
-        }),
-        Kind::Size(_) => json!({ "anyOf": [
-            { "type": "integer", "minimum": 0 },
-            { "type": "string" },
-        ] }),
-        Kind::Status => json!({ "anyOf": [
-            { "type": "integer", "minimum": 100, "maximum": 599 },
-            { "type": "string" },
-        ] }),
-        Kind::Secret => json!({ "anyOf": [{ "type": "string" }, object(&SECRET)] }),
-        Kind::Word(words) => json!({ "anyOf": [
-            { "type": "string", "enum": words },
-            { "type": "string", "pattern": r"\$" },
-        ] }),
-        Kind::WordOr(words, _) => json!({ "type": "string", "examples": words }),
-        Kind::Plain => json!({ "type": ["string", "number", "boolean"] }),
-        Kind::List(item) => json!({ "type": "array", "items": value(item) }),
-        Kind::Map(_, item) => json!({ "type": "object", "additionalProperties": value(item) }),
-        Kind::Table(section) => object(section),
-        Kind::Tables(section) => json!({ "type": "array", "items": object(section) }),
-        Kind::TableOrTables(one, many) => json!({ "anyOf": [
-            object(one),
-            { "type": "array", "items": object(many) },
-        ] }),
-        Kind::Named(_, section) => {
-            json!({ "type": "object", "additionalProperties": object(section) })
-        }
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::String(text) => *text = text.replace('\n', " "),
+        _ => {}
     }
 }

@@ -1,11 +1,11 @@
 //! Reads the main file and those it includes, and joins them to one tree.
 
-use std::collections::btree_map;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::problem::{Findings, Problem, Span};
-use crate::config::tree::{self, Entry, Node, Table, Value};
+use crate::config::scalar::Scalar;
+use crate::config::tree::{self, TomlEntry, TomlTable, TomlValue};
 use crate::table::Written;
 
 /// More files than this are a pattern gone wrong.
@@ -78,7 +78,7 @@ pub(super) fn read(
     main: &Path,
     reader: &Reader<'_>,
     report: &Findings,
-) -> (SourceFiles, Option<(Table, Span)>) {
+) -> (SourceFiles, Option<(TomlTable, Span)>) {
     let mut sources = SourceFiles::default();
     let text = match (reader.read)(main) {
         Ok(text) => text,
@@ -89,10 +89,7 @@ pub(super) fn read(
         }
     };
     let file = sources.add(main.to_owned(), text);
-    let Node { value, span } = tree::parse(&sources.texts[0].text, file, reader.env, report);
-    let Value::Table(mut root) = value else {
-        return (sources, None);
-    };
+    let (mut root, span) = tree::parse(&sources.texts[0].text, file, reader.env, report);
     for (path, named_at) in included(&root, &sources, reader, report) {
         let text = match (reader.read)(&path) {
             Ok(text) => text,
@@ -103,15 +100,9 @@ pub(super) fn read(
             }
         };
         let file = sources.add(path, text);
-        let node = tree::parse(
-            &sources.texts[usize::from(file)].text,
-            file,
-            reader.env,
-            report,
-        );
-        if let Value::Table(table) = node.value {
-            merge(&mut root, table, &sources, report);
-        }
+        let text = &sources.texts[usize::from(file)].text;
+        let (table, _) = tree::parse(text, file, reader.env, report);
+        merge(&mut root, table, &sources, report);
     }
     (sources, Some((root, span)))
 }
@@ -119,17 +110,20 @@ pub(super) fn read(
 /// The files that the root's `include` names, each once, those of one pattern in order of their
 /// names. Values of another type are left to the reader of the root section.
 fn included(
-    root: &Table,
+    root: &TomlTable,
     sources: &SourceFiles,
     reader: &Reader<'_>,
     report: &Findings,
 ) -> Vec<(PathBuf, Span)> {
-    let Some(Value::Array(patterns)) = root.get("include").map(|entry| &entry.node.value) else {
+    let Ok(at) = tree::position(root, "include") else {
+        return Vec::new();
+    };
+    let TomlValue::Array(patterns) = &root[at].node.value else {
         return Vec::new();
     };
     let mut files: Vec<(PathBuf, Span)> = Vec::new();
     for node in patterns {
-        let Value::Text(pattern) = &node.value else {
+        let TomlValue::Scalar(Scalar::Text(pattern)) = &node.value else {
             continue;
         };
         let path = sources.relative(pattern, node.span);
@@ -223,9 +217,9 @@ fn glob(pattern: &str, name: &str) -> bool {
 
 /// Adds what an included file holds: listeners and routes after those of before, regions beside
 /// them, and a section only if no file before wrote it.
-fn merge(root: &mut Table, included: Table, sources: &SourceFiles, report: &Findings) {
-    for (key, entry) in included {
-        if key == "include" {
+fn merge(root: &mut TomlTable, included: TomlTable, sources: &SourceFiles, report: &Findings) {
+    for entry in included {
+        if entry.name == "include" {
             report.push(
                 Problem::error(
                     "bad-include",
@@ -236,35 +230,31 @@ fn merge(root: &mut Table, included: Table, sources: &SourceFiles, report: &Find
             );
             continue;
         }
-        match root.entry(key) {
-            btree_map::Entry::Vacant(place) => {
-                place.insert(entry);
-            }
-            btree_map::Entry::Occupied(mut place) => {
-                let key = place.key().clone();
-                join(&key, place.get_mut(), entry, sources, report);
-            }
+        match tree::position(root, &entry.name) {
+            Ok(at) => join(&mut root[at], entry, sources, report),
+            Err(at) => root.insert(at, entry),
         }
     }
 }
 
-fn join(key: &str, before: &mut Entry, after: Entry, sources: &SourceFiles, report: &Findings) {
+fn join(before: &mut TomlEntry, after: TomlEntry, sources: &SourceFiles, report: &Findings) {
     match (&mut before.node.value, after.node.value) {
-        (Value::Array(items), Value::Array(more)) => items.extend(more),
-        (Value::Table(table), Value::Table(more)) if key == "region" => {
-            for (name, entry) in more {
-                match table.entry(name) {
-                    btree_map::Entry::Vacant(place) => {
-                        place.insert(entry);
-                    }
-                    btree_map::Entry::Occupied(place) => {
-                        let name = format!("region `{}`", place.key());
-                        duplicate(&name, place.get().key, entry.key, sources, report);
+        (TomlValue::Array(items), TomlValue::Array(more)) => items.extend(more),
+        (TomlValue::Table(table), TomlValue::Table(more)) if after.name == "region" => {
+            for entry in more {
+                match tree::position(table, &entry.name) {
+                    Err(at) => table.insert(at, entry),
+                    Ok(at) => {
+                        let name = format!("region `{}`", entry.name);
+                        duplicate(&name, table[at].key, entry.key, sources, report);
                     }
                 }
             }
         }
-        _ => duplicate(&format!("`{key}`"), before.key, after.key, sources, report),
+        _ => {
+            let name = format!("`{}`", after.name);
+            duplicate(&name, before.key, after.key, sources, report);
+        }
     }
 }
 

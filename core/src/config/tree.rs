@@ -1,57 +1,49 @@
 //! The file as it was written: every value with its place, variables already replaced.
 
-use std::collections::BTreeMap;
-
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::expand::{self, Environment};
 use crate::config::problem::{Findings, Problem, Span};
+use crate::config::scalar::Scalar;
 
 /// Nothing in a configuration nests deeper than a handful of tables.
 const DEEPEST: usize = 32;
 
 /// One value and where it was written.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
+#[derive(Debug)]
+pub(super) struct TomlNode {
+    pub(super) value: TomlValue,
     pub(super) span: Span,
 }
 
 /// A value of the file.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Flag(bool),
-    Date,
-    Array(Vec<Node>),
-    Table(Table),
+#[derive(Debug)]
+pub(super) enum TomlValue {
+    Scalar(Scalar),
+    Array(Vec<TomlNode>),
+    Table(TomlTable),
     /// A value whose fault is already reported: readers pass over it without a word.
     Broken,
 }
 
-/// A table's entries by key.
-pub(super) type Table = BTreeMap<String, Entry>;
+/// A table's entries, sorted by name.
+pub(super) type TomlTable = Vec<TomlEntry>;
 
 /// One entry of a table.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
+#[derive(Debug)]
+pub(super) struct TomlEntry {
+    pub(super) name: String,
     /// Where its key was written.
     pub(super) key: Span,
-    pub(super) node: Node,
+    pub(super) node: TomlNode,
 }
 
-impl Value {
+impl TomlValue {
     /// The value's type, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Text(_) => "a string",
-            Self::Integer(_) => "an integer",
-            Self::Float(_) => "a number",
-            Self::Flag(_) => "a boolean",
-            Self::Date => "a date",
+            Self::Scalar(scalar) => scalar.kind(),
             Self::Array(_) => "an array",
             Self::Table(_) => "a table",
             Self::Broken => "nothing",
@@ -59,13 +51,23 @@ impl Value {
     }
 }
 
+/// Where `table` has the entry called `name`, or where it belongs.
+pub(super) fn position(table: &TomlTable, name: &str) -> Result<usize, usize> {
+    table.binary_search_by(|entry| entry.name.as_str().cmp(name))
+}
+
 /// Parses the text of file number `file`. Every syntax error is reported; what could be read
 /// comes back.
-pub(super) fn parse(text: &str, file: u16, env: Environment<'_>, report: &Findings) -> Node {
+pub(super) fn parse(
+    text: &str,
+    file: u16,
+    env: Environment<'_>,
+    findings: &Findings,
+) -> (TomlTable, Span) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        report.error(
+        findings.error(
             "syntax",
             Span {
                 file,
@@ -79,18 +81,17 @@ pub(super) fn parse(text: &str, file: u16, env: Environment<'_>, report: &Findin
         text,
         file,
         env,
-        report,
+        findings,
     };
     let span = conversion.span(&table);
-    let value = conversion.table(table.into_inner(), 0);
-    Node { value, span }
+    (conversion.table(table.into_inner(), 0), span)
 }
 
 struct Conversion<'a> {
     text: &'a str,
     file: u16,
     env: Environment<'a>,
-    report: &'a Findings,
+    findings: &'a Findings,
 }
 
 impl Conversion<'_> {
@@ -103,47 +104,48 @@ impl Conversion<'_> {
         }
     }
 
-    fn node(&self, value: Spanned<DeValue<'_>>, depth: usize) -> Node {
+    fn node(&self, value: Spanned<DeValue<'_>>, depth: usize) -> TomlNode {
         let span = self.span(&value);
         let value = match value.into_inner() {
-            DeValue::String(text) => self.text(&text, span),
+            DeValue::String(text) => self.text(text.into_owned(), span),
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
                 .map_or_else(
                     |_| self.broken(span, "this number is too large"),
-                    Value::Integer,
+                    |number| TomlValue::Scalar(Scalar::Integer(number)),
                 ),
             DeValue::Float(float) => float.as_str().parse().map_or_else(
                 |_| self.broken(span, "this number cannot be read"),
-                Value::Float,
+                |number| TomlValue::Scalar(Scalar::Float(number)),
             ),
-            DeValue::Boolean(flag) => Value::Flag(flag),
-            DeValue::Datetime(_) => Value::Date,
+            DeValue::Boolean(flag) => TomlValue::Scalar(Scalar::Boolean(flag)),
+            DeValue::Datetime(_) => TomlValue::Scalar(Scalar::Other("a date")),
             _ if depth >= DEEPEST => self.broken(span, "tables nest too deep"),
-            DeValue::Array(items) => Value::Array(
+            DeValue::Array(items) => TomlValue::Array(
                 items
                     .into_iter()
                     .map(|item| self.node(item, depth + 1))
                     .collect(),
             ),
-            DeValue::Table(table) => self.table(table, depth + 1),
+            DeValue::Table(table) => TomlValue::Table(self.table(table, depth + 1)),
         };
-        Node { value, span }
+        TomlNode { value, span }
     }
 
-    fn table(&self, table: DeTable<'_>, depth: usize) -> Value {
-        let entries = table.into_iter().map(|(key, value)| {
-            let entry = Entry {
-                key: self.span(&key),
-                node: self.node(value, depth),
-            };
-            (key.into_inner().into_owned(), entry)
+    fn table(&self, table: DeTable<'_>, depth: usize) -> TomlTable {
+        let entries = table.into_iter().map(|(key, value)| TomlEntry {
+            key: self.span(&key),
+            name: key.into_inner().into_owned(),
+            node: self.node(value, depth),
         });
-        Value::Table(entries.collect())
+        entries.collect()
     }
 
-    fn text(&self, text: &str, span: Span) -> Value {
-        match expand::expand(text, self.env) {
-            Ok(text) => Value::Text(text),
+    fn text(&self, text: String, span: Span) -> TomlValue {
+        if !text.contains('$') {
+            return TomlValue::Scalar(Scalar::Text(text));
+        }
+        match expand::expand(&text, self.env) {
+            Ok(text) => TomlValue::Scalar(Scalar::Text(text)),
             Err(fault) => {
                 // The caret goes under the variable itself where it stands in the file as is.
                 let written = &self.text[span.start..span.end];
@@ -153,17 +155,17 @@ impl Conversion<'_> {
                     end: span.start + offset + fault.reference.len(),
                 });
                 let problem = Problem::error(fault.code, Some(at), fault.message);
-                self.report.push(Problem {
+                self.findings.push(Problem {
                     help: fault.help,
                     ..problem
                 });
-                Value::Broken
+                TomlValue::Broken
             }
         }
     }
 
-    fn broken(&self, span: Span, message: &str) -> Value {
-        self.report.error("bad-value", span, message);
-        Value::Broken
+    fn broken(&self, span: Span, message: &str) -> TomlValue {
+        self.findings.error("bad-value", span, message);
+        TomlValue::Broken
     }
 }

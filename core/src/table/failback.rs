@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which of a table's failback policies: 0 is the table's own, further ones those that routes
@@ -27,7 +28,7 @@ impl FailbackId {
 }
 
 /// `[failback]`: how traffic returns to a region that is well again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct FailbackConfig {
     /// Who decides.
     pub mode: FailbackMode,
@@ -49,7 +50,7 @@ impl Default for FailbackConfig {
 }
 
 /// Who decides that traffic returns to a region.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailbackMode {
     /// The proxy.

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::model::place::Place;
 use crate::table::Written;
 
@@ -120,19 +123,22 @@ pub enum HostField {
 }
 
 /// Which HTTP version to speak to an origin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum UpstreamHttp {
     /// HTTP/1.1: one request at a time per connection, the pool takes care.
     #[default]
+    #[serde(rename = "1.1")]
     Http1,
     /// HTTP/2: by ALPN over TLS, by prior knowledge over plain TCP.
+    #[serde(rename = "2")]
     Http2,
     /// Over TLS what the origin picks of both by ALPN, else HTTP/1.1.
+    #[serde(rename = "auto")]
     Auto,
 }
 
 /// What to ask an endpoint, how often, and what a good answer is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProbeSpec {
     /// Path and query of the GET.
     pub path: String,

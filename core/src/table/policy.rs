@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::model::country::CountryGroup;
 use crate::model::id::{RegionId, RegionSet};
 use crate::table::Written;
@@ -56,7 +58,7 @@ pub struct Residency {
 }
 
 /// How far a route goes to get an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RetryPolicy {
     /// Attempts at most, the first included, 1 to 8.
     pub attempts: u8,
@@ -77,7 +79,7 @@ impl Default for RetryPolicy {
 }
 
 /// Time limits towards the origins, of one route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct UpstreamTimeouts {
     /// TCP, and then TLS, each.
     pub connect: Duration,
@@ -90,6 +92,7 @@ pub struct UpstreamTimeouts {
     /// How long a download may stand still before another region is asked for its rest.
     pub resume_after: Duration,
     /// How long an unused connection is kept.
+    #[serde(rename = "upstream_idle")]
     pub idle: Duration,
 }
 
