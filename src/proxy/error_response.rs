@@ -13,7 +13,7 @@ use meridian_core::model::outcome::ErrorKind;
 /// Why a request gets an answer of our own. `Display` is what the log says; the viewer's text
 /// names nothing behind the proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProxyError {
+pub(super) enum ProxyError {
     /// No region may or can serve it.
     #[error("{0}")]
     NoDecision(#[from] NoDecision),
@@ -45,8 +45,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// The status a viewer gets.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NoDecision(NoDecision::NoRoute) => StatusCode::NOT_FOUND,
             Self::NoDecision(NoDecision::UnknownViewer(_)) => StatusCode::FORBIDDEN,
@@ -67,8 +66,7 @@ impl ProxyError {
     }
 
     /// The error's name in the registry of RFC 9209 section 2.3.
-    #[must_use]
-    pub fn proxy_status(&self) -> &'static str {
+    pub(super) fn proxy_status(&self) -> &'static str {
         match self {
             Self::NoDecision(NoDecision::NoRoute) => "destination_not_found",
             Self::NoDecision(NoDecision::UnknownViewer(_)) => "http_request_denied",
@@ -114,8 +112,7 @@ impl ProxyError {
     }
 
     /// The whole answer. `name` is how this proxy calls itself, `request_id` what to quote.
-    #[must_use]
-    pub fn response(&self, name: &str, request_id: &[u8]) -> Response<Bytes> {
+    pub(super) fn response(&self, name: &str, request_id: &[u8]) -> Response<Bytes> {
         let text = format!(
             "{}\nrequest {}\n",
             self.public(),

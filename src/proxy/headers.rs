@@ -4,32 +4,30 @@
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::proxy::trace::TraceContext;
+use crate::proxy::trace::{TRACEPARENT, TraceContext};
 use crate::resources::identity::{CDN_LOOP, Identity};
 use crate::upstream::added::AddedFields;
 use meridian_core::model::field_list;
 use meridian_core::model::viewer::Viewer;
 
 /// `X-Forwarded-For`: the addresses a request came through.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `X-Forwarded-Proto`: the viewer's scheme.
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// `X-Forwarded-Host`: the host the viewer asked for.
-pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// `X-Forwarded-Port`: the port the viewer asked at.
-pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(super) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 /// `X-Viewer-Country`: what we learned, for the origin.
-pub const X_VIEWER_COUNTRY: HeaderName = HeaderName::from_static("x-viewer-country");
+pub(super) const X_VIEWER_COUNTRY: HeaderName = HeaderName::from_static("x-viewer-country");
 /// `X-Request-Id`: the trace id, so that one id finds the request everywhere.
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// W3C trace context.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C trace context, the vendors' part.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// `Idempotency-Key`: the viewer's promise that a repeat is recognised.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// `Proxy-Status` (RFC 9209).
-pub const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -37,7 +35,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Takes off every field that belongs to one hop (RFC 9110 section 7.6.1), those that
 /// `Connection` names too. `TE: trailers` stays: a server answers gRPC only with it. With
 /// `upgrade`, the two fields of a protocol upgrade stay.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap, upgrade: bool) {
     // One look at the names costs less than a search for each.
     if !headers.keys().any(is_of_one_hop) {
         return;
@@ -107,24 +105,24 @@ pub(super) fn says_close(headers: &HeaderMap) -> bool {
 
 /// What is known of the hop a request came over.
 #[derive(Clone, Copy, Debug)]
-pub struct Hop<'a> {
+pub(super) struct Hop<'a> {
     /// Who connected (after a PROXY header).
-    pub peer: &'a str,
+    pub(super) peer: &'a str,
     /// Whether what it says of the hops before is believed.
-    pub trusted: bool,
+    pub(super) trusted: bool,
     /// Whether it came over TLS.
-    pub secure: bool,
+    pub(super) secure: bool,
     /// The listener's port.
-    pub port: u16,
+    pub(super) port: u16,
     /// The HTTP version it spoke.
-    pub version: Version,
+    pub(super) version: Version,
     /// The host it asked for.
-    pub host: Option<&'a HeaderValue>,
+    pub(super) host: Option<&'a HeaderValue>,
 }
 
 /// What tells an origin about the viewer and about us. What the viewer says of the same is taken
 /// off `headers`, unless it is believed.
-pub fn announce(
+pub(super) fn announce(
     headers: &mut HeaderMap,
     identity: &Identity,
     hop: Hop<'_>,

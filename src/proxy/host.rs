@@ -21,7 +21,7 @@ const LONGEST_NAME: usize = 255;
 /// # Errors
 /// When there are several, none where one is required, or one that is no host (RFC 9112 section
 /// 3.2, RFC 9113 section 8.3.1).
-pub fn asked_host(parts: &Parts) -> Result<Option<HeaderValue>, ProxyError> {
+pub(super) fn asked_host(parts: &Parts) -> Result<Option<HeaderValue>, ProxyError> {
     if parts.method == Method::CONNECT {
         return Err(ProxyError::NotForwardable("CONNECT is not served here."));
     }

@@ -1,18 +1,19 @@
-//! A request on its way out: what every attempt at it needs, and what one is charged.
+//! A request on its way out: what every attempt at it needs.
 
-use std::borrow::Borrow;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::attempt::{AttemptTarget, OriginResponse, OutgoingHead};
-use crate::proxy::range_resume::request::ResumeRequest;
-use crate::proxy::{LiveRef, Proxy};
-use crate::upstream::body::ReplaySource;
+use crate::proxy::attempt_target::{AttemptKind, AttemptTarget, AttemptTime, AttemptedAt};
+use crate::proxy::live_view::LiveRef;
+use crate::proxy::outgoing_head::OutgoingHead;
+use crate::upstream::body::{Progress, ReplaySource};
 use meridian_core::decide::Decision;
-use meridian_core::decide::failover::{Attempts, RequestClass, RetryFacts};
+use meridian_core::decide::failover::{RequestClass, RetryFacts};
 use meridian_core::decide::snapshot::EndpointState;
-use meridian_core::model::id::RegionId;
+use meridian_core::health::state::Health;
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::time::Timestamp;
 use meridian_core::model::viewer::Viewer;
 use meridian_core::table::route::Route;
 
@@ -34,7 +35,7 @@ pub(super) struct OutgoingRequest {
     /// When it came.
     pub(super) started: Instant,
     /// Whether it may try what has to prove itself.
-    pub(super) probation: bool,
+    pub(super) on_probation: bool,
 }
 
 impl OutgoingRequest {
@@ -42,73 +43,67 @@ impl OutgoingRequest {
         self.live.snapshot.table.route(self.decision.route)
     }
 
-    /// An attempt at `endpoint`, which may take `left` at most; over a `fresh` connection if need be.
-    pub(super) fn to<'a>(
+    pub(super) fn endpoints(&self, region: RegionId) -> &[EndpointState] {
+        &self.live.snapshot.regions[region.index()].endpoints
+    }
+
+    /// Whether `region` has an endpoint that is well, beside the one at hand.
+    pub(super) fn has_another_endpoint(&self, region: RegionId, at_hand: EndpointId) -> bool {
+        let mut endpoints = self.endpoints(region).iter();
+        endpoints.any(|one| one.id != at_hand && one.health != Health::Unhealthy)
+    }
+
+    /// An attempt at `endpoint` of `region`.
+    pub(super) fn target<'a>(
         &'a self,
         region: RegionId,
         endpoint: &'a EndpointState,
-        fresh: bool,
-        began: Instant,
-        left: Duration,
+        kind: AttemptKind,
+        time: AttemptTime,
     ) -> AttemptTarget<'a> {
         let timeouts = &self.route().timeouts;
         AttemptTarget {
+            at: AttemptedAt::new(region, endpoint, kind),
             region: self.live.snapshot.table.region(region),
             endpoint,
             tls: self.live.resources.upstream_tls[region.index()].as_ref(),
-            pooled: !fresh,
-            connect: timeouts.connect.min(left),
-            first_byte: timeouts.first_byte.min(left),
+            pooled: kind != AttemptKind::OnFreshConnection,
+            connect: timeouts.connect.min(time.left),
+            first_byte: timeouts.first_byte.min(time.left),
             idle: timeouts.idle,
-            began,
-            watched_until: None,
+            time,
         }
     }
-}
 
-/// The region's answer that the viewer gets.
-#[derive(Debug)]
-pub(super) struct ChosenResponse {
-    /// Which region.
-    pub(super) region: RegionId,
-    /// The head, and where the body comes from.
-    pub(super) answer: Box<OriginResponse>,
-    /// The attempts that failed before it.
-    pub(super) attempts: Attempts,
-    /// Where another attempt went that it overtook. It counts, but did not fail.
-    pub(super) overtaken: Option<RegionId>,
-    /// What is needed to go on with its body from elsewhere, where that is possible.
-    pub(super) rest: Option<Box<ResumeRequest>>,
-}
-
-/// A retry that was charged to a region's budget, given back also when the viewer leaves.
-pub(super) struct RetryCharge<P: Borrow<Proxy>> {
-    /// Whose budget it is.
-    pub(super) proxy: P,
-    /// Where the retry goes.
-    pub(super) region: RegionId,
-}
-
-impl<P: Borrow<Proxy>> Drop for RetryCharge<P> {
-    fn drop(&mut self) {
-        let proxy: &Proxy = self.proxy.borrow();
-        proxy.budget.borrow_mut().release(self.region);
+    /// What matters for another attempt, with so much time left.
+    pub(super) fn retry_facts(
+        &self,
+        deadline_left: Duration,
+        other_endpoint: bool,
+    ) -> RetryFacts<'_> {
+        RetryFacts {
+            class: self.class,
+            retry: &self.route().retry,
+            deadline_left,
+            replayable: self.source.as_ref().is_none_or(ReplaySource::replayable),
+            other_endpoint,
+        }
     }
-}
 
-pub(super) fn facts(
-    outgoing: &OutgoingRequest,
-    deadline_left: Duration,
-    other_endpoint: bool,
-) -> RetryFacts<'_> {
-    RetryFacts {
-        class: outgoing.class,
-        retry: &outgoing.route().retry,
-        deadline_left,
-        replayable: outgoing
-            .source
-            .as_ref()
-            .is_none_or(ReplaySource::replayable),
-        other_endpoint,
+    /// Until `timeouts.request` is over, for a request that came at `started`. The time a viewer
+    /// takes to upload is its own.
+    pub(super) fn time_left(&self, started: Timestamp, now: Timestamp) -> Duration {
+        let since = match self.source.as_ref().map(ReplaySource::progress) {
+            Some(Progress::AwaitingViewer) => now,
+            Some(Progress::TakenAt(taken)) => now - taken.elapsed(),
+            None => started,
+        };
+        let limit = self.route().timeouts.request;
+        limit.saturating_sub(now.since(since.max(started)))
+    }
+
+    /// Whether the viewer's upload broke off.
+    pub(super) fn upload_broke(&self) -> bool {
+        self.source.as_ref().is_some_and(ReplaySource::broken)
     }
 }

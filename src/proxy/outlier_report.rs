@@ -1,19 +1,21 @@
-//! What an attempt proves, and who hears of it: evidence at once or once a second, answers on probation at once.
+//! What attempts prove of endpoints, told to health: at once or once a second.
 
 use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
-use hyper::body::Body;
-
-use crate::proxy::attempt::OriginResponse;
+use crate::board::Board;
+use crate::proxy::attempt_result::OriginAnswer;
+use crate::proxy::attempt_target::AttemptedAt;
+use crate::proxy::live_view::LiveView;
 use crate::proxy::outgoing_request::OutgoingRequest;
-use crate::proxy::{LiveRef, Proxy};
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::upstream::body::ReplaySource;
 use meridian_core::apply::Event;
-use meridian_core::decide::failover::GiveUp;
-use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::ErrorKind;
-use meridian_core::outlier::{PairId, Verdict};
+use meridian_core::model::time::Timestamp;
+use meridian_core::outlier::{Evidence, PairId, Verdict};
 
 /// A failure that may count against an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -23,118 +25,178 @@ pub(super) struct FailureReport {
     pub(super) kind: ErrorKind,
 }
 
-impl Proxy {
-    /// A good answer clears an endpoint of the failures before it.
-    pub(super) fn well(
+impl FailureReport {
+    pub(super) fn new(at: &AttemptedAt, kind: ErrorKind) -> Self {
+        Self {
+            region: at.region,
+            endpoint: at.endpoint,
+            kind,
+        }
+    }
+}
+
+/// One worker's outlier detector, and those who hear of what it finds.
+#[derive(Debug)]
+pub(super) struct OutlierReporter {
+    worker: usize,
+    detector: Rc<Evidence>,
+    view: Rc<LiveView>,
+    board: Board,
+}
+
+impl OutlierReporter {
+    pub(super) fn new(
+        worker: usize,
+        detector: Rc<Evidence>,
+        view: Rc<LiveView>,
+        board: Board,
+    ) -> Self {
+        Self {
+            worker,
+            detector,
+            view,
+            board,
+        }
+    }
+
+    /// How late an answer of `region` may be before another one is asked too.
+    pub(super) fn hedge_delay(&self, request: &OutgoingRequest, region: RegionId) -> Duration {
+        let probed = request.live.snapshot.regions[region.index()].latency;
+        let pair = (request.decision.route, region);
+        self.detector
+            .hedge_delay(pair, probed.map(|probed| probed.median))
+    }
+
+    /// How late the answer to a write may be; `None` while too little is known of writes.
+    pub(super) fn write_patience(
         &self,
-        outgoing: &OutgoingRequest,
+        request: &OutgoingRequest,
         region: RegionId,
-        endpoint: &EndpointState,
-        answer: &OriginResponse,
+    ) -> Option<Duration> {
+        self.detector
+            .write_patience((request.decision.route, region))
+    }
+
+    /// A good answer clears an endpoint of the failures before it.
+    pub(super) fn answered(
+        &self,
+        request: &OutgoingRequest,
+        at: &AttemptedAt,
+        answer: &OriginAnswer,
     ) {
-        if !self.is_current(&outgoing.live) {
+        if !self.is_current(request.live.snapshot.generation) {
             return;
         }
-        let took = answer.phases.first_byte.unwrap_or_default();
-        let pair = (outgoing.decision.route, region);
-        let whole = answer.buffered.is_some() || answer.response.body().is_end_stream();
-        let viewer = outgoing.viewer.address;
-        let told = self
-            .evidence
-            .answered(pair, endpoint.id, viewer, took, whole);
-        self.tell(told);
-        if outgoing.class.is_write() {
-            self.evidence.written(pair, endpoint.id, took);
+        let took = answer.origin.phases.first_byte.unwrap_or_default();
+        let pair = (request.decision.route, at.region);
+        let whole = answer.is_whole();
+        let viewer = request.viewer.address;
+        self.tell(
+            self.detector
+                .answered(pair, at.endpoint, viewer, took, whole),
+        );
+        if request.class.is_write() {
+            self.detector.written(pair, at.endpoint, took);
         }
         // Of one that streams the body's end tells.
-        if whole && endpoint.standing.is_on_probation() {
-            self.probation_ended(endpoint, took <= self.late_after(outgoing, region));
+        if whole && at.on_probation {
+            self.probation_ended(at, took <= self.hedge_delay(request, at.region));
         }
     }
 
-    /// Whether routes and regions still have the numbers that a request began with.
-    fn is_current(&self, live: &LiveRef) -> bool {
-        live.snapshot.generation == self.live().snapshot.generation
-    }
-
-    /// What became of a request at an endpoint that may have to prove itself.
-    pub(super) fn probation_ended_at(&self, endpoint: EndpointId, good: bool) {
-        let live = self.live();
-        if !live.snapshot.probation.is_empty()
-            && let Some((_, endpoint)) = live.snapshot.endpoint(endpoint)
-        {
-            self.probation_ended(endpoint, good);
-        }
-    }
-
-    /// What became of a request at an endpoint that has to prove itself.
-    pub(super) fn probation_ended(&self, endpoint: &EndpointState, good: bool) {
-        if endpoint.standing.is_on_probation() {
-            let endpoint = endpoint.id;
-            self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
-            self.board.tell(Event::ProbationAnswered { endpoint, good });
-        }
-    }
-
-    /// Counts a failure against an endpoint. It eject only where another region or endpoint did
+    /// Counts a failure against an endpoint. It ejects only where another region or endpoint did
     /// better with the same request: a path that none serves well speaks against none, and no viewer
     /// can take a region out by asking for it.
-    pub(super) fn blame(&self, outgoing: &OutgoingRequest, blame: FailureReport, verdict: Verdict) {
-        if !self.is_current(&outgoing.live) {
+    pub(super) fn failed(
+        &self,
+        request: &OutgoingRequest,
+        failure: FailureReport,
+        verdict: Verdict,
+    ) {
+        if !self.is_current(request.live.snapshot.generation) {
             return;
         }
-        let pair = (outgoing.decision.route, blame.region);
-        let told = self.evidence.failed(
-            pair,
-            blame.endpoint,
-            outgoing.viewer.address,
-            blame.kind,
-            verdict,
+        let pair = (request.decision.route, failure.region);
+        let viewer = request.viewer.address;
+        self.tell(
+            self.detector
+                .failed(pair, failure.endpoint, viewer, failure.kind, verdict),
         );
-        self.tell(told);
     }
 
-    /// Counts failures that no better answer followed: the request must not be repeated, or failed
-    /// wherever it went.
-    pub(super) fn report_uncompared(
-        &self,
-        outgoing: &OutgoingRequest,
-        reports: &[FailureReport],
-        reason: GiveUp,
-    ) {
-        match (reports, reason) {
-            ([blame], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
-                self.blame(outgoing, *blame, Verdict::Alone);
-            }
-            (reports, _) => {
-                for blame in reports {
-                    self.tell(self.evidence.doubted(blame.endpoint));
-                }
-            }
-        }
+    /// A failure that no better answer followed, so that nothing is proved.
+    pub(super) fn inconclusive(&self, failure: FailureReport) {
+        self.tell(self.detector.doubted(failure.endpoint));
+    }
+
+    /// Another endpoint was asked because this one was late, and did better; the body was already on
+    /// its way if `body`.
+    pub(super) fn late(&self, at: &AttemptedAt, body: bool) {
+        self.tell(self.detector.late(at.endpoint, body));
+        self.probation_ended(at, false);
+    }
+
+    /// A write is late, and still waits.
+    pub(super) fn late_write(&self, request: &OutgoingRequest, at: &AttemptedAt) {
+        let viewer = request.viewer.address;
+        self.tell(self.detector.late_write(at.endpoint, viewer));
     }
 
     /// The body of an answer ended as it should.
     pub(super) fn body_ended(&self, endpoint: EndpointId) {
-        self.evidence.whole(endpoint);
+        self.detector.whole(endpoint);
         self.probation_ended_at(endpoint, true);
     }
 
-    /// The body of an answer broke off or stood still on its way to the viewer.
-    pub(super) fn body_broke(
-        &self,
-        live: &LiveRef,
-        pair: PairId,
-        endpoint: EndpointId,
-        viewer: IpAddr,
-    ) {
-        if self.is_current(live) {
-            self.tell(self.evidence.body_failed(pair, endpoint, viewer));
+    /// What became of a request at an endpoint that may have to prove itself.
+    pub(super) fn probation_ended_at(&self, endpoint: EndpointId, good: bool) {
+        let live = self.view.load();
+        if !live.snapshot.probation.is_empty()
+            && let Some((_, state)) = live.snapshot.endpoint(endpoint)
+            && state.standing.is_on_probation()
+        {
+            self.tell_of_probation(endpoint, good);
         }
-        self.probation_ended_at(endpoint, false);
     }
 
-    pub(super) fn tell(&self, event: Option<Event>) {
+    /// What became of a request at an endpoint that had to prove itself, if it had.
+    pub(super) fn probation_ended(&self, at: &AttemptedAt, good: bool) {
+        if at.on_probation {
+            self.tell_of_probation(at.endpoint, good);
+        }
+    }
+
+    /// Tells the board what was counted since the last time, about once a second.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        let live = self.view.load();
+        let metrics = live.resources.metrics.shard(self.worker);
+        metrics.evidence_crowded_out(self.detector.take_crowded_out());
+        if let Some(window) = self.detector.drain(live.snapshot.generation, now) {
+            self.board.tell(window);
+        }
+    }
+
+    fn body_broke(&self, report: &BodyReport) {
+        if self.is_current(report.generation) {
+            self.tell(
+                self.detector
+                    .body_failed(report.pair, report.endpoint, report.viewer),
+            );
+        }
+        self.probation_ended_at(report.endpoint, false);
+    }
+
+    /// Whether routes and regions still have the numbers that a request began with.
+    fn is_current(&self, generation: u64) -> bool {
+        generation == self.view.load().snapshot.generation
+    }
+
+    fn tell_of_probation(&self, endpoint: EndpointId, good: bool) {
+        self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
+        self.board.tell(Event::ProbationAnswered { endpoint, good });
+    }
+
+    fn tell(&self, event: Option<Event>) {
         if let Some(event) = event {
             if let Event::Suspected { endpoint } = event {
                 self.count_at(endpoint, |metrics, region| metrics.suspected(region));
@@ -145,9 +207,50 @@ impl Proxy {
 
     /// Counts something at the region of `endpoint`, while that is known.
     fn count_at(&self, endpoint: EndpointId, count: impl Fn(WorkerMetrics<'_>, RegionId)) {
-        let live = self.live();
+        let live = self.view.load();
         if let Some((region, _)) = live.snapshot.endpoint(endpoint) {
             count(live.resources.metrics.shard(self.worker), region);
+        }
+    }
+}
+
+/// Tells once how the body of an answer ended that streams; nothing if the viewer leaves first.
+#[derive(Debug)]
+pub(super) struct BodyReport {
+    outliers: Rc<OutlierReporter>,
+    pair: PairId,
+    endpoint: EndpointId,
+    viewer: IpAddr,
+    generation: u64,
+    upload: Option<ReplaySource>,
+}
+
+impl BodyReport {
+    pub(super) fn new(
+        outliers: Rc<OutlierReporter>,
+        request: &OutgoingRequest,
+        at: &AttemptedAt,
+    ) -> Self {
+        Self {
+            outliers,
+            pair: (request.decision.route, at.region),
+            endpoint: at.endpoint,
+            viewer: request.viewer.address,
+            generation: request.live.snapshot.generation,
+            upload: request.source.clone(),
+        }
+    }
+
+    /// As it should.
+    pub(super) fn ended(self) {
+        self.outliers.body_ended(self.endpoint);
+    }
+
+    /// It broke off or stood still. If the connection broke with the viewer's upload beside it, that
+    /// is no fault of the origin.
+    pub(super) fn broke(self) {
+        if !self.upload.as_ref().is_some_and(ReplaySource::broken) {
+            self.outliers.body_broke(&self);
         }
     }
 }

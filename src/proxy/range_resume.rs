@@ -1,5 +1,5 @@
 //! A body that breaks off or stands still goes on from another region, where both have the same bytes.
 
-pub mod request;
-pub mod stream;
-pub mod validate;
+pub(super) mod request;
+pub(super) mod stream;
+mod validate;

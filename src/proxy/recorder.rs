@@ -1,123 +1,117 @@
 //! Fills the record of one request and writes it once, when it is dropped: a viewer that left
 //! is counted too.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::HeaderValue;
 use tokio::time::Instant;
 
-use crate::proxy::attempt::OriginResponse;
-use crate::proxy::{LiveRef, Proxy};
+use crate::clock::Clock;
+use crate::proxy::attempt_target::AttemptedAt;
+use crate::proxy::headers::X_REQUEST_ID;
+use crate::proxy::incoming_request::IncomingRequest;
+use crate::proxy::live_view::LiveRef;
+use crate::proxy::origin_response::OriginResponse;
+use crate::proxy::peer::Peer;
+use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::metrics::{CodeClass, ResumeResult, WorkerMetrics};
 use crate::telemetry::record::{AttemptOutcome, AttemptRecord, RequestRecord};
 use crate::upstream::body::{BodyError, ReplaySource};
 use meridian_core::decide::Decision;
-use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::{ErrorKind, Phases};
-use meridian_core::model::viewer::Viewer;
+use meridian_core::table::RoutingTable;
 
-/// Where an attempt went.
-#[derive(Clone, Copy, Debug)]
-pub struct AttemptedAt {
-    /// The region.
-    pub region: RegionId,
-    /// The address dialled; `None` where there was none to dial.
-    pub address: Option<std::net::SocketAddr>,
-    /// Whether it was sent because another attempt was late.
-    pub hedge: bool,
-}
-
-impl AttemptedAt {
-    /// An attempt that was not sent beside another one.
-    #[must_use]
-    pub fn first(region: RegionId, address: std::net::SocketAddr) -> Self {
-        Self {
-            region,
-            address: Some(address),
-            hedge: false,
-        }
-    }
-
-    /// One that was sent because another one was late.
-    #[must_use]
-    pub fn hedge(region: RegionId, address: std::net::SocketAddr) -> Self {
-        Self {
-            hedge: true,
-            ..Self::first(region, address)
-        }
-    }
-
-    /// One that had no address to go to.
-    #[must_use]
-    pub fn nowhere(region: RegionId) -> Self {
-        Self {
-            region,
-            address: None,
-            hedge: false,
-        }
-    }
-}
-
-/// One request's record, and where it is written to.
+/// Where one worker's records go.
 #[derive(Debug)]
-pub struct Recorder {
-    proxy: Rc<Proxy>,
+pub(super) struct RecordSink {
+    worker: usize,
+    clock: Clock,
+    log: RefCell<WorkerLog>,
+}
+
+impl RecordSink {
+    /// The sink of worker number `worker`.
+    pub(super) fn new(worker: usize, clock: Clock, log: WorkerLog) -> Self {
+        Self {
+            worker,
+            clock,
+            log: RefCell::new(log),
+        }
+    }
+
+    /// The counters of this worker.
+    pub(super) fn metrics<'a>(&self, live: &'a LiveRef) -> WorkerMetrics<'a> {
+        live.resources.metrics.shard(self.worker)
+    }
+
+    /// Lines that have waited long enough go out.
+    pub(super) fn flush_due(&self) {
+        self.log.borrow_mut().flush_due();
+    }
+
+    /// Writes a finished record to the access log.
+    fn write(&self, record: &mut RequestRecord, table: &RoutingTable) {
+        let log = &mut *self.log.borrow_mut();
+        if log.is_enabled() {
+            record.at = self.clock.unix().saturating_sub(record.duration);
+            log.push(record, table);
+        }
+    }
+}
+
+/// One request's record, and where it is written to. It is only written: nobody decides by it.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    sink: Rc<RecordSink>,
     live: LiveRef,
     started: Instant,
     record: Box<RequestRecord>,
     source: Option<ReplaySource>,
-    /// Whose body is on its way.
-    body_of: Option<(RegionId, EndpointId)>,
     completed: bool,
 }
 
 impl Recorder {
     /// Begins with what is known from the head.
-    #[must_use]
-    pub fn new(
-        proxy: Rc<Proxy>,
+    pub(super) fn new(
+        sink: Rc<RecordSink>,
         live: LiveRef,
-        started: Instant,
-        record: RequestRecord,
-        viewer: &Viewer,
+        peer: &Peer,
+        request: &IncomingRequest,
     ) -> Self {
-        let mut record = Box::new(record);
-        record.client = viewer.address;
-        record.country = viewer.country;
-        record.source = viewer.source;
-        record.generation = live.snapshot.generation;
         let this = Self {
-            proxy,
+            record: Box::new(begun(&live, peer, request)),
+            sink,
             live,
-            started,
-            record,
-            source: None,
-            body_of: None,
+            started: request.started,
+            source: request.source.clone(),
             completed: false,
         };
-        this.metrics().request_started(viewer.source);
+        this.metrics().request_started(request.viewer.source);
         this
     }
 
     fn metrics(&self) -> WorkerMetrics<'_> {
-        self.live.resources.metrics.shard(self.proxy.worker())
+        self.sink.metrics(&self.live)
     }
 
-    /// What the request is worth telling about itself.
-    pub fn record(&mut self) -> &mut RequestRecord {
-        &mut self.record
+    /// The host that it asks for.
+    pub(super) fn asks_for(&mut self, host: Option<&HeaderValue>) {
+        self.record.host = host.cloned();
     }
 
     /// This many viewer fields of an untrusted peer were taken off.
-    pub fn stripped(&self, fields: u32) {
+    pub(super) fn stripped(&self, fields: u32) {
         if fields > 0 {
             self.metrics().headers_stripped(u64::from(fields));
         }
     }
 
     /// Where it may go.
-    pub fn decided(&mut self, decision: &Decision) {
+    pub(super) fn decided(&mut self, decision: &Decision) {
         self.record.route = Some(decision.route);
         self.record.rule = Some(decision.rule);
         if let Some(first) = decision.ranked.all().first() {
@@ -126,13 +120,8 @@ impl Recorder {
         }
     }
 
-    /// The request's body, to count what came.
-    pub fn body(&mut self, source: &ReplaySource) {
-        self.source = Some(source.clone());
-    }
-
     /// An attempt after the first goes to `to`, because the one at `from` failed.
-    pub fn failing_over(&self, from: RegionId, kind: ErrorKind, to: RegionId) {
+    pub(super) fn failing_over(&self, from: RegionId, kind: ErrorKind, to: RegionId) {
         if let Some(route) = self.record.route {
             self.metrics().failed_over(route, from, kind);
         }
@@ -140,18 +129,18 @@ impl Recorder {
     }
 
     /// A retry was due, but the budget of `region` is spent.
-    pub fn budget_spent(&self, region: RegionId) {
+    pub(super) fn budget_spent(&self, region: RegionId) {
         self.metrics().retry_budget_exhausted(region);
     }
 
     /// An attempt brought a response head.
-    pub fn answered(&mut self, at: AttemptedAt, answer: &OriginResponse) {
+    pub(super) fn answered(&mut self, at: &AttemptedAt, answer: &OriginResponse) {
         let outcome = AttemptOutcome::Answered(answer.response.status().as_u16());
         self.timed(at, answer, outcome);
     }
 
     /// An attempt at the rest of a body brought a response head, which `fits` or not.
-    pub fn continued(&mut self, at: AttemptedAt, answer: &OriginResponse, fits: bool) {
+    pub(super) fn continued(&mut self, at: &AttemptedAt, answer: &OriginResponse, fits: bool) {
         let status = answer.response.status().as_u16();
         let (outcome, result) = if fits {
             (AttemptOutcome::Resumed(status), ResumeResult::Resumed)
@@ -163,11 +152,11 @@ impl Recorder {
     }
 
     /// What came of asking `region` for the rest of a body.
-    pub fn resumed(&self, region: RegionId, result: ResumeResult) {
+    pub(super) fn resumed(&self, region: RegionId, result: ResumeResult) {
         self.metrics().resumed(region, result);
     }
 
-    fn timed(&mut self, at: AttemptedAt, answer: &OriginResponse, outcome: AttemptOutcome) {
+    fn timed(&mut self, at: &AttemptedAt, answer: &OriginResponse, outcome: AttemptOutcome) {
         let region = at.region;
         let metrics = self.metrics();
         match (answer.reused, answer.phases.connect) {
@@ -183,34 +172,47 @@ impl Recorder {
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, at: AttemptedAt, kind: ErrorKind) {
+    pub(super) fn failed(&mut self, at: &AttemptedAt, kind: ErrorKind) {
         self.metrics().attempt_failed(at.region, kind);
         self.attempted(at, AttemptOutcome::Failed(kind), Phases::default());
     }
 
+    /// There was no endpoint to send an attempt to.
+    pub(super) fn had_no_endpoint(&mut self, region: RegionId) {
+        self.metrics().attempt_failed(region, ErrorKind::NoEndpoint);
+        self.record.attempted(AttemptRecord {
+            region,
+            endpoint: None,
+            hedge: false,
+            outcome: AttemptOutcome::Failed(ErrorKind::NoEndpoint),
+            connect: None,
+            first_byte: None,
+        });
+    }
+
     /// An answer of `region` was a gateway's failure.
-    pub fn gateway_failed(&self, region: RegionId) {
+    pub(super) fn gateway_failed(&self, region: RegionId) {
         self.metrics()
             .attempt_failed(region, ErrorKind::GatewayStatus);
     }
 
     /// A second attempt went to `region` because the first was late; whether it answered first.
-    pub fn hedged(&self, region: RegionId, won: bool) {
+    pub(super) fn hedged(&self, region: RegionId, won: bool) {
         self.metrics().hedged(region, won);
     }
 
     /// The attempt was given up: another one answered first.
-    pub fn overtaken(&mut self, at: AttemptedAt) {
+    pub(super) fn overtaken(&mut self, at: &AttemptedAt) {
         self.attempted(at, AttemptOutcome::Overtaken, Phases::default());
     }
 
-    fn attempted(&mut self, at: AttemptedAt, outcome: AttemptOutcome, phases: Phases) {
+    fn attempted(&mut self, at: &AttemptedAt, outcome: AttemptOutcome, phases: Phases) {
         let connect = phases
             .connect
             .map(|tcp| tcp + phases.tls.unwrap_or_default());
         self.record.attempted(AttemptRecord {
             region: at.region,
-            endpoint: at.address,
+            endpoint: Some(at.address),
             hedge: at.hedge,
             outcome,
             connect,
@@ -219,40 +221,30 @@ impl Recorder {
     }
 
     /// The head of the response is about to be sent: an origin's, which was ready at `ready`.
-    pub fn responding(&mut self, status: StatusCode, region: RegionId, ready: Instant) {
+    pub(super) fn responding(&mut self, status: StatusCode, region: RegionId, ready: Instant) {
         self.record.status = Some(status.as_u16());
         self.record.region = Some(region);
         self.record.first_byte = Some(ready.saturating_duration_since(self.started));
     }
 
     /// The head of the response is about to be sent: our own, for this error (RFC 9209).
-    pub fn refusing(&mut self, status: StatusCode, error: &'static str) {
+    pub(super) fn refusing(&mut self, status: StatusCode, error: &'static str) {
         self.record.status = Some(status.as_u16());
         self.record.error = Some(error);
     }
 
     /// Body bytes went to the viewer.
-    pub fn sent(&mut self, bytes: usize) {
+    pub(super) fn sent(&mut self, bytes: usize) {
         self.record.bytes_out += bytes as u64;
     }
 
-    /// The body comes from there now; `None`: from nowhere, it broke off and may be resumed.
-    pub fn body_of(&mut self, place: Option<(RegionId, EndpointId)>) {
-        self.body_of = place;
-    }
-
     /// The response's body broke off.
-    pub fn broke(&mut self, error: &BodyError) {
+    pub(super) fn broke(&mut self, error: &BodyError) {
         self.completed = true;
         if self.source.as_ref().is_some_and(ReplaySource::broken) {
-            // The connection broke with the viewer's upload beside it: no fault of the origin.
-            self.body_of = None;
+            // The connection broke with the viewer's upload beside it.
             self.record.error = Some("http_request_error");
             return;
-        }
-        if let (Some(route), Some((region, endpoint))) = (self.record.route, self.body_of.take()) {
-            self.proxy
-                .body_broke(&self.live, (route, region), endpoint, self.record.client);
         }
         self.record.error = Some(match error {
             BodyError::Broken(_)
@@ -264,15 +256,12 @@ impl Recorder {
     }
 
     /// The response went out whole.
-    pub fn completed(&mut self) {
+    pub(super) fn completed(&mut self) {
         self.completed = true;
-        if let Some((_, endpoint)) = self.body_of.take() {
-            self.proxy.body_ended(endpoint);
-        }
     }
 
     /// A tunnel ended after this many bytes from and to the viewer.
-    pub fn tunnelled(&mut self, from_viewer: u64, to_viewer: u64) {
+    pub(super) fn tunnelled(&mut self, from_viewer: u64, to_viewer: u64) {
         self.completed = true;
         self.record.bytes_in += from_viewer;
         self.record.bytes_out += to_viewer;
@@ -295,8 +284,29 @@ impl Recorder {
         metrics.bytes_out(self.record.bytes_out);
         let class = CodeClass::of(self.record.status);
         metrics.request_done(self.record.route, self.record.region, class, duration);
-        self.proxy.log(&mut self.record, &self.live.snapshot.table);
+        let table = &self.live.snapshot.table;
+        self.sink.write(&mut self.record, table);
     }
+}
+
+/// What is known of a request from its head.
+fn begun(live: &LiveRef, peer: &Peer, request: &IncomingRequest) -> RequestRecord {
+    let parts = &request.parts;
+    // When it began is worked out if its line is written.
+    let at = Duration::ZERO;
+    let mut record = RequestRecord::begin(at, peer.tcp, parts.method.clone(), parts.version);
+    record.trace_id = request.trace.number();
+    record.client = request.viewer.address;
+    record.country = request.viewer.country;
+    record.source = request.viewer.source;
+    record.https = peer.secure;
+    record.tls_version = peer.tls_version;
+    record.path = parts.uri.path_and_query().cloned();
+    if peer.trusted {
+        record.request_id = parts.headers.get(X_REQUEST_ID).cloned();
+    }
+    record.generation = live.snapshot.generation;
+    record
 }
 
 /// Not an error of ours, so not in RFC 9209: the viewer closed before it had the whole answer.

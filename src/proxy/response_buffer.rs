@@ -15,59 +15,57 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
-use crate::proxy::attempt::AttemptError;
+use crate::proxy::attempt_error::AttemptError;
 use crate::upstream::answer::AnswerBody;
 
 /// Bytes of a body that is buffered; larger ones stream.
 const LARGEST_BUFFERED: u64 = 64 << 10;
 
 /// A small body, whole.
-#[derive(Debug, Default)]
-pub struct BufferedBody {
+#[derive(Debug)]
+pub(super) struct BufferedBody {
     /// All its bytes.
-    pub bytes: Bytes,
+    pub(super) bytes: Bytes,
     /// Its trailers, if it had any.
-    pub trailers: Option<Box<HeaderMap>>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
     /// Given back when the viewer has it.
-    pub reservation: Option<BufferReservation>,
-    /// Whether some of it came later than its head.
-    pub has_waited: bool,
+    pub(super) reservation: BufferReservation,
+    /// When the last of it was here, where that came later than its head.
+    pub(super) ready: Option<Instant>,
 }
 
 /// Bytes that one worker may use for bodies that are buffered.
-#[derive(Clone, Debug)]
-pub struct BufferBudget {
+#[derive(Debug)]
+pub(super) struct BufferBudget {
     used: Rc<Cell<usize>>,
-    most: Rc<Cell<usize>>,
-    denied: Rc<Cell<u64>>,
+    most: Cell<usize>,
+    denied: Cell<u64>,
 }
 
 /// Bytes of the budget taken for one body.
 #[derive(Debug)]
-pub struct BufferReservation {
+pub(super) struct BufferReservation {
     used: Rc<Cell<usize>>,
     bytes: usize,
 }
 
 impl BufferBudget {
     /// Room for `most` bytes, all bodies together.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             used: Rc::default(),
-            most: Rc::new(Cell::new(most)),
-            denied: Rc::default(),
+            most: Cell::new(most),
+            denied: Cell::default(),
         }
     }
 
     /// From now on has room for `most` bytes.
-    pub fn follow_limit(&self, most: usize) {
+    pub(super) fn follow_limit(&self, most: usize) {
         self.most.set(most);
     }
 
     /// Room for the body of `response`, if it is small, of known length, and there is room.
-    #[must_use]
-    pub fn reserve_for(&self, response: &Response<AnswerBody>) -> Option<BufferReservation> {
+    pub(super) fn reserve_for(&self, response: &Response<AnswerBody>) -> Option<BufferReservation> {
         // Without the field the length of an HTTP/2 body is not known, and none of it is buffered:
         // it may be a stream of events.
         let length = response
@@ -96,8 +94,7 @@ impl BufferBudget {
     }
 
     /// Bodies that there was no room for since the last time this was asked.
-    #[must_use]
-    pub fn take_denied(&self) -> u64 {
+    pub(super) fn take_denied(&self) -> u64 {
         self.denied.take()
     }
 }
@@ -113,26 +110,25 @@ impl Drop for BufferReservation {
 ///
 /// # Errors
 /// [`AttemptError::BodyBroken`] when it breaks off or stands still for longer.
-pub async fn buffer(
+pub(super) async fn buffer(
     body: &mut AnswerBody,
     reservation: BufferReservation,
     limit: Duration,
     until: Instant,
 ) -> Result<BufferedBody, AttemptError> {
     let length = reservation.bytes;
-    let mut buffered = BufferedBody {
-        reservation: Some(reservation),
-        ..BufferedBody::default()
-    };
     let stalled = |_| AttemptError::BodyBroken(format!("it stood still for {limit:?}"));
+    let mut bytes = Bytes::new();
     let mut joined = BytesMut::new();
+    let mut trailers = None;
+    let mut has_waited = false;
     loop {
         // What is here already, as a rule all of it, needs no timer.
         let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx)));
         let frame = match at_once.await {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                buffered.has_waited = true;
+                has_waited = true;
                 let next = timeout_at(until.min(Instant::now() + limit), body.frame());
                 next.await.map_err(stalled)?
             }
@@ -143,25 +139,30 @@ pub async fn buffer(
         let frame = frame.map_err(|error| AttemptError::BodyBroken(error.to_string()))?;
         match frame.into_data() {
             // One frame, as a rule: nothing is copied.
-            Ok(data) if buffered.bytes.is_empty() => buffered.bytes = data,
+            Ok(data) if bytes.is_empty() => bytes = data,
             Ok(data) => {
                 if joined.is_empty() {
                     joined.reserve(length);
-                    joined.extend_from_slice(&buffered.bytes);
+                    joined.extend_from_slice(&bytes);
                 }
                 joined.extend_from_slice(&data);
                 if joined.len() > length {
                     return Err(AttemptError::BodyBroken("it is too long".to_owned()));
                 }
             }
-            Err(frame) => buffered.trailers = frame.into_trailers().ok().map(Box::new),
+            Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
         }
     }
     if !joined.is_empty() {
-        buffered.bytes = joined.freeze();
+        bytes = joined.freeze();
     }
-    if buffered.bytes.len() != length {
+    if bytes.len() != length {
         return Err(AttemptError::BodyBroken("it ended early".to_owned()));
     }
-    Ok(buffered)
+    Ok(BufferedBody {
+        bytes,
+        trailers,
+        reservation,
+        ready: has_waited.then(Instant::now),
+    })
 }

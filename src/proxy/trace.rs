@@ -1,12 +1,14 @@
 //! W3C trace context: one id for a request, continued from trusted peers.
 
 use http::HeaderMap;
+use http::header::HeaderName;
 
-use crate::proxy::headers::TRACEPARENT;
+/// W3C trace context.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The ids of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
+pub(super) struct TraceContext {
     /// The trace, never zero.
     trace: u128,
     /// Our own span, never zero.
@@ -17,8 +19,7 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// Continues the trace a trusted peer began, or begins one. `random` gives random words.
-    #[must_use]
-    pub fn of(headers: &HeaderMap, trusted: bool, mut random: impl FnMut() -> u64) -> Self {
+    pub(super) fn of(headers: &HeaderMap, trusted: bool, mut random: impl FnMut() -> u64) -> Self {
         let span = random() | 1;
         let parent = headers.get(TRACEPARENT).filter(|_| trusted);
         if let Some((trace, sampled)) = parent.and_then(|value| parse(value.as_bytes())) {
@@ -39,28 +40,24 @@ impl TraceContext {
     }
 
     /// The trace id as a number.
-    #[must_use]
-    pub fn number(&self) -> u128 {
+    pub(super) fn number(&self) -> u128 {
         self.trace
     }
 
     /// The trace id as 32 hexadecimal digits.
-    #[must_use]
-    pub fn id(&self) -> [u8; 32] {
+    pub(super) fn id(&self) -> [u8; 32] {
         let mut digits = [0; 32];
         write_hex(&mut digits, self.trace);
         digits
     }
 
     /// Whether a trusted peer began it.
-    #[must_use]
-    pub fn is_continued(&self) -> bool {
+    pub(super) fn is_continued(&self) -> bool {
         self.continued
     }
 
     /// The `traceparent` field for the next hop: our span is its parent.
-    #[must_use]
-    pub fn parent(&self) -> [u8; 55] {
+    pub(super) fn parent(&self) -> [u8; 55] {
         let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut value[3..35], self.trace);
         write_hex(&mut value[36..52], u128::from(self.span));

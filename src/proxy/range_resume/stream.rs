@@ -8,32 +8,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::proxy::Proxy;
-use crate::proxy::attempt::{AttemptError, OriginResponse};
-use crate::proxy::outlier_report::FailureReport;
-use crate::proxy::range_resume::request::{RangeAttempt, ResumeRequest, known};
-use crate::proxy::recorder::{AttemptedAt, Recorder};
-use crate::proxy::retry::gateway_failure;
-use crate::proxy::viewer_body::OriginBody;
+use crate::proxy::attempt_result::{AttemptEnd, AttemptResult, OriginAnswer};
+use crate::proxy::attempt_target::AttemptedAt;
+use crate::proxy::failed_attempts::Fault;
+use crate::proxy::origin_body::OriginBody;
+use crate::proxy::range_resume::request::{RangeAttempt, ResumeRequest};
+use crate::proxy::recorder::Recorder;
+use crate::proxy::upstream_side::UpstreamSide;
 use crate::telemetry::metrics::ResumeResult;
 use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
-use meridian_core::decide::failover::{GiveUp, RequestClass};
-use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::decide::failover::GiveUp;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::outlier::Verdict;
 
 /// A body that streams from one origin after another.
 #[derive(Debug)]
 pub(in crate::proxy) struct ResumableBody {
-    proxy: Rc<Proxy>,
-    rest: Box<ResumeRequest>,
+    upstream: Rc<UpstreamSide>,
+    resume: ResumeRequest,
     /// Bytes that went to the viewer.
     sent: u64,
     /// Where more of them come from, while it has not broken off.
     body: Option<OriginBody>,
     /// Where that is, or was.
-    place: (RegionId, EndpointId),
+    at: AttemptedAt,
+    /// Whether its end is still to be told.
+    is_untold: bool,
     /// It is a part that another region went on with.
     is_part: bool,
     /// The attempt it came by is among those that failed.
@@ -43,32 +44,31 @@ pub(in crate::proxy) struct ResumableBody {
     asked: Option<RangeAttempt>,
     /// Wakes us while the budget is spent: it has room again once other attempts end.
     unpaid: Option<StallWatch>,
-    /// Endpoints whose failure counts against them once another one does better.
-    reports: Vec<FailureReport>,
     /// How the body broke off.
     error: Option<BodyError>,
 }
 
 impl ResumableBody {
-    /// `body`, which comes from `place`, and whatever is needed to go on with it.
+    /// `body`, which comes from `at`, and whatever is needed to go on with it.
     pub(in crate::proxy) fn new(
-        proxy: Rc<Proxy>,
-        rest: Box<ResumeRequest>,
+        upstream: Rc<UpstreamSide>,
+        resume: ResumeRequest,
         body: OriginBody,
-        place: (RegionId, EndpointId),
+        at: AttemptedAt,
     ) -> Self {
+        let stalls = &upstream.attempts.upstreams.stalls;
         Self {
-            patience: Some(proxy.stalls.watch(rest.resume_after())),
-            proxy,
-            rest,
+            patience: Some(stalls.watch(resume.resume_after())),
+            upstream,
+            resume,
             sent: 0,
             body: Some(body),
-            place,
+            at,
+            is_untold: true,
             is_part: false,
             is_noted: false,
             asked: None,
             unpaid: None,
-            reports: Vec::new(),
             error: None,
         }
     }
@@ -84,10 +84,23 @@ impl ResumableBody {
     }
 
     fn left(&self) -> u64 {
-        self.rest.promise.length().saturating_sub(self.sent)
+        self.resume.promised.length().saturating_sub(self.sent)
     }
 
     pub(in crate::proxy) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        recorder: &mut Recorder,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_parts(cx, recorder);
+        let ended = matches!(frame, Poll::Ready(None)) || self.is_end_stream();
+        if ended && std::mem::take(&mut self.is_untold) {
+            self.upstream.outliers.body_ended(self.at.endpoint);
+        }
+        frame
+    }
+
+    fn poll_parts(
         &mut self,
         cx: &mut Context<'_>,
         recorder: &mut Recorder,
@@ -103,8 +116,8 @@ impl ResumableBody {
                         None => continue,
                     },
                     Poll::Ready(None) if self.left() == 0 => return Poll::Ready(None),
-                    Poll::Ready(None) => self.broke(BodyError::Unfinished, recorder),
-                    Poll::Ready(Some(Err(error))) => self.broke(error, recorder),
+                    Poll::Ready(None) => self.broke(BodyError::Unfinished),
+                    Poll::Ready(Some(Err(error))) => self.broke(error),
                     Poll::Pending if self.is_patient(cx) => return Poll::Pending,
                     Poll::Pending => {}
                 }
@@ -117,9 +130,7 @@ impl ResumableBody {
                 self.patience = None;
                 return Poll::Pending;
             };
-            for blame in self.reports.drain(..) {
-                self.proxy.blame(&self.rest.outgoing, blame, Verdict::Alone);
-            }
+            self.tell(Verdict::Alone);
             return Poll::Ready(Some(Err(error)));
         }
     }
@@ -138,70 +149,83 @@ impl ResumableBody {
         };
         let bytes = data.len() as u64;
         if bytes > self.left() {
-            self.broke(BodyError::Unfinished, recorder);
+            self.broke(BodyError::Unfinished);
             return None;
         }
         self.sent += bytes;
         if let Some(patience) = &mut self.patience {
             patience.progressed();
         }
-        if bytes > 0 && self.rest.is_due() {
+        if bytes > 0 && self.resume.is_due() {
             self.goes_on(recorder);
         }
         if self.left() == 0 {
             // Only now is it known that others did better: they may break off as well.
-            for blame in self.reports.drain(..) {
-                self.proxy
-                    .blame(&self.rest.outgoing, blame, Verdict::Compared);
-            }
+            self.tell(Verdict::Compared);
         }
         Some(frame)
     }
 
-    /// Bytes came after the body had broken off or stood still.
-    fn goes_on(&mut self, recorder: &mut Recorder) {
-        self.rest.goes_on();
-        self.unpaid = None;
-        self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
-        if let Some(asked) = self.asked.take() {
-            recorder.overtaken(AttemptedAt::first(asked.region, asked.address));
-            recorder.resumed(asked.region, ResumeResult::Overtaken);
-            let place = (asked.region, asked.endpoint);
-            self.rest.failed(place, ErrorKind::BodyBroken, false);
+    /// Tells of the failures so far.
+    fn tell(&mut self, verdict: Verdict) {
+        let ResumeRequest {
+            request, failed, ..
+        } = &mut self.resume;
+        for failure in failed.take_reports() {
+            self.upstream.outliers.failed(request, failure, verdict);
         }
     }
 
-    fn broke(&mut self, error: BodyError, recorder: &mut Recorder) {
-        let (region, endpoint) = self.place;
+    fn watch(&self) -> StallWatch {
+        let stalls = &self.upstream.attempts.upstreams.stalls;
+        stalls.watch(self.resume.resume_after())
+    }
+
+    /// Bytes came after the body had broken off or stood still.
+    fn goes_on(&mut self, recorder: &mut Recorder) {
+        self.resume.goes_on();
+        self.unpaid = None;
+        self.patience = Some(self.watch());
+        if let Some(asked) = self.asked.take() {
+            recorder.overtaken(&asked.at);
+            recorder.resumed(asked.at.region, ResumeResult::Overtaken);
+            self.note(&asked.at, ErrorKind::BodyBroken, Fault::Nobody);
+        }
+    }
+
+    fn broke(&mut self, error: BodyError) {
         self.body = None;
         self.error = Some(error);
-        recorder.body_of(None);
-        self.reports.push(FailureReport {
-            region,
-            endpoint,
-            kind: ErrorKind::BodyBroken,
-        });
-        if let Some(endpoint) = known(&self.rest.outgoing, endpoint) {
-            self.proxy.probation_ended(endpoint, false);
-        }
+        self.is_untold = false;
+        self.resume
+            .failed
+            .will_report(&self.at, ErrorKind::BodyBroken);
+        self.upstream.outliers.probation_ended(&self.at, false);
+    }
+
+    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: Fault) {
+        let ResumeRequest {
+            request, failed, ..
+        } = &mut self.resume;
+        failed.failed(&self.upstream.outliers, request, at, kind, fault);
     }
 
     /// Asks one region after the other for the rest; ready with whether one went on with it.
     fn poll_rest(&mut self, cx: &mut Context<'_>, recorder: &mut Recorder) -> Poll<bool> {
         loop {
             if let Some(asked) = &mut self.asked {
-                let outcome = ready!(asked.answer.as_mut().poll(cx));
-                if let Some(asked) = self.asked.take()
-                    && self.settle(&asked, outcome, recorder)
-                {
+                let result = ready!(asked.result.as_mut().poll(cx));
+                self.asked = None;
+                if self.settle(result, recorder) {
                     return Poll::Ready(true);
                 }
             }
             if !self.is_noted {
                 self.is_noted = true;
-                self.rest.failed(self.place, ErrorKind::BodyBroken, false);
+                let at = self.at;
+                self.note(&at, ErrorKind::BodyBroken, Fault::Nobody);
             }
-            match self.rest.ask(&self.proxy, self.sent, recorder) {
+            match self.resume.ask(&self.upstream, self.sent, recorder) {
                 Ok(asked) => {
                     self.asked = asked;
                     self.unpaid = None;
@@ -217,88 +241,69 @@ impl ResumableBody {
 
     fn wait_for_budget(&mut self, cx: &Context<'_>, recorder: &Recorder) {
         let unpaid = self.unpaid.get_or_insert_with(|| {
-            recorder.budget_spent(self.place.0);
-            self.proxy.stalls.watch(Duration::ZERO)
+            recorder.budget_spent(self.at.region);
+            let stalls = &self.upstream.attempts.upstreams.stalls;
+            stalls.watch(Duration::ZERO)
         });
         unpaid.pending(cx);
     }
 
     /// Takes in what a region answered; whether the body goes on with it.
-    fn settle(
-        &mut self,
-        asked: &RangeAttempt,
-        outcome: Result<Box<OriginResponse>, AttemptError>,
-        recorder: &mut Recorder,
-    ) -> bool {
-        let region = asked.region;
-        let blame = |kind| FailureReport {
-            region,
-            endpoint: asked.endpoint,
-            kind,
-        };
-        let (error, asked_to_wait) = match outcome {
-            Ok(answer) => {
-                let fits = self.rest.promise.continues(&answer.response, self.sent);
-                recorder.continued(AttemptedAt::first(region, asked.address), &answer, fits);
+    fn settle(&mut self, result: AttemptResult, recorder: &mut Recorder) -> bool {
+        let AttemptResult { at, end } = result;
+        match end {
+            AttemptEnd::Answered(answer) => {
+                let promised = &self.resume.promised;
+                let fits = promised.continues(&answer.origin.response, self.sent);
+                recorder.continued(&at, &answer.origin, fits);
                 if fits {
-                    self.splice(asked, answer, recorder);
+                    self.splice(at, answer);
                     return true;
                 }
-                match gateway_failure(&answer.response, RequestClass::Read) {
-                    Some(true) => {
-                        let blame = blame(ErrorKind::GatewayStatus);
-                        let verdict = Verdict::AskedToWait;
-                        self.proxy.blame(&self.rest.outgoing, blame, verdict);
-                        (ErrorKind::GatewayStatus, true)
-                    }
-                    Some(false) => {
-                        self.reports.push(blame(ErrorKind::GatewayStatus));
-                        (ErrorKind::GatewayStatus, false)
-                    }
-                    // Another version, or no ranges: no fault of the region.
-                    None => (ErrorKind::BodyBroken, false),
-                }
+                // Another version, or no ranges: no fault of the region.
+                self.note(&at, ErrorKind::BodyBroken, Fault::Nobody);
             }
-            Err(error) => {
+            AttemptEnd::GatewayFailure {
+                answer,
+                asks_to_wait,
+            } => {
+                recorder.continued(&at, &answer.origin, false);
+                let fault = match asks_to_wait {
+                    true => Fault::AskedToWait,
+                    false => Fault::Endpoint,
+                };
+                self.note(&at, ErrorKind::GatewayStatus, fault);
+            }
+            AttemptEnd::Failed(error) => {
                 let kind = error.kind();
-                recorder.failed(AttemptedAt::first(region, asked.address), kind);
-                recorder.resumed(region, ResumeResult::Failed);
-                if error.blames_the_origin() {
-                    self.reports.push(blame(kind));
-                }
-                (kind, false)
+                recorder.failed(&at, kind);
+                recorder.resumed(at.region, ResumeResult::Failed);
+                let fault = match error.blames_the_origin() {
+                    true => Fault::Endpoint,
+                    false => Fault::Nobody,
+                };
+                self.note(&at, kind, fault);
             }
-        };
-        self.rest
-            .failed((region, asked.endpoint), error, asked_to_wait);
+        }
         false
     }
 
     /// Goes on with `answer`; the connection that broke or stood still is dropped.
-    fn splice(
-        &mut self,
-        asked: &RangeAttempt,
-        answer: Box<OriginResponse>,
-        recorder: &mut Recorder,
-    ) {
-        let outgoing = &self.rest.outgoing;
+    fn splice(&mut self, at: AttemptedAt, answer: OriginAnswer) {
+        let outliers = &self.upstream.outliers;
         if self.body.take().is_some() {
-            let late = self.place.1;
-            self.proxy.tell(self.proxy.evidence.late(late, true));
-            if let Some(late) = known(outgoing, late) {
-                self.proxy.probation_ended(late, false);
-            }
+            outliers.late(&self.at, true);
         }
-        if let Some(endpoint) = known(outgoing, asked.endpoint) {
-            self.proxy.well(outgoing, asked.region, endpoint, &answer);
-        }
-        self.place = (asked.region, asked.endpoint);
+        outliers.answered(&self.resume.request, &at, &answer);
+        self.at = at;
+        self.is_untold = true;
         self.is_part = true;
         self.is_noted = false;
         self.error = None;
-        self.patience = Some(self.proxy.stalls.watch(self.rest.resume_after()));
-        recorder.body_of(Some(self.place));
-        let limit = outgoing.route().timeouts.body_progress;
-        self.body = Some(self.proxy.origin_body(answer, limit).into_body());
+        self.patience = Some(self.watch());
+        let limit = self.resume.body_progress();
+        let upstreams = &self.upstream.attempts.upstreams;
+        let response = upstreams.response_body(*answer.origin, at.endpoint, limit, None);
+        self.body = Some(response.into_body());
     }
 }

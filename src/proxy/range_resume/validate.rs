@@ -4,11 +4,11 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::proxy::attempt::OutgoingHead;
+use crate::proxy::outgoing_head::OutgoingHead;
 
 /// The bytes an answer promised to its viewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PromisedRange {
+pub(in crate::proxy) struct PromisedRange {
     etag: HeaderValue,
     encoding: Option<HeaderValue>,
     bytes: ByteRange,
@@ -34,8 +34,7 @@ const CONDITIONS: [HeaderName; 4] = [
 impl PromisedRange {
     /// What `response` promises, if another region can be asked for the rest of just that: it is
     /// whole or one range, of known length, under a strong tag.
-    #[must_use]
-    pub fn of<B>(response: &Response<B>) -> Option<Self> {
+    pub(super) fn of<B>(response: &Response<B>) -> Option<Self> {
         let headers = response.headers();
         let etag = strong_etag(headers)?.clone();
         let length = number(only(headers, &header::CONTENT_LENGTH)?.as_bytes())?;
@@ -57,14 +56,12 @@ impl PromisedRange {
     }
 
     /// How many bytes it is.
-    #[must_use]
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.bytes.len()
     }
 
     /// `head`, asking for all but the first `sent` bytes of what was promised.
-    #[must_use]
-    pub fn rest(&self, head: &OutgoingHead, sent: u64) -> OutgoingHead {
+    pub(super) fn rest(&self, head: &OutgoingHead, sent: u64) -> OutgoingHead {
         let mut headers = head.headers.clone();
         for condition in CONDITIONS {
             headers.remove(condition);
@@ -86,8 +83,7 @@ impl PromisedRange {
 
     /// Whether `response` is what is missing after the first `sent` bytes, all of it and nothing
     /// else: of the same version, the same length, and written the same way.
-    #[must_use]
-    pub fn continues<B>(&self, response: &Response<B>, sent: u64) -> bool {
+    pub(super) fn continues<B>(&self, response: &Response<B>, sent: u64) -> bool {
         let headers = response.headers();
         let missing = ByteRange {
             first: self.bytes.first.saturating_add(sent),

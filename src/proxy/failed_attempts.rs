@@ -1,0 +1,145 @@
+//! The attempts of a request that failed, and what they will count for.
+
+use std::time::Duration;
+
+use crate::proxy::attempt_target::AttemptedAt;
+use crate::proxy::outgoing_request::OutgoingRequest;
+use crate::proxy::outlier_report::{FailureReport, OutlierReporter};
+use crate::proxy::retry_budget::{RetryBudget, RetryStep};
+use meridian_core::decide::endpoint::EndpointHint;
+use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, RetryFacts};
+use meridian_core::model::id::{EndpointId, RegionId};
+use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::time::Timestamp;
+use meridian_core::outlier::Verdict;
+use meridian_core::table::policy::RetryPolicy;
+
+/// Attempts that failed, in order.
+#[derive(Debug, Default)]
+pub(super) struct FailedAttempts {
+    made: Attempts,
+    /// The endpoint that failed last.
+    last_endpoint: Option<EndpointId>,
+    /// Failures that count against their endpoints once another one does better.
+    reports: Vec<FailureReport>,
+}
+
+/// Whom a failure speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The endpoint, if another one does better.
+    Endpoint,
+    /// Nobody: it asks to wait.
+    AskedToWait,
+    /// Nobody that is known.
+    Nobody,
+}
+
+impl FailedAttempts {
+    /// Goes on after `made`, whose failures are told already.
+    pub(super) fn after(made: Attempts) -> Self {
+        Self {
+            made,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn made(&self) -> &Attempts {
+        &self.made
+    }
+
+    pub(super) fn last(&self) -> Option<&Attempt> {
+        self.made.last()
+    }
+
+    /// What the next attempt wants of an endpoint; `on_probation` if it may go to one that has to
+    /// prove itself.
+    pub(super) fn hint(&self, on_probation: bool) -> EndpointHint {
+        EndpointHint {
+            probation: on_probation,
+            avoid: self.last_endpoint,
+        }
+    }
+
+    /// The next attempt, charged to `retries`.
+    pub(super) fn next(
+        &self,
+        retries: &RetryBudget,
+        request: &OutgoingRequest,
+        policy: &RetryPolicy,
+        left: Duration,
+        now: Timestamp,
+    ) -> Result<RetryStep, GiveUp> {
+        let last = self.made.last().zip(self.last_endpoint);
+        let other_endpoint = last
+            .is_some_and(|(last, endpoint)| request.has_another_endpoint(last.region, endpoint));
+        let facts = RetryFacts {
+            retry: policy,
+            ..request.retry_facts(left, other_endpoint)
+        };
+        retries.next(&request.decision, &self.made, &facts, now)
+    }
+
+    /// An attempt failed.
+    pub(super) fn failed(
+        &mut self,
+        outliers: &OutlierReporter,
+        request: &OutgoingRequest,
+        at: &AttemptedAt,
+        kind: ErrorKind,
+        fault: Fault,
+    ) {
+        match fault {
+            Fault::Endpoint => self.will_report(at, kind),
+            Fault::AskedToWait => {
+                outliers.failed(request, FailureReport::new(at, kind), Verdict::AskedToWait);
+            }
+            Fault::Nobody => {}
+        }
+        self.last_endpoint = Some(at.endpoint);
+        self.push(at.region, kind, fault == Fault::AskedToWait);
+    }
+
+    /// There was no endpoint to send it to.
+    pub(super) fn had_no_endpoint(&mut self, region: RegionId) {
+        self.push(region, ErrorKind::NoEndpoint, false);
+    }
+
+    /// A failure that counts once another endpoint does better.
+    pub(super) fn will_report(&mut self, at: &AttemptedAt, kind: ErrorKind) {
+        self.reports.push(FailureReport::new(at, kind));
+    }
+
+    /// What there is to tell, once.
+    pub(super) fn take_reports(&mut self) -> impl Iterator<Item = FailureReport> {
+        self.reports.drain(..)
+    }
+
+    /// Tells of failures that no better answer followed: the request must not be repeated, or failed
+    /// wherever it went.
+    pub(super) fn report_uncompared(
+        &self,
+        outliers: &OutlierReporter,
+        request: &OutgoingRequest,
+        reason: GiveUp,
+    ) {
+        match (self.reports.as_slice(), reason) {
+            ([failure], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
+                outliers.failed(request, *failure, Verdict::Alone);
+            }
+            (failures, _) => {
+                for failure in failures {
+                    outliers.inconclusive(*failure);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, region: RegionId, error: ErrorKind, asked_to_wait: bool) {
+        self.made.push(Attempt {
+            region,
+            error,
+            asked_to_wait,
+        });
+    }
+}

@@ -1,0 +1,79 @@
+//! One exchange over one connection: the request, the head of the response.
+
+use http::Response;
+use tokio::time::Instant;
+
+use crate::proxy::attempt_error::AttemptError;
+use crate::proxy::attempt_target::AttemptTarget;
+use crate::proxy::outgoing_head::OutgoingHead;
+use crate::proxy::upgrade::{is_asked_for, is_switching};
+use crate::upstream::answer::AnswerBody;
+use crate::upstream::body::{ReplaySource, RequestBody};
+use crate::upstream::connect::{DialError, Target};
+use crate::upstream::exchange::{ExchangeError, Patience, exchange_http1, exchange_http2};
+use crate::upstream::pool::{DialPlan, Lease, Pools, Sender};
+use meridian_core::table::origin::UpstreamHttp;
+
+/// A connection to the endpoint: an open one, if one may be used and is there, else a new one.
+pub(super) async fn connection(
+    pools: &Pools,
+    to: &AttemptTarget<'_>,
+) -> Result<Lease, AttemptError> {
+    if to.pooled
+        && let Some(lease) = pools.take_open(to.endpoint.id, to.idle)
+    {
+        return Ok(lease);
+    }
+    let target = Target::of(to.region, to.endpoint, to.tls)?;
+    let plan = DialPlan {
+        target: &target,
+        prior_knowledge: target.tls.is_none() && to.region.upstream.http == UpstreamHttp::Http2,
+        connect: to.connect,
+        idle: to.idle,
+        fresh: !to.pooled,
+    };
+    // In a box: most requests find a connection open, and would carry its room along.
+    Ok(Box::pin(pools.connect(to.endpoint.id, plan)).await?)
+}
+
+/// Sends the request on a connection and waits for the response's head.
+pub(super) async fn exchange(
+    lease: Lease,
+    head: &OutgoingHead,
+    source: Option<&ReplaySource>,
+    to: &AttemptTarget<'_>,
+    sent: Instant,
+) -> Result<Response<AnswerBody>, AttemptError> {
+    let Some(origin) = to.region.origins.get(usize::from(to.endpoint.origin)) else {
+        return Err(AttemptError::Dial(DialError::Refused));
+    };
+    let host = head.host_for(to.region, origin)?;
+    let body = source.map_or(RequestBody::Empty, ReplaySource::body);
+    let patience = Patience {
+        began: sent,
+        limit: to.first_byte,
+        source,
+        watched_until: to.time.watched_until,
+    };
+    let response = match lease.sender {
+        Sender::Http1(connection) => {
+            let head = head.http1(&host);
+            exchange_http1(connection, lease.reused, &head, body, patience).await?
+        }
+        Sender::Http2(sender, stream) => {
+            let request = head.http2(&host, origin.tls, body)?;
+            Box::pin(exchange_http2(
+                sender,
+                stream,
+                lease.reused,
+                request,
+                patience,
+            ))
+            .await?
+        }
+    };
+    if is_switching(&response) && !is_asked_for(&response, &head.headers) {
+        return Err(ExchangeError::UnaskedSwitch.into());
+    }
+    Ok(response)
+}
