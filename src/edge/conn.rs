@@ -17,14 +17,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::edge::connection_watch::{InFlight, LAST_CALL};
 use crate::edge::counters::EdgeCounters;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::handshake::handshake;
+use crate::edge::idle_sweep::{Connections, Registration};
 use crate::edge::proxy_header;
 use crate::edge::shutdown::ShutdownSignal;
-use crate::edge::watched::{
-    Abrupt, Active, Connections, InFlight, LAST_CALL, Registration, WatchedStream,
-};
+use crate::edge::watched_stream::{Abrupt, Active, WatchedStream};
 use crate::edge::{http1, http2};
 use crate::proxy::peer::Peer;
 use crate::resources::ListenerFittings;
@@ -58,7 +58,7 @@ pub struct Accepted {
     pub tcp: SocketAddr,
     /// Counts it.
     pub active: Active,
-    /// The shutdown it came in through.
+    /// What tells it to shut down.
     pub shutdown: ShutdownSignal,
     /// What the listener is fitted with.
     pub listener: Arc<ListenerFittings>,
@@ -115,7 +115,7 @@ where
     }
 }
 
-/// What `first_words` gives; nothing if the shutdown closes first and a moment passes.
+/// What `first_words` gives; nothing if the shutdown comes first and a moment passes.
 async fn while_open<F: Future>(shutdown: &ShutdownSignal, first_words: F) -> Option<F::Output> {
     let last_call = async {
         shutdown.given().await;
@@ -207,7 +207,7 @@ async fn serve_http<H, F, B, T>(
 {
     let limits = peer.listener.limits;
     let peer = Rc::new(peer);
-    let watch = Rc::clone(registration.watched());
+    let watch = Rc::clone(registration.watch());
     let service = service_fn({
         let context = Rc::clone(&context);
         move |request: Request<Incoming>| {
@@ -219,7 +219,7 @@ async fn serve_http<H, F, B, T>(
             async move {
                 let response = response.await;
                 in_flight.gave(0);
-                Ok::<_, std::convert::Infallible>(response.map(|body| Counted {
+                Ok::<_, std::convert::Infallible>(response.map(|body| CountedBody {
                     body,
                     in_flight,
                     ends_by_close,
@@ -228,7 +228,7 @@ async fn serve_http<H, F, B, T>(
         }
     });
     let end = if http2 {
-        registration.watched().speaks_http2();
+        registration.watch().speaks_http2();
         // In a box, like the other: what is idle is not to keep room for the larger of both.
         Box::pin(http2::serve(stream, service, &limits, &registration)).await
     } else {
@@ -238,14 +238,14 @@ async fn serve_http<H, F, B, T>(
 }
 
 /// A response's body that keeps its request counted as under way until it is gone.
-struct Counted<B> {
+struct CountedBody<B> {
     body: B,
     in_flight: InFlight,
     /// The viewer's HTTP/1.0 knows no chunks: it may tell the end by the connection's.
     ends_by_close: bool,
 }
 
-impl<B: Body + Unpin> Body for Counted<B> {
+impl<B: Body + Unpin> Body for CountedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

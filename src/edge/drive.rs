@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::edge::connection_watch::SweepOrder;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::watched::{Order, Registration};
+use crate::edge::idle_sweep::Registration;
 
 /// Runs a connection to its end, step by step, obeying the worker's sweep; or to where it is told
 /// to park, then there is no end.
@@ -22,13 +23,13 @@ pub(super) async fn drive<C>(
             ended = poll_fn(|cx| step(connection.as_mut(), cx)) => {
                 return Some(ended.map_or_else(|error| ConnectionEnd::of(&error), |()| ordered));
             }
-            order = poll_fn(|cx| registration.poll_order(cx)) => match order {
-                Order::Finish(end) => {
+            order = poll_fn(|cx| registration.watch().poll_order(cx)) => match order {
+                SweepOrder::Finish(end) => {
                     finish(connection.as_mut());
                     ordered = end;
                 }
-                Order::Abort(end) => return Some(end),
-                Order::Park => return None,
+                SweepOrder::Abort(end) => return Some(end),
+                SweepOrder::Park => return None,
             },
         }
     }

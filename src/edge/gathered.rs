@@ -22,7 +22,7 @@ const KEPT: usize = 1 << 10;
 /// A stream whose small writes wait for [`Gathered::send`]. The connection has one handle, what
 /// drives it the other.
 #[derive(Debug)]
-pub struct Gathered<T>(Rc<RefCell<Waiting<T>>>);
+pub struct Gathered<T>(Rc<RefCell<GatheredWrites<T>>>);
 
 impl<T> Clone for Gathered<T> {
     fn clone(&self) -> Self {
@@ -31,7 +31,7 @@ impl<T> Clone for Gathered<T> {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct GatheredWrites<T> {
     stream: T,
     bytes: Vec<u8>,
     /// Of `bytes`, so many are written.
@@ -43,7 +43,7 @@ struct Waiting<T> {
 impl<T: AsyncWrite + Unpin> Gathered<T> {
     /// `stream`, with nothing gathered.
     pub fn new(stream: T) -> Self {
-        Self(Rc::new(RefCell::new(Waiting {
+        Self(Rc::new(RefCell::new(GatheredWrites {
             stream,
             bytes: Vec::new(),
             written: 0,
@@ -69,7 +69,7 @@ impl<T: AsyncWrite + Unpin> Gathered<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> Waiting<T> {
+impl<T: AsyncWrite + Unpin> GatheredWrites<T> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)

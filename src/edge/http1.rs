@@ -16,9 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use crate::edge::connection_watch::{LAST_CALL, SweepOrder};
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::watched::{LAST_CALL, Order, Registration};
+use crate::edge::idle_sweep::Registration;
 use crate::stream::prefixed::Prefixed;
 use meridian_core::config::LimitsConfig;
 
@@ -72,7 +73,7 @@ where
                 Err(end) => return end,
             }
         } else {
-            registration.watched().has_begun_a_head();
+            registration.watch().has_begun_a_head();
             stream = stream.unread(begun);
         }
     }
@@ -97,16 +98,16 @@ async fn park<T: AsyncRead + AsyncWrite + Unpin>(
         let order = tokio::select! {
             biased;
             bytes = poll_fn(|cx| poll_bytes(stream, cx)) => return bytes,
-            order = poll_fn(|cx| registration.poll_order(cx)) => order,
+            order = poll_fn(|cx| registration.watch().poll_order(cx)) => order,
         };
         match order {
             // It does.
-            Order::Park => {}
-            Order::Finish(end) => {
+            SweepOrder::Park => {}
+            SweepOrder::Finish(end) => {
                 let _ = timeout(LAST_CALL, stream.shutdown()).await;
                 return Err(end);
             }
-            Order::Abort(end) => return Err(end),
+            SweepOrder::Abort(end) => return Err(end),
         }
     }
 }
@@ -153,8 +154,9 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::edge::idle_sweep::Connections;
     use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
-    use crate::edge::watched::{Abrupt, Active, Connections};
+    use crate::edge::watched_stream::{Abrupt, Active};
     use meridian_core::config::DownstreamTimeouts;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -256,7 +258,7 @@ mod tests {
         let timeouts = DownstreamTimeouts::default();
         let (stream, registration) = connections.watch(spied, active, shutdown, timeouts);
         let requests = Rc::new(Cell::new(0));
-        let watch = Rc::clone(registration.watched());
+        let watch = Rc::clone(registration.watch());
         // Held, as by an upload that goes on beside its answer.
         let bodies = RefCell::new(Vec::new());
         let service = service_fn(|request: Request<Incoming>| {
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_parked_connection_is_closed_with_its_door() {
+    async fn a_parked_connection_is_closed_at_shutdown() {
         let (end, ()) = with(|mut viewer| async move {
             viewer.say(REQUEST).await;
             viewer.answer().await;

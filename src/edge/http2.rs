@@ -17,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::gathered::Gathered;
-use crate::edge::streams::StreamExecutor;
+use crate::edge::idle_sweep::Registration;
+use crate::edge::stream_executor::StreamExecutor;
 use crate::edge::turn::Turn;
-use crate::edge::watched::Registration;
 use meridian_core::config::LimitsConfig;
 
 /// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC
@@ -52,7 +52,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let executor = StreamExecutor(Rc::clone(registration.watched()));
+    let executor = StreamExecutor(Rc::clone(registration.watch()));
     let stream = Gathered::new(stream);
     let io = TokioIo::new(stream.clone());
     let mut connection = pin!(builder(limits, executor).serve_connection(io, service));

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::edge::conn::{self, Accepted, ConnectionContext};
 use crate::edge::shutdown::ShutdownSignal;
-use crate::edge::watched::Active;
+use crate::edge::watched_stream::Active;
 use crate::proxy::peer::Peer;
 use crate::resources::ListenerFittings;
 
@@ -28,7 +28,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two log lines on failing accepts.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepts from `socket` until the shutdown is closed, then takes what the kernel already accepted and
+/// Accepts from `socket` until the shutdown, then takes what the kernel already accepted and
 /// closes it. `listener` gives the listener's present resources for each new connection.
 pub async fn accept<H, F, B>(
     socket: TcpListener,

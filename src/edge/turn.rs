@@ -15,7 +15,7 @@ const MOST_TURNS: u32 = 8;
 /// nothing waits for a clock.
 #[derive(Debug, Default)]
 pub struct Turn {
-    next: Arc<Next>,
+    next: Arc<NextTurn>,
     is_awaited: bool,
     /// It was woken again since the turn is awaited.
     brought_more: bool,
@@ -25,12 +25,12 @@ pub struct Turn {
 /// The beginning of the next turn. Only the connection's own thread uses it; a waker has to be safe
 /// to send.
 #[derive(Debug, Default)]
-struct Next {
+struct NextTurn {
     has_come: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Wake for Next {
+impl Wake for NextTurn {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

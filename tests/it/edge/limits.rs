@@ -206,8 +206,9 @@ async fn an_upload_that_stands_still_is_answered_with_408() {
 async fn a_fault_in_serving_one_viewer_costs_no_other() {
     use meridian::edge::conn::{Accepted, ConnectionContext, serve};
     use meridian::edge::counters::EdgeCounters;
+    use meridian::edge::idle_sweep::Connections;
     use meridian::edge::shutdown::ShutdownSignal;
-    use meridian::edge::watched::{Active, Connections};
+    use meridian::edge::watched_stream::Active;
     use meridian::proxy::peer::Peer;
     use std::rc::Rc;
 

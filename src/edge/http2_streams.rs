@@ -2,26 +2,23 @@
 //! without the others.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::edge::watched::Watch;
-
 /// The streams of a connection that are under way.
 #[derive(Debug, Default)]
-pub struct Streams {
-    open: RefCell<Vec<Rc<Stream>>>,
+pub struct Http2Streams {
+    open: RefCell<Vec<Rc<Http2Stream>>>,
     /// The one whose request was just begun, until hyper runs it.
-    newest: RefCell<Option<Rc<Stream>>>,
+    newest: RefCell<Option<Rc<Http2Stream>>>,
 }
 
 /// One stream, from its request's head to its response's end.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub struct Http2Stream {
     /// The response has bytes that the viewer's window has no room for.
     waits: Cell<bool>,
     /// Frames of the response so far.
@@ -32,18 +29,23 @@ pub struct Stream {
     waker: RefCell<Option<Waker>>,
 }
 
-impl Streams {
+impl Http2Streams {
     /// A request begins on a stream of its own.
     #[must_use]
-    pub fn begin(&self) -> Rc<Stream> {
-        let stream = Rc::new(Stream::default());
+    pub fn begin(&self) -> Rc<Http2Stream> {
+        let stream = Rc::new(Http2Stream::default());
         self.open.borrow_mut().push(Rc::clone(&stream));
         self.newest.replace(Some(Rc::clone(&stream)));
         stream
     }
 
+    /// The stream whose request was just begun; it is given once.
+    pub(super) fn take_newest(&self) -> Option<Rc<Http2Stream>> {
+        self.newest.take()
+    }
+
     /// The stream is over.
-    pub fn end(&self, stream: &Rc<Stream>) {
+    pub fn end(&self, stream: &Rc<Http2Stream>) {
         let mut open = self.open.borrow_mut();
         if let Some(place) = open.iter().position(|other| Rc::ptr_eq(other, stream)) {
             open.swap_remove(place);
@@ -58,7 +60,7 @@ impl Streams {
     }
 }
 
-impl Stream {
+impl Http2Stream {
     /// hyper asks for the response's next frame: the viewer has room for it.
     pub fn asked(&self) {
         self.waits.set(false);
@@ -68,6 +70,21 @@ impl Stream {
     pub fn gave(&self) {
         self.waits.set(true);
         self.frames.set(self.frames.get() + 1);
+    }
+
+    /// Whether it was cut; if not, its task is woken when it is.
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> bool {
+        if self.cut.get() {
+            return true;
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+        false
     }
 
     fn look(&self, now: Instant, limit: Duration) {
@@ -83,40 +100,5 @@ impl Stream {
             }
             _ => self.seen.set(Some((frames, now))),
         }
-    }
-}
-
-/// Runs hyper's task of each stream on the worker's thread, until the stream is cut: then the
-/// task is dropped, which resets the stream.
-#[derive(Clone, Debug)]
-pub struct StreamExecutor(pub Rc<Watch>);
-
-impl<F> hyper::rt::Executor<F> for StreamExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        // hyper runs a stream right after its request began.
-        let Some(stream) = self.0.streams().newest.take() else {
-            tokio::task::spawn_local(future);
-            return;
-        };
-        // In a box, or the task would have room for it twice and move it.
-        let mut future = Box::pin(future);
-        tokio::task::spawn_local(poll_fn(move |cx| {
-            if stream.cut.get() {
-                return Poll::Ready(());
-            }
-            let mut waker = stream.waker.borrow_mut();
-            if !waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
-                *waker = Some(cx.waker().clone());
-            }
-            drop(waker);
-            future.as_mut().poll(cx).map(drop)
-        }));
     }
 }
