@@ -41,7 +41,7 @@ pub struct Resources {
     /// How we name ourselves.
     pub identity: Identity,
     /// One per configured listener, in order.
-    pub listeners: Vec<Arc<ListenerFittings>>,
+    pub listeners: Vec<Arc<ListenerResources>>,
     /// TLS towards the origins, by region; `None` where all origins are plain.
     pub upstream_tls: Vec<Option<Arc<rustls::ClientConfig>>>,
     /// Which header fields tell where a viewer is.
@@ -56,7 +56,7 @@ pub struct Resources {
 
 /// What is built for one listener.
 #[derive(Debug)]
-pub struct ListenerFittings {
+pub struct ListenerResources {
     /// As configured.
     pub config: ListenerConfig,
     /// Bounds.
@@ -105,7 +105,7 @@ impl Resources {
         };
         let mut bound = bound.unwrap_or_default().into_iter();
         let listeners = config.listeners.iter().zip(tls).map(|(listener, tls)| {
-            Arc::new(ListenerFittings {
+            Arc::new(ListenerResources {
                 config: listener.clone(),
                 limits: config.limits,
                 trust: TrustedPeers::new(&listener.trusted_peers),
@@ -301,7 +301,7 @@ fn bind_all(
     let ports = before.iter().filter_map(|before| before.bound.as_ref());
     let ports: Vec<u16> = ports.map(|bound| bound.address().port()).collect();
     let mut kept = |listener: &ListenerConfig| {
-        let same = |before: &&Arc<ListenerFittings>| {
+        let same = |before: &&Arc<ListenerResources>| {
             let bound = before.bound.as_ref().map(|bound| bound.address());
             [Some(before.config.address), bound].contains(&Some(listener.address))
         };

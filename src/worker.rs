@@ -21,7 +21,7 @@ use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
 use crate::proxy::Proxy;
 use crate::proxy::peer::Peer;
 use crate::resources::bound::Bound;
-use crate::resources::{ListenerFittings, Resources};
+use crate::resources::{ListenerResources, Resources};
 use crate::telemetry::access_log::WorkerLog;
 use crate::upstream::stall::SWEEP_INTERVAL;
 
@@ -165,7 +165,7 @@ struct Doors {
 /// One of them: what it is fitted with, and what keeps it open.
 #[derive(Debug)]
 struct OpenListener {
-    listener: watch::Sender<Arc<ListenerFittings>>,
+    listener: watch::Sender<Arc<ListenerResources>>,
     _keeper: ShutdownGuard,
 }
 
@@ -183,7 +183,7 @@ impl Doors {
     fn follow(
         &mut self,
         resources: &Resources,
-        mut start: impl FnMut(TcpListener, watch::Receiver<Arc<ListenerFittings>>, ShutdownSignal),
+        mut start: impl FnMut(TcpListener, watch::Receiver<Arc<ListenerResources>>, ShutdownSignal),
     ) {
         let listeners = resources.listeners.iter();
         let all: Vec<_> = listeners

@@ -27,7 +27,7 @@ use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched_stream::{Abrupt, Active, WatchedStream};
 use crate::edge::{http1, http2};
 use crate::proxy::peer::Peer;
-use crate::resources::ListenerFittings;
+use crate::resources::ListenerResources;
 use crate::stream::prefixed::Prefixed;
 use crate::stream::socket::Socket;
 
@@ -60,8 +60,8 @@ pub struct Accepted {
     pub active: Active,
     /// What tells it to shut down.
     pub shutdown: ShutdownSignal,
-    /// What the listener is fitted with.
-    pub listener: Arc<ListenerFittings>,
+    /// What was built for its listener.
+    pub listener: Arc<ListenerResources>,
 }
 
 /// Serves a connection to its end.

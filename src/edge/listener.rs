@@ -20,7 +20,7 @@ use crate::edge::conn::{self, Accepted, ConnectionContext};
 use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched_stream::Active;
 use crate::proxy::peer::Peer;
-use crate::resources::ListenerFittings;
+use crate::resources::ListenerResources;
 
 /// After an accept failed for want of descriptors or memory: some connection ends meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn accept<H, F, B>(
     socket: TcpListener,
     context: Rc<ConnectionContext<H>>,
-    listener: watch::Receiver<Arc<ListenerFittings>>,
+    listener: watch::Receiver<Arc<ListenerResources>>,
     shutdown: ShutdownSignal,
 ) where
     H: Fn(&Peer, Request<Incoming>) -> F + 'static,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::proxy::viewer::PeerFacts;
-use crate::resources::ListenerFittings;
+use crate::resources::ListenerResources;
 
 /// What is known of a connection before its first request.
 #[derive(Debug)]
@@ -23,13 +23,13 @@ pub struct Peer {
     /// The version of TLS, as logs name it.
     pub tls_version: Option<&'static str>,
     /// The listener it came to.
-    pub listener: Arc<ListenerFittings>,
+    pub listener: Arc<ListenerResources>,
 }
 
 impl Peer {
     /// A plain connection from `tcp`, behind which `viewer` is.
     #[must_use]
-    pub fn new(tcp: SocketAddr, viewer: SocketAddr, listener: Arc<ListenerFittings>) -> Self {
+    pub fn new(tcp: SocketAddr, viewer: SocketAddr, listener: Arc<ListenerResources>) -> Self {
         let trusted = listener.trust.contains(viewer.ip());
         Self {
             tcp,
