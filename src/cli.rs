@@ -1,7 +1,7 @@
 //! The command line: one definition, from which help, completions, the manual page and
 //! `docs/cli.md` are made.
 
-mod ask;
+mod admin_client;
 mod bench;
 mod completions;
 mod config_file;
@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::cli::ask::Target;
+use crate::cli::admin_client::AdminTarget;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::load;
@@ -79,7 +79,7 @@ struct Cli {
     #[arg(short = 'V', long, action = clap::ArgAction::Version, hide_short_help = true)]
     version: Option<bool>,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 /// Flags that every command takes.
@@ -96,7 +96,7 @@ struct Globals {
         env = "MERIDIAN_ADMIN",
         hide_env_values = true
     )]
-    admin: Option<Target>,
+    admin: Option<AdminTarget>,
     /// Token of an admin endpoint that is not on loopback
     #[arg(
         long,
@@ -147,7 +147,7 @@ impl Globals {
     /// The admin endpoint to talk to, and the token to show: as the flags say, else as the
     /// configuration says, else the usual one without a token. A configuration that cannot be read
     /// says nothing: the running proxy may still have the one before, and tells what is wrong.
-    fn target(&self) -> Target {
+    fn target(&self) -> AdminTarget {
         let target = self.admin.clone();
         let token = self.admin_token.clone();
         if let Some(target) = target {
@@ -157,7 +157,7 @@ impl Globals {
         let admin = file.and_then(|file| Some(load::read(&file).ok()?.admin));
         let configured = admin.as_ref().and_then(|admin| admin.address);
         let target = configured
-            .and_then(Target::of_listener)
+            .and_then(AdminTarget::of_listener)
             .unwrap_or_else(|| DEFAULT_ADMIN.parse().expect("the default address is a URL"));
         let configured = admin.and_then(|admin| admin.token).map(|secret| secret.0);
         target.with_token(token.or(configured))
@@ -186,7 +186,7 @@ enum LogFormat {
 
 /// How a command prints its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum OutputFormat {
     /// For people.
     #[default]
     Table,
@@ -205,11 +205,11 @@ struct Output {
         value_name = "FORMAT",
         default_value = "table"
     )]
-    format: Format,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the proxy in the foreground
     Run(run::Run),
     /// Run simulated regions and a proxy on this machine
@@ -269,22 +269,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-fn dispatch(command: Command, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+fn dispatch(command: CliCommand, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
     match command {
-        Command::Run(run) => run.run(globals, terminal),
-        Command::Demo(demo) => demo.run(globals, terminal),
-        Command::Validate(validate) => validate.run(globals, terminal),
-        Command::Explain(explain) => explain.run(globals, terminal),
-        Command::Status(status) => status.run(globals, terminal),
-        Command::Reload(reload) => reload.run(globals, terminal),
-        Command::Confirm(confirm) => confirm.run(globals, terminal),
-        Command::Bench(bench) => bench.run(terminal),
-        Command::Init(init) => init.run(globals, terminal),
-        Command::Healthcheck(healthcheck) => healthcheck.run(globals, terminal),
-        Command::Schema => schema::run(terminal),
-        Command::Completions(completions) => completions.run(terminal),
-        Command::Man => man::run(terminal),
-        Command::Geo(geo) => geo.run(globals, terminal),
+        CliCommand::Run(run) => run.run(globals, terminal),
+        CliCommand::Demo(demo) => demo.run(globals, terminal),
+        CliCommand::Validate(validate) => validate.run(globals, terminal),
+        CliCommand::Explain(explain) => explain.run(globals, terminal),
+        CliCommand::Status(status) => status.run(globals, terminal),
+        CliCommand::Reload(reload) => reload.run(globals, terminal),
+        CliCommand::Confirm(confirm) => confirm.run(globals, terminal),
+        CliCommand::Bench(bench) => bench.run(terminal),
+        CliCommand::Init(init) => init.run(globals, terminal),
+        CliCommand::Healthcheck(healthcheck) => healthcheck.run(globals, terminal),
+        CliCommand::Schema => schema::run(terminal),
+        CliCommand::Completions(completions) => completions.run(terminal),
+        CliCommand::Man => man::run(terminal),
+        CliCommand::Geo(geo) => geo.run(globals, terminal),
     }
 }
 

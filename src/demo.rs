@@ -10,13 +10,13 @@ mod answer;
 mod body;
 pub mod download;
 pub mod ports;
-pub mod world;
+pub mod files;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::demo::fault::Fault;
-use crate::demo::region::{Region, RegionSpec};
+use crate::demo::region::{RegionSpec, SimulatedRegion};
 use crate::demo::switch::{Faults, UnknownRegion};
 
 /// How many endpoints each region of `meridian demo` has: zones, so to speak.
@@ -36,7 +36,7 @@ pub fn default_regions() -> Vec<RegionSpec> {
 /// that none slows another.
 #[derive(Debug)]
 pub struct Regions {
-    regions: Vec<Region>,
+    regions: Vec<SimulatedRegion>,
 }
 
 impl Regions {
@@ -45,13 +45,16 @@ impl Regions {
     /// # Errors
     /// When a port cannot be bound or a thread cannot be started.
     pub fn start(specs: &[RegionSpec]) -> io::Result<Self> {
-        let regions = specs.iter().map(Region::start).collect::<io::Result<_>>()?;
+        let regions = specs
+            .iter()
+            .map(SimulatedRegion::start)
+            .collect::<io::Result<_>>()?;
         Ok(Self { regions })
     }
 
     /// The regions, in the order of their specs.
     #[must_use]
-    pub fn all(&self) -> &[Region] {
+    pub fn all(&self) -> &[SimulatedRegion] {
         &self.regions
     }
 
@@ -67,7 +70,7 @@ impl Regions {
     /// The switches of all regions, to hand to whoever may set faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        Faults::new(self.regions.iter().map(Region::switch).collect())
+        Faults::new(self.regions.iter().map(SimulatedRegion::switch).collect())
     }
 
     /// Sets a fault; [`Fault::None`] heals.

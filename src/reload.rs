@@ -127,7 +127,7 @@ type Watched = dyn Fn(&Resources) -> Vec<PathBuf> + Send + Sync;
 
 /// What was found on disk.
 #[derive(Debug)]
-struct Seen {
+struct SeenFiles {
     /// When a configuration was last read, be it refused: a change from here calls for a reload.
     considered: Fingerprint,
     /// When what serves was read.
@@ -141,7 +141,7 @@ pub struct Reloader {
     load: Arc<Load>,
     watched: Arc<Watched>,
     /// Held during a reload, so that reloads take turns.
-    seen: tokio::sync::Mutex<Seen>,
+    seen: tokio::sync::Mutex<SeenFiles>,
     last: Mutex<Option<Arc<ReloadResult>>>,
     last_success: Mutex<SystemTime>,
     installed: AtomicU64,
@@ -168,7 +168,7 @@ impl Reloader {
             clock,
             load: Arc::new(load),
             watched: Arc::new(watched),
-            seen: tokio::sync::Mutex::new(Seen {
+            seen: tokio::sync::Mutex::new(SeenFiles {
                 considered: found.clone(),
                 installed: found,
             }),

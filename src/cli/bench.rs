@@ -2,17 +2,17 @@
 
 mod alarm;
 mod backlog;
-mod carrier;
-mod crew;
-mod desk;
+mod load_connection;
+mod workers;
+mod dispatch_queue;
 mod destination;
 mod dialer;
 mod fault;
 mod latencies;
-mod link;
+mod http_connection;
 mod live;
 mod mix;
-mod pace;
+mod arrivals;
 mod plan;
 mod report;
 mod tally;
@@ -28,24 +28,24 @@ use clap::Args;
 use http::{HeaderName, Method};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::cli::bench::crew::{Crew, Job};
-use crate::cli::bench::desk::Pending;
+use crate::cli::bench::arrivals::Arrivals;
 use crate::cli::bench::destination::Destination;
 use crate::cli::bench::dialer::{Dialer, Trust};
-use crate::cli::bench::fault::Fault;
-use crate::cli::bench::live::Live;
+use crate::cli::bench::dispatch_queue::Pending;
+use crate::cli::bench::fault::RequestFault;
+use crate::cli::bench::live::LiveLine;
 use crate::cli::bench::mix::CountryMix;
-use crate::cli::bench::pace::Pace;
 use crate::cli::bench::plan::Plan;
-use crate::cli::bench::report::Report;
-use crate::cli::bench::tally::Tally;
+use crate::cli::bench::report::LoadReport;
+use crate::cli::bench::tally::LoadTally;
 use crate::cli::bench::template::{Field, Template, method};
 use crate::cli::bench::worker::{Orders, Update};
+use crate::cli::bench::workers::{Job, Workers};
 use crate::cli::failure::Failure;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::time;
-use crate::cli::{Format, Output};
+use crate::cli::{Output, OutputFormat};
 use crate::descriptors::raise_limit;
 
 /// The first request is due so long after all workers were told: time enough to have heard.
@@ -149,15 +149,15 @@ impl Bench {
         let Some((tally, elapsed)) = ended else {
             return Err(Failure::Failed("stopped before it began".to_owned()));
         };
-        let report = Report {
+        let report = LoadReport {
             plan: &plan,
             tally: &tally,
             elapsed,
             opened: job.dialer.opened(),
         };
         match self.output.format {
-            Format::Table => terminal.data(&report.text())?,
-            Format::Json => terminal.json(&report.json())?,
+            OutputFormat::Table => terminal.data(&report.text())?,
+            OutputFormat::Json => terminal.json(&report.json())?,
         }
         for note in report.notes() {
             terminal.say(&format!("note: {note}"));
@@ -180,7 +180,7 @@ impl Bench {
             // Each has one connection at least.
             threads: usize::from(self.threads).min(connections),
             is_http2: self.http2,
-            patience: self.timeout,
+            timeout: self.timeout,
             queue: self.queue as usize,
             mix: self.country_mix.clone(),
             seed: self.seed,
@@ -203,13 +203,13 @@ impl Bench {
         );
         Ok(Job {
             orders: Orders {
-                pace: Pace::new(plan.rate, plan.length),
-                patience: plan.patience,
+                arrivals: Arrivals::new(plan.rate, plan.length),
+                timeout: plan.timeout,
                 queue: plan.queue,
                 mix: plan.mix.clone(),
                 seed: plan.seed,
             },
-            dialer: Dialer::new(&plan.destination, &trust, plan.is_http2, plan.patience)?,
+            dialer: Dialer::new(&plan.destination, &trust, plan.is_http2, plan.timeout)?,
             template: template.map_err(Failure::Usage)?,
             region: self.region_header.clone(),
             is_http2: plan.is_http2,
@@ -226,11 +226,11 @@ async fn measure(
     plan: &Plan,
     job: &Job,
     terminal: &Terminal,
-) -> Result<Option<(Tally, Duration)>, Failure> {
+) -> Result<Option<(LoadTally, Duration)>, Failure> {
     let mut stop = Stop::new()?;
-    let mut crew = Crew::start(job)?;
+    let mut workers = Workers::start(job)?;
     let opened = tokio::select! {
-        opened = opened(&mut crew, plan.threads) => opened,
+        opened = opened(&mut workers, plan.threads) => opened,
         () = stop.wanted() => return Ok(None),
     };
     match opened {
@@ -243,16 +243,16 @@ async fn measure(
         (_, None) => {}
     }
     let start = Instant::now() + LEAD;
-    crew.go(start);
-    Live::heading(terminal);
-    let (mut live, mut all) = (Live::default(), Tally::default());
+    workers.go(start);
+    LiveLine::heading(terminal);
+    let (mut live, mut all) = (LiveLine::default(), LoadTally::default());
     let second = Duration::from_secs(1);
     let mut seconds = interval_at(start + second + TELLING, second);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running = plan.threads;
     while running > 0 {
         tokio::select! {
-            update = crew.update() => match update {
+            update = workers.update() => match update {
                 Some(Update::Second(tally, pending)) => {
                     live.include(&tally, pending);
                     all.include(&tally);
@@ -266,7 +266,7 @@ async fn measure(
                 None => break,
             },
             _ = seconds.tick() => live.end_second(terminal, start.elapsed().saturating_sub(TELLING)),
-            () = stop.wanted() => crew.stop(),
+            () = stop.wanted() => workers.stop(),
         }
     }
     let elapsed = start.elapsed();
@@ -275,10 +275,10 @@ async fn measure(
 }
 
 /// How many places for a request are open, and why the first that is not is not.
-async fn opened(crew: &mut Crew, threads: usize) -> (usize, Option<Fault>) {
+async fn opened(workers: &mut Workers, threads: usize) -> (usize, Option<RequestFault>) {
     let (mut all, mut first) = (0, None);
     for _ in 0..threads {
-        if let Some(Update::Ready(open, fault)) = crew.update().await {
+        if let Some(Update::Ready(open, fault)) = workers.update().await {
             all += open;
             first = first.or(fault);
         }

@@ -6,10 +6,10 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use crate::cli::ask::{Question, ask, query_encoded};
+use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Format, Globals, Output};
+use crate::cli::{Globals, Output, OutputFormat};
 
 /// A region that was down and is well again waits for this where `failback.mode` is "confirm" or
 /// "manual". Where it is "auto", the rest of the hold is left out. The ramp begins at once.
@@ -27,7 +27,7 @@ impl Confirm {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let target = globals.target();
         let path = format!("/api/v1/regions/{}:confirm", escaped(&self.region));
-        let question = Question {
+        let question = AdminRequest {
             method: Method::POST,
             path: &path,
             accept: "application/json",
@@ -35,7 +35,7 @@ impl Confirm {
         };
         let answer = ask(&target, &question)?;
         let value = answer.json();
-        if let (Some(value), Format::Json) = (&value, self.output.format) {
+        if let (Some(value), OutputFormat::Json) = (&value, self.output.format) {
             terminal.json(value)?;
         }
         if !answer.status.is_success() {
@@ -43,8 +43,8 @@ impl Confirm {
             return Err(Failure::Failed(format!("{target} refused: {complaint}")));
         }
         match (&value, self.output.format) {
-            (Some(_), Format::Json) => Ok(()),
-            (Some(value), Format::Table) => terminal.data(&outcome(value)),
+            (Some(_), OutputFormat::Json) => Ok(()),
+            (Some(value), OutputFormat::Table) => terminal.data(&outcome(value)),
             (None, _) => Err(Failure::Failed(format!(
                 "{target} answered, but not as Meridian does"
             ))),

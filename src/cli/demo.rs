@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::board::{Board, TimedTransition};
-use crate::cli::ask::Target;
+use crate::cli::admin_client::AdminTarget;
 use crate::cli::demo::fault::FaultCommand;
 use crate::cli::demo::watch::Watch;
 use crate::cli::demo::welcome::{asked_address, welcome};
@@ -22,9 +22,9 @@ use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::{Globals, run};
 use crate::demo::control::{Control, Whereabouts};
+use crate::demo::files::{DemoFiles, WorldPlan};
 use crate::demo::ports::FreePorts;
-use crate::demo::region::Region;
-use crate::demo::world::{World, WorldPlan};
+use crate::demo::region::SimulatedRegion;
 use crate::demo::{Regions, default_regions};
 use crate::load;
 use meridian_core::apply::Transition;
@@ -118,7 +118,7 @@ struct ControlFlag {
         hide_env_values = true,
         default_value = DEFAULT_CONTROL
     )]
-    control: Target,
+    control: AdminTarget,
 }
 
 impl Demo {
@@ -142,7 +142,7 @@ impl Demo {
         // Until now, so that no region was given one of the proxy's.
         drop(held);
         plan.regions = named_ports(&regions);
-        let world = World::create(&plan).map_err(cannot_start)?;
+        let world = DemoFiles::create(&plan).map_err(cannot_start)?;
         // Its warnings are not said: this file is the program's own, and says itself what it means.
         let config = load::read(&world.config())
             .map_err(|problems| Failure::Config(problems.render(terminal.talks_in_color())))?;
@@ -240,7 +240,7 @@ fn say_moved(terminal: &Terminal, what: &str, wanted: u16, port: u16) {
 }
 
 fn named_ports(regions: &Regions) -> Vec<(String, Vec<u16>)> {
-    let named = |region: &Region| (region.name().to_owned(), region.ports().to_vec());
+    let named = |region: &SimulatedRegion| (region.name().to_owned(), region.ports().to_vec());
     regions.all().iter().map(named).collect()
 }
 

@@ -8,10 +8,10 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use crate::cli::ask::{Question, ask, query_encoded};
+use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Format, Globals, Output, config_file};
+use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::geo::GeoTable;
 use meridian_core::apply::{Event, apply};
 use meridian_core::config::Config;
@@ -64,12 +64,12 @@ impl Explain {
 
     fn ask_proxy(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let target = globals.target();
-        let question = Question {
+        let question = AdminRequest {
             method: Method::GET,
             path: &format!("/api/v1/explain?{}", self.query()),
             accept: match self.output.format {
-                Format::Table => "text/plain",
-                Format::Json => "application/json",
+                OutputFormat::Table => "text/plain",
+                OutputFormat::Json => "application/json",
             },
             limit: Duration::from_secs(5),
         };
@@ -84,7 +84,7 @@ impl Explain {
             .and_then(|value| value.get("text"))
             .and_then(Value::as_str);
         match (&value, text, self.output.format) {
-            (_, Some(text), Format::Table) => terminal.data(text),
+            (_, Some(text), OutputFormat::Table) => terminal.data(text),
             (Some(value), _, _) => terminal.json(value),
             (None, ..) => terminal.data(&answer.text()),
         }
@@ -126,8 +126,8 @@ impl Explain {
         let mut explanation = explain(&all_well(&config), &facts, Timestamp::ZERO);
         explanation.method = Some(self.method.to_string());
         match self.output.format {
-            Format::Table => terminal.data(&explanation.to_string()),
-            Format::Json => {
+            OutputFormat::Table => terminal.data(&explanation.to_string()),
+            OutputFormat::Json => {
                 let value = serde_json::to_value(&explanation);
                 terminal.json(&value.map_err(|error| Failure::Failed(error.to_string()))?)
             }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::failure::Failure;
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Format, Globals, Output, config_file};
+use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::geo::{GeoInfo, GeoTable};
 
 /// Uses the database that --geoip or the configuration names, then the built-in table.
@@ -30,27 +30,27 @@ enum GeoCommand {
         /// The address
         ip: IpAddr,
         #[command(flatten)]
-        database: Database,
+        database: DatabaseArg,
         #[command(flatten)]
         output: Output,
     },
     /// Print which tables there are, and how old they are
     Info {
         #[command(flatten)]
-        database: Database,
+        database: DatabaseArg,
         #[command(flatten)]
         output: Output,
     },
 }
 
 #[derive(Debug, Args)]
-struct Database {
+struct DatabaseArg {
     /// A country or city database in MMDB format
     #[arg(long, value_name = "FILE")]
     geoip: Option<PathBuf>,
 }
 
-impl Database {
+impl DatabaseArg {
     /// The database to use: the named one, or the configuration's if there is a configuration.
     fn path(&self, globals: &Globals, terminal: &Terminal) -> Result<Option<PathBuf>, Failure> {
         if self.geoip.is_some() {
@@ -76,15 +76,15 @@ impl Geo {
                 let country = found.map(|(country, _)| country.to_string());
                 let source = found.map(|(_, source)| source.label());
                 match (output.format, country, source) {
-                    (Format::Json, country, source) => terminal.json(&json!({
+                    (OutputFormat::Json, country, source) => terminal.json(&json!({
                         "ip": ip,
                         "country": country,
                         "source": source,
                     })),
-                    (Format::Table, Some(country), Some(source)) => {
+                    (OutputFormat::Table, Some(country), Some(source)) => {
                         terminal.data(&format!("{country}  {source}\n"))
                     }
-                    (Format::Table, ..) => Err(Failure::Failed(format!(
+                    (OutputFormat::Table, ..) => Err(Failure::Failed(format!(
                         "no table knows the country of {ip}"
                     ))),
                 }
@@ -93,8 +93,8 @@ impl Geo {
                 let path = database.path(globals, terminal)?;
                 let info = tables(path.as_deref())?.info();
                 match output.format {
-                    Format::Table => terminal.data(&table(&info)),
-                    Format::Json => terminal.json(&json(&info)),
+                    OutputFormat::Table => terminal.data(&table(&info)),
+                    OutputFormat::Json => terminal.json(&json(&info)),
                 }
             }
         }

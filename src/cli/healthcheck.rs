@@ -6,7 +6,7 @@ use clap::Args;
 use http::Method;
 
 use crate::cli::Globals;
-use crate::cli::ask::{Question, ask};
+use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 
@@ -23,7 +23,7 @@ impl Healthcheck {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let target = globals.target();
         let path = if self.live { "/livez" } else { "/readyz" };
-        let question = Question {
+        let question = AdminRequest {
             method: Method::GET,
             path,
             accept: "text/plain",

@@ -6,10 +6,10 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use crate::cli::ask::{Question, ask};
+use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Format, Globals, Output};
+use crate::cli::{Globals, Output, OutputFormat};
 
 /// Blocks until the new table serves or is refused. A refused one changes nothing.
 #[derive(Debug, Args)]
@@ -22,12 +22,12 @@ pub(crate) struct Reload {
 impl Reload {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let target = globals.target();
-        let question = Question {
+        let question = AdminRequest {
             method: Method::POST,
             path: "/api/v1/config:reload",
             accept: match self.output.format {
-                Format::Table => "text/plain",
-                Format::Json => "application/json",
+                OutputFormat::Table => "text/plain",
+                OutputFormat::Json => "application/json",
             },
             // Ten thousand routes and their databases take well under a second; a name server
             // that does not answer takes its own time-outs.
@@ -36,8 +36,8 @@ impl Reload {
         let answer = ask(&target, &question)?;
         let value = answer.json();
         match (&value, self.output.format) {
-            (Some(value), Format::Json) => terminal.json(value)?,
-            (Some(value), Format::Table) if answer.status.is_success() => {
+            (Some(value), OutputFormat::Json) => terminal.json(value)?,
+            (Some(value), OutputFormat::Table) if answer.status.is_success() => {
                 terminal.data(&outcome(value))?;
             }
             (None, _) if answer.status.is_success() => terminal.data(&answer.text())?,

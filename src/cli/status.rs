@@ -7,7 +7,7 @@ use http::Method;
 use serde::Deserialize;
 
 use crate::cli::Globals;
-use crate::cli::ask::{Question, ask};
+use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
@@ -89,7 +89,7 @@ struct EndpointRow {
 impl Status {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
         let target = globals.target();
-        let question = Question {
+        let question = AdminRequest {
             method: Method::GET,
             path: "/api/v1/status",
             accept: "application/json",

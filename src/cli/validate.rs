@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Format, Globals, Output, config_file};
+use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::clock::Clock;
 use crate::load;
 use crate::resources::BuildContext;
@@ -32,13 +32,13 @@ impl Validate {
         let loaded = load_all(&path);
         let color = terminal.talks_in_color();
         match (loaded, self.output.format) {
-            (Ok(loaded), Format::Table) => {
+            (Ok(loaded), OutputFormat::Table) => {
                 if !loaded.warnings.list().is_empty() {
                     terminal.say_text(&loaded.warnings.render(color));
                 }
                 terminal.data(&format!("{}: OK: {}\n", path.display(), summary(&loaded)))
             }
-            (Ok(Loaded { config, warnings }), Format::Json) => terminal.json(&json!({
+            (Ok(Loaded { config, warnings }), OutputFormat::Json) => terminal.json(&json!({
                 "valid": true,
                 "file": path,
                 "listeners": config.listeners.len(),
@@ -46,8 +46,8 @@ impl Validate {
                 "routes": config.table.routes.len(),
                 "problems": warnings.placed(),
             })),
-            (Err(refused), Format::Table) => Err(Failure::Config(refused.render(color))),
-            (Err(refused), Format::Json) => {
+            (Err(refused), OutputFormat::Table) => Err(Failure::Config(refused.render(color))),
+            (Err(refused), OutputFormat::Json) => {
                 terminal.json(&json!({
                     "valid": false,
                     "file": path,

@@ -111,7 +111,7 @@ impl Served {
     }
 
     /// The answer of a region that will not serve.
-    fn refusal(&self, fault: Fault, is_health: bool, sight: &FaultSight) -> Option<Reply> {
+    fn refusal(&self, fault: Fault, is_health: bool, sight: &FaultSight) -> Option<RegionReply> {
         let status = match fault {
             Fault::Unavailable | Fault::Overload => StatusCode::SERVICE_UNAVAILABLE,
             Fault::Gray if !is_health => StatusCode::SERVICE_UNAVAILABLE,
@@ -122,7 +122,7 @@ impl Served {
             _ => return None,
         };
         let value = json!({ "region": self.region, "error": "out of order" });
-        let mut reply = Reply::json(status, &value);
+        let mut reply = RegionReply::json(status, &value);
         if matches!(fault, Fault::Overload | Fault::Throttle) {
             let headers = reply.response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -130,7 +130,7 @@ impl Served {
         Some(reply)
     }
 
-    fn health(&self, fault: Fault) -> Reply {
+    fn health(&self, fault: Fault) -> RegionReply {
         let value = json!({
             "status": "ok",
             "region": self.name(fault),
@@ -138,20 +138,20 @@ impl Served {
             "write_epoch": 1,
             "checks": { "database": "ok" },
         });
-        let mut reply = Reply::json(StatusCode::OK, &value);
+        let mut reply = RegionReply::json(StatusCode::OK, &value);
         if let Content::Text(text) = reply.content {
             reply.content = Content::Health(text);
         }
         reply
     }
 
-    fn page(&self, fault: Fault, head: &http::request::Parts, received: u64) -> Reply {
+    fn page(&self, fault: Fault, head: &http::request::Parts, received: u64) -> RegionReply {
         let served = count(&self.requests) + 1;
         if head.uri.path() == download::PATH {
             match head.method {
-                Method::GET => return Reply::download(Part::asked(&head.headers)),
+                Method::GET => return RegionReply::download(Part::asked(&head.headers)),
                 // Ranges are defined for GET only.
-                Method::HEAD => return Reply::download(Part::Whole),
+                Method::HEAD => return RegionReply::download(Part::Whole),
                 _ => {}
             }
         }
@@ -163,7 +163,7 @@ impl Served {
             "received_bytes": received,
             "served": served,
         });
-        Reply::json(StatusCode::OK, &value)
+        RegionReply::json(StatusCode::OK, &value)
     }
 
     fn name(&self, fault: Fault) -> &str {
@@ -183,12 +183,12 @@ impl Served {
 }
 
 /// The head of an answer, and what its body consists of.
-struct Reply {
+struct RegionReply {
     response: Response<()>,
     content: Content,
 }
 
-impl Reply {
+impl RegionReply {
     fn json(status: StatusCode, value: &Value) -> Self {
         let text = format!("{value}\n");
         let length = text.len() as u64;

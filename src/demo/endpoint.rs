@@ -24,7 +24,7 @@ const CONNECTED_WITHIN: Duration = Duration::from_millis(20);
 
 /// A port that is listened to, and stays reserved while it is not.
 #[derive(Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct RegionEndpoint {
     /// Bound but never listening: while the endpoint has failed, connections to the port are
     /// refused, and nobody else is given the port.
     _reservation: Socket,
@@ -32,7 +32,7 @@ pub(crate) struct Endpoint {
     listener: Option<StdListener>,
 }
 
-impl Endpoint {
+impl RegionEndpoint {
     /// Binds the port and listens; 0 stands for any free one.
     pub(crate) fn open(port: u16) -> io::Result<Self> {
         let reservation = bind(port)?;
@@ -129,7 +129,7 @@ async fn accept(listener: &TcpListener, served: &Arc<Served>, sight: &FaultSight
     }
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Response<RegionBody>, BrokenOff>> + Send>>;
+type AnswerFuture = Pin<Box<dyn Future<Output = Result<Response<RegionBody>, BrokenOff>> + Send>>;
 
 /// Serves one connection to its end, or resets it when the region fails.
 async fn converse(stream: TcpStream, served: Arc<Served>, sight: FaultSight) {
@@ -137,7 +137,7 @@ async fn converse(stream: TcpStream, served: Arc<Served>, sight: FaultSight) {
     // take the option still works.
     let _ = stream.set_nodelay(true);
     let mut failing = sight.clone();
-    let service = service_fn(move |request| -> Answer {
+    let service = service_fn(move |request| -> AnswerFuture {
         let (served, sight) = (Arc::clone(&served), sight.clone());
         Box::pin(async move { served.answer(request, sight).await })
     });

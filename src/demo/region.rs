@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::demo::answer::Served;
-use crate::demo::endpoint::Endpoint;
+use crate::demo::endpoint::RegionEndpoint;
 use crate::demo::switch::FaultSwitch;
 
 /// A region to simulate.
@@ -43,7 +43,7 @@ impl RegionSpec {
 
 /// A simulated region that runs until this is dropped.
 #[derive(Debug)]
-pub struct Region {
+pub struct SimulatedRegion {
     spec: RegionSpec,
     ports: Vec<u16>,
     switch: FaultSwitch,
@@ -52,15 +52,15 @@ pub struct Region {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Region {
+impl SimulatedRegion {
     /// Binds the ports and starts the servers on a thread of their own.
     ///
     /// # Errors
     /// When a port cannot be bound or the thread cannot be started.
     pub fn start(spec: &RegionSpec) -> io::Result<Self> {
-        let endpoints = spec.ports.iter().map(|port| Endpoint::open(*port));
+        let endpoints = spec.ports.iter().map(|port| RegionEndpoint::open(*port));
         let endpoints = endpoints.collect::<io::Result<Vec<_>>>()?;
-        let ports = endpoints.iter().map(Endpoint::port).collect();
+        let ports = endpoints.iter().map(RegionEndpoint::port).collect();
         let switch = FaultSwitch::new(&spec.name);
         let (stop, mut stopped) = watch::channel(());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -117,7 +117,7 @@ impl Region {
     }
 }
 
-impl Drop for Region {
+impl Drop for SimulatedRegion {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

@@ -161,7 +161,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, GeoError> {
     Ok(bytes)
 }
 
-type Source<'a> = Reader<&'a [u8]>;
+type MmdbReader<'a> = Reader<&'a [u8]>;
 type Record<'a> = LookupResult<'a, &'a [u8]>;
 
 /// When to give up on a file.
@@ -191,7 +191,7 @@ impl Deadline {
 /// Were repeated IPv4 parts left out by the reader, it could walk such paths without an end and
 /// without giving control back.
 fn leaves<'a>(
-    reader: &'a Source<'a>,
+    reader: &'a MmdbReader<'a>,
     deadline: Deadline,
 ) -> Result<impl Iterator<Item = Result<Record<'a>, MaxMindDbError>>, MaxMindDbError> {
     let nodes = reader.metadata().node_count as usize;
@@ -214,7 +214,10 @@ fn leaves<'a>(
 }
 
 /// The field that holds country codes: the first one that any record answers.
-fn probe(reader: &Source<'_>, deadline: Deadline) -> Result<Option<CountryField>, MaxMindDbError> {
+fn probe(
+    reader: &MmdbReader<'_>,
+    deadline: Deadline,
+) -> Result<Option<CountryField>, MaxMindDbError> {
     let mut seen = HashSet::with_hasher(RandomState::default());
     for leaf in leaves(reader, deadline)? {
         let leaf = leaf?;
@@ -242,7 +245,7 @@ fn is_code(text: &str) -> bool {
 }
 
 fn walk(
-    reader: &Source<'_>,
+    reader: &MmdbReader<'_>,
     field: CountryField,
     deadline: Deadline,
 ) -> Result<FlatTable, MaxMindDbError> {

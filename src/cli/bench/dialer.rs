@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::cli::bench::destination::Destination;
-use crate::cli::bench::fault::{Fault, FaultKind};
+use crate::cli::bench::fault::{FaultKind, RequestFault};
 use crate::cli::bench::trust::indifferent;
 use crate::cli::failure::Failure;
 use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
@@ -34,7 +34,7 @@ pub(super) enum Trust {
 pub(super) struct Dialer {
     targets: Vec<Target>,
     is_http2: bool,
-    patience: Duration,
+    timeout: Duration,
     opened: Arc<AtomicU64>,
 }
 
@@ -47,7 +47,7 @@ impl Dialer {
         destination: &Destination,
         trust: &Trust,
         is_http2: bool,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Self, Failure> {
         let tls = match destination.is_tls {
             true => Some((tls(trust, is_http2)?, server_name(destination)?)),
@@ -60,19 +60,19 @@ impl Dialer {
         Ok(Self {
             targets: targets.collect(),
             is_http2,
-            patience,
+            timeout,
             opened: Arc::default(),
         })
     }
 
     /// A fresh connection to the first address that takes one.
-    pub(super) async fn dial(&self) -> Result<UpstreamStream, Fault> {
+    pub(super) async fn dial(&self) -> Result<UpstreamStream, RequestFault> {
         let mut last = DialError::Refused;
         for target in &self.targets {
-            match dial(target, self.patience).await {
+            match dial(target, self.timeout).await {
                 Ok(dialed) if self.is_http2 && target.tls.is_some() && !dialed.http2 => {
                     let text = "the server did not agree to HTTP/2 (leave out --http2)";
-                    return Err(Fault::new(FaultKind::TlsFailed, text));
+                    return Err(RequestFault::new(FaultKind::TlsFailed, text));
                 }
                 Ok(dialed) => {
                     self.opened.fetch_add(1, Ordering::Relaxed);

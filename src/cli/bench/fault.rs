@@ -38,20 +38,20 @@ impl FaultKind {
 
 /// What came, in a word and in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct RequestFault {
     pub(super) kind: FaultKind,
     pub(super) text: String,
 }
 
-impl Fault {
+impl RequestFault {
     pub(super) fn new(kind: FaultKind, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { kind, text }
     }
 
     /// No answer in time.
-    pub(super) fn late(patience: Duration) -> Self {
-        let text = format!("no whole answer within {patience:?} of when the request was due");
+    pub(super) fn late(timeout: Duration) -> Self {
+        let text = format!("no whole answer within {timeout:?} of when the request was due");
         Self::new(FaultKind::TimedOut, text)
     }
 
@@ -61,7 +61,7 @@ impl Fault {
     }
 }
 
-impl From<DialError> for Fault {
+impl From<DialError> for RequestFault {
     fn from(error: DialError) -> Self {
         let kind = match &error {
             DialError::Refused => FaultKind::ConnectRefused,
@@ -151,14 +151,19 @@ mod tests {
 
     #[test]
     fn a_failed_handshake_says_what_to_do() {
-        let fault =
-            |error: rustls::Error| Fault::from(DialError::Tls(std::io::Error::other(error))).text;
+        let fault = |error: rustls::Error| {
+            RequestFault::from(DialError::Tls(std::io::Error::other(error))).text
+        };
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         assert!(fault(unknown).contains("--ca FILE"));
         let other = rustls::Error::InvalidCertificate(CertificateError::NotValidForName);
         assert!(fault(other).contains("--insecure"));
         let no_http2 = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
         assert!(fault(no_http2).contains("--http2"));
-        assert!(Fault::from(DialError::Refused).text.contains("running"));
+        assert!(
+            RequestFault::from(DialError::Refused)
+                .text
+                .contains("running")
+        );
     }
 }

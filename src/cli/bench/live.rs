@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cli::bench::desk::Pending;
+use crate::cli::bench::dispatch_queue::Pending;
 use crate::cli::bench::report::brief;
-use crate::cli::bench::tally::Tally;
+use crate::cli::bench::tally::LoadTally;
 use crate::cli::counts::counts;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::at;
@@ -14,19 +14,19 @@ const HEADING: &str =
 
 /// What the workers told of the second that passes.
 #[derive(Debug, Default)]
-pub(super) struct Live {
-    second: Tally,
+pub(super) struct LiveLine {
+    second: LoadTally,
     pending: Pending,
 }
 
-impl Live {
+impl LiveLine {
     /// Says what stands in the columns.
     pub(super) fn heading(terminal: &Terminal) {
         terminal.say(HEADING);
     }
 
     /// A worker told of its last second.
-    pub(super) fn include(&mut self, tally: &Tally, pending: Pending) {
+    pub(super) fn include(&mut self, tally: &LoadTally, pending: Pending) {
         self.second.include(tally);
         self.pending.requests += pending.requests;
         self.pending.oldest = self.pending.oldest.max(pending.oldest);
@@ -53,7 +53,7 @@ impl Live {
     }
 }
 
-fn line(since: Duration, second: &Tally, pending: Pending) -> String {
+fn line(since: Duration, second: &LoadTally, pending: Pending) -> String {
     let all = &second.all;
     let latency = all.latency.summary();
     // One that still waits counts too, or a server that stands still would look fine.
@@ -77,19 +77,19 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::cli::bench::tally::{Answer, Ended};
+    use crate::cli::bench::tally::{EndedRequest, LoadAnswer};
 
     #[test]
     fn a_second_stands_below_its_heading_and_counts_who_still_waits() {
-        let mut tally = Tally::default();
+        let mut tally = LoadTally::default();
         for _ in 0..3 {
             tally.due(None, Duration::ZERO);
         }
-        tally.ended(&Ended {
+        tally.ended(&EndedRequest {
             latency: Duration::from_micros(8_000),
             service: Duration::from_micros(7_000),
             country: None,
-            outcome: Ok(Answer {
+            outcome: Ok(LoadAnswer {
                 status: StatusCode::OK,
                 bytes: 0,
                 region: Some("eu".to_owned()),

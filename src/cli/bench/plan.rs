@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::Method;
 
 use crate::cli::bench::destination::Destination;
-use crate::cli::bench::fault::{Fault, FaultKind};
+use crate::cli::bench::fault::{FaultKind, RequestFault};
 use crate::cli::bench::mix::CountryMix;
-use crate::cli::bench::tally::Tally;
+use crate::cli::bench::tally::LoadTally;
 use crate::cli::failure::Failure;
 
 /// What is to be done, as the flags say.
@@ -21,7 +21,7 @@ pub(super) struct Plan {
     pub(super) streams: usize,
     pub(super) threads: usize,
     pub(super) is_http2: bool,
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     pub(super) queue: usize,
     pub(super) mix: Option<CountryMix>,
     pub(super) seed: u64,
@@ -56,13 +56,13 @@ impl Plan {
     }
 
     /// No connection could be opened.
-    pub(super) fn unreachable(&self, fault: Option<Fault>) -> Failure {
+    pub(super) fn unreachable(&self, fault: Option<RequestFault>) -> Failure {
         let why = fault.map_or_else(|| "no thread could run".to_owned(), |fault| fault.text);
         Failure::Failed(format!("cannot connect to {}: {why}", self.destination))
     }
 
     /// Nothing was answered: the commonest reason, and what to look at.
-    pub(super) fn unanswered(&self, tally: &Tally) -> Failure {
+    pub(super) fn unanswered(&self, tally: &LoadTally) -> Failure {
         let most = tally.faults.iter().max_by_key(|(_, fault)| fault.count);
         let Some((kind, fault)) = most else {
             let text = "nothing was answered: no request ended";

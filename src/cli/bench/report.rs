@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::bench::latencies::LatencySummary;
 use crate::cli::bench::plan::Plan;
-use crate::cli::bench::tally::{Share, Tally};
+use crate::cli::bench::tally::{LoadTally, Share};
 use crate::cli::counts::counts;
 use crate::cli::table::columns;
 
@@ -17,18 +17,18 @@ const LATE: Duration = Duration::from_millis(1);
 
 /// The whole run.
 #[derive(Debug)]
-pub(super) struct Report<'a> {
+pub(super) struct LoadReport<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) tally: &'a Tally,
+    pub(super) tally: &'a LoadTally,
     /// From when the first request was due until the last ended.
     pub(super) elapsed: Duration,
     pub(super) opened: u64,
 }
 
-impl Report<'_> {
+impl LoadReport<'_> {
     /// For people.
     pub(super) fn text(&self) -> String {
-        let Tally { all, .. } = self.tally;
+        let LoadTally { all, .. } = self.tally;
         let answered_per_second = self.per_second(all.answered);
         let mut rows = vec![
             ["due".to_owned(), all.due.to_string()].to_vec(),
@@ -191,7 +191,7 @@ impl Report<'_> {
             "connections": plan.connections,
             "streams": plan.streams,
             "threads": plan.threads,
-            "timeout_seconds": plan.patience.as_secs_f64(),
+            "timeout_seconds": plan.timeout.as_secs_f64(),
             "queue": plan.queue,
             "seed": plan.seed,
             "due": tally.all.due,

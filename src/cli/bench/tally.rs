@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::cli::bench::fault::{Fault, FaultKind};
+use crate::cli::bench::fault::{FaultKind, RequestFault};
 use crate::cli::bench::latencies::Latencies;
 use crate::cli::counts::add;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct LoadAnswer {
     pub(super) status: StatusCode,
     /// Of its body.
     pub(super) bytes: u64,
@@ -21,14 +21,14 @@ pub(super) struct Answer {
 
 /// A request that was sent and has ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedRequest {
     /// Since it was due.
     pub(super) latency: Duration,
     /// Since a connection took it.
     pub(super) service: Duration,
     /// Its viewer's country, as its place in the mix.
     pub(super) country: Option<usize>,
-    pub(super) outcome: Result<Answer, Fault>,
+    pub(super) outcome: Result<LoadAnswer, RequestFault>,
 }
 
 /// Why a request was never sent.
@@ -81,7 +81,7 @@ impl Share {
 
 /// Counts of one worker in one second, or the sum of many of them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct LoadTally {
     pub(super) all: Share,
     /// By place in the mix.
     pub(super) countries: Vec<Share>,
@@ -99,7 +99,7 @@ pub(super) struct Tally {
     pub(super) lateness: Latencies,
 }
 
-impl Tally {
+impl LoadTally {
     /// An empty one for a mix of so many countries.
     pub(super) fn new(countries: usize) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl Tally {
     }
 
     /// A request has ended.
-    pub(super) fn ended(&mut self, ended: &Ended) {
+    pub(super) fn ended(&mut self, ended: &EndedRequest) {
         match &ended.outcome {
             Ok(answer) => {
                 *self.statuses.entry(answer.status.as_u16()).or_default() += 1;
@@ -207,24 +207,24 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn ended(country: usize, outcome: Result<&str, FaultKind>) -> Ended {
-        Ended {
+    fn ended(country: usize, outcome: Result<&str, FaultKind>) -> EndedRequest {
+        EndedRequest {
             latency: MS * 20,
             service: MS * 5,
             country: Some(country),
             outcome: match outcome {
-                Ok(region) => Ok(Answer {
+                Ok(region) => Ok(LoadAnswer {
                     status: StatusCode::OK,
                     bytes: 10,
                     region: Some(region.to_owned()),
                 }),
-                Err(kind) => Err(Fault::new(kind, "the first of them")),
+                Err(kind) => Err(RequestFault::new(kind, "the first of them")),
             },
         }
     }
 
-    fn busy() -> Tally {
-        let mut tally = Tally::new(2);
+    fn busy() -> LoadTally {
+        let mut tally = LoadTally::new(2);
         for number in 0..6 {
             tally.due(Some(number % 2), MS);
         }
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn two_tallies_add_up() {
-        let mut sum = Tally::default();
+        let mut sum = LoadTally::default();
         sum.include(&busy());
         sum.include(&busy());
         assert_eq!(

@@ -8,13 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use crate::cli::bench::alarm::Alarm;
+use crate::cli::bench::arrivals::Arrivals;
 use crate::cli::bench::backlog::Due;
-use crate::cli::bench::carrier::Carrier;
-use crate::cli::bench::desk::{Desk, Pending};
-use crate::cli::bench::fault::Fault;
+use crate::cli::bench::dispatch_queue::{DispatchQueue, Pending};
+use crate::cli::bench::fault::RequestFault;
+use crate::cli::bench::load_connection::LoadConnection;
 use crate::cli::bench::mix::CountryMix;
-use crate::cli::bench::pace::Pace;
-use crate::cli::bench::tally::{Ended, Tally};
+use crate::cli::bench::tally::{EndedRequest, LoadTally};
 
 /// A wake-up costs a few microseconds, so that above 10,000 requests a second some share one: they
 /// leave up to this much late, which their latency has in it.
@@ -23,9 +23,9 @@ const BATCH: Duration = Duration::from_micros(100);
 /// What a worker is to do.
 #[derive(Clone, Debug)]
 pub(super) struct Orders {
-    pub(super) pace: Pace,
+    pub(super) arrivals: Arrivals,
     /// A request is given up so long after it was due.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     /// So many may wait for a connection.
     pub(super) queue: usize,
     pub(super) mix: Option<CountryMix>,
@@ -36,35 +36,40 @@ pub(super) struct Orders {
 #[derive(Debug)]
 pub(super) enum Update {
     /// So many places for a request are open, or why one is not.
-    Ready(usize, Option<Fault>),
+    Ready(usize, Option<RequestFault>),
     /// What was counted since the last time.
-    Second(Box<Tally>, Pending),
+    Second(Box<LoadTally>, Pending),
     /// The rest; nothing comes after it.
-    Over(Box<Tally>),
+    Over(Box<LoadTally>),
 }
 
 /// Works from `start` until all requests have ended, or until `stop`.
-pub(super) async fn work<C: Carrier + 'static>(
+pub(super) async fn work<C: LoadConnection + 'static>(
     orders: Orders,
-    carriers: Vec<C>,
+    connections: Vec<C>,
     start: Instant,
     alarm: &Alarm,
     updates: &Sender<Update>,
     stop: impl Future<Output = ()>,
 ) {
-    let desk = Desk::new(carriers.len(), orders.queue, orders.mix, orders.seed);
-    let desk = Rc::new(desk);
-    let mut lanes = JoinSet::new();
-    for (place, carrier) in carriers.into_iter().enumerate() {
-        lanes.spawn_local(serve(Rc::clone(&desk), place, carrier, orders.patience));
+    let requests = DispatchQueue::new(connections.len(), orders.queue, orders.mix, orders.seed);
+    let requests = Rc::new(requests);
+    let mut serving = JoinSet::new();
+    for (place, connection) in connections.into_iter().enumerate() {
+        serving.spawn_local(serve(
+            Rc::clone(&requests),
+            place,
+            connection,
+            orders.timeout,
+        ));
     }
     let second = Duration::from_secs(1);
     let mut seconds = interval_at(start + second, second);
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let all = async {
-        dispatch(&desk, orders.pace, start, alarm).await;
-        desk.close();
-        while lanes.join_next().await.is_some() {}
+        dispatch(&requests, orders.arrivals, start, alarm).await;
+        requests.close();
+        while serving.join_next().await.is_some() {}
     };
     tokio::pin!(all, stop);
     loop {
@@ -72,52 +77,57 @@ pub(super) async fn work<C: Carrier + 'static>(
             () = &mut all => break,
             () = &mut stop => break,
             _ = seconds.tick() => {
-                let update = Update::Second(Box::new(desk.take_tally()), desk.pending());
+                let update = Update::Second(Box::new(requests.take_tally()), requests.pending());
                 // Nobody listens any more when it is over.
                 let _ = updates.send(update).await;
             }
         }
     }
     let _ = updates
-        .send(Update::Over(Box::new(desk.take_tally())))
+        .send(Update::Over(Box::new(requests.take_tally())))
         .await;
 }
 
-/// Puts requests on the desk when they are due.
-async fn dispatch(desk: &Desk, mut pace: Pace, start: Instant, alarm: &Alarm) {
-    while let Some(next) = pace.next_due() {
+/// Puts requests in the queue when they are due.
+async fn dispatch(requests: &DispatchQueue, mut arrivals: Arrivals, start: Instant, alarm: &Alarm) {
+    while let Some(next) = arrivals.next_due() {
         alarm
             .until((start + next).max(Instant::now() + BATCH))
             .await;
         let elapsed = start.elapsed();
-        while let Some((number, at)) = pace.take_due(elapsed) {
+        while let Some((number, at)) = arrivals.take_due(elapsed) {
             let lateness = elapsed.saturating_sub(at);
             let at = start + at;
-            desk.put(Due { number, at }, lateness);
+            requests.put(Due { number, at }, lateness);
         }
     }
 }
 
 /// Serves one request after the other until there will be no more.
-async fn serve<C: Carrier>(desk: Rc<Desk>, place: usize, mut carrier: C, patience: Duration) {
-    while let Some(due) = desk.next().await {
-        let country = desk.country(due.number);
+async fn serve<C: LoadConnection>(
+    requests: Rc<DispatchQueue>,
+    place: usize,
+    mut connection: C,
+    timeout: Duration,
+) {
+    while let Some(due) = requests.next().await {
+        let country = requests.country(due.number);
         let sent = Instant::now();
-        let deadline = due.at + patience;
+        let deadline = due.at + timeout;
         if deadline <= sent {
-            desk.too_late(country);
+            requests.too_late(country);
             continue;
         }
-        desk.begin(place, due.at);
-        let carried = timeout_at(deadline, carrier.carry(country)).await;
+        requests.begin(place, due.at);
+        let exchanged = timeout_at(deadline, connection.exchange(country)).await;
         let now = Instant::now();
-        desk.end(
+        requests.end(
             place,
-            &Ended {
+            &EndedRequest {
                 latency: now - due.at,
                 service: now - sent,
                 country,
-                outcome: carried.unwrap_or_else(|_| Err(Fault::late(patience))),
+                outcome: exchanged.unwrap_or_else(|_| Err(RequestFault::late(timeout))),
             },
         );
     }
@@ -131,7 +141,7 @@ mod tests {
     use tokio::time::{sleep, sleep_until};
 
     use super::*;
-    use crate::cli::bench::tally::Answer;
+    use crate::cli::bench::tally::LoadAnswer;
 
     const MS: Duration = Duration::from_millis(1);
     const SECOND: Duration = Duration::from_secs(1);
@@ -145,18 +155,18 @@ mod tests {
         stall: (Duration, Duration),
     }
 
-    impl Carrier for Server {
-        async fn open(&mut self) -> Result<(), Fault> {
+    impl LoadConnection for Server {
+        async fn open(&mut self) -> Result<(), RequestFault> {
             Ok(())
         }
 
-        async fn carry(&mut self, _country: Option<usize>) -> Result<Answer, Fault> {
+        async fn exchange(&mut self, _country: Option<usize>) -> Result<LoadAnswer, RequestFault> {
             sleep(self.delay).await;
             let (from, to) = self.stall;
             if (from..to).contains(&self.start.elapsed()) {
                 sleep_until(self.start + to).await;
             }
-            Ok(Answer {
+            Ok(LoadAnswer {
                 status: StatusCode::OK,
                 bytes: 1,
                 region: None,
@@ -168,7 +178,7 @@ mod tests {
         rate: u32,
         length: Duration,
         connections: usize,
-        patience: Duration,
+        timeout: Duration,
         queue: usize,
         stall: (Duration, Duration),
         stop: Duration,
@@ -180,7 +190,7 @@ mod tests {
                 rate: 1000,
                 length: 10 * SECOND,
                 connections: 10,
-                patience: 10 * SECOND,
+                timeout: 10 * SECOND,
                 queue: 100_000,
                 stall: (LATER, LATER),
                 stop: LATER,
@@ -190,7 +200,7 @@ mod tests {
 
     impl Case {
         /// All that is counted, and all that was pending at the seconds' ends.
-        async fn run(self) -> (Tally, Vec<Pending>) {
+        async fn run(self) -> (LoadTally, Vec<Pending>) {
             let start = Instant::now();
             let servers = (0..self.connections).map(|_| Server {
                 start,
@@ -199,8 +209,8 @@ mod tests {
             });
             let servers = servers.collect();
             let orders = Orders {
-                pace: Pace::new(self.rate, self.length),
-                patience: self.patience,
+                arrivals: Arrivals::new(self.rate, self.length),
+                timeout: self.timeout,
                 queue: self.queue,
                 mix: Some(CountryMix::parse("DE=1,JP=1").unwrap()),
                 seed: 1,
@@ -211,7 +221,7 @@ mod tests {
             let working = work(orders, servers, start, &alarm, &updates, stop);
             LocalSet::new().run_until(working).await;
             drop(updates);
-            let (mut all, mut pending) = (Tally::default(), Vec::new());
+            let (mut all, mut pending) = (LoadTally::default(), Vec::new());
             while let Some(update) = told.recv().await {
                 match update {
                     Update::Second(tally, still) => {
@@ -272,7 +282,7 @@ mod tests {
     async fn what_hangs_is_given_up_and_what_waited_as_long_is_not_sent() {
         let case = Case {
             length: 3 * SECOND,
-            patience: SECOND,
+            timeout: SECOND,
             stall: (SECOND, LATER),
             ..Case::default()
         };

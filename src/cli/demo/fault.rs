@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use http::Method;
 
-use crate::cli::ask::{Question, ask, query_encoded};
+use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
 use crate::cli::demo::ControlFlag;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
@@ -72,7 +72,7 @@ impl FaultCommand {
         let control = &self.target.control.control;
         let names = self.target.regions.iter();
         let names: Vec<_> = names.map(|name| query_encoded(name)).collect();
-        let question = Question {
+        let question = AdminRequest {
             method: Method::POST,
             path: &format!("/regions/{}/{}", names.join(","), self.word.word),
             accept: "application/json",

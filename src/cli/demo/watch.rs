@@ -16,11 +16,11 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::admin::view::EventView;
-use crate::cli::ask::{Question, Target, ask};
+use crate::cli::admin_client::{AdminRequest, AdminTarget, ask};
 use crate::cli::demo::ControlFlag;
 use crate::cli::demo::watch::report::Report;
 use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
-use crate::cli::demo::watch::viewer::Viewer;
+use crate::cli::demo::watch::viewer::SimulatedViewer;
 use crate::cli::failure::Failure;
 use crate::cli::stop::Stop;
 use crate::cli::terminal::Terminal;
@@ -75,13 +75,14 @@ impl Watch {
         let whereabouts = self.whereabouts()?;
         let admin = match &globals.admin {
             Some(_) => globals.target(),
-            None => Target::of_listener(whereabouts.admin).unwrap_or_else(|| globals.target()),
+            None => AdminTarget::of_listener(whereabouts.admin).unwrap_or_else(|| globals.target()),
         };
         terminal.say(&format!(
             "{} requests a second to http://{}{}, one in five a POST; Ctrl-C ends it",
             self.rate, whereabouts.http, self.path
         ));
-        let viewer = Viewer::new(whereabouts.http, self.path.clone(), self.country.clone());
+        let viewer =
+            SimulatedViewer::new(whereabouts.http, self.path.clone(), self.country.clone());
         let report = Report::new(*terminal, self.output.format);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -90,14 +91,14 @@ impl Watch {
         runtime.block_on(async {
             let events = events::follow(admin, *terminal);
             let mut stop = Stop::new()?;
-            let stream = Stream::start(self.rate, self.length, viewer);
+            let stream = RequestStream::start(self.rate, self.length, viewer);
             stream.watch(&report, events, &mut stop).await
         })
     }
 
     fn whereabouts(&self) -> Result<Whereabouts, Failure> {
         let control = &self.control.control;
-        let question = Question {
+        let question = AdminRequest {
             method: Method::GET,
             path: "/world",
             accept: "application/json",
@@ -113,8 +114,8 @@ impl Watch {
 type Ended = (u64, Sample);
 
 /// The stream of requests: what is due next, what is under way, what became of the rest.
-struct Stream {
-    viewer: Arc<Viewer>,
+struct RequestStream {
+    viewer: Arc<SimulatedViewer>,
     start: Instant,
     gap: Duration,
     /// When the last request is due, if ever.
@@ -122,15 +123,15 @@ struct Stream {
     /// The number of the next request.
     next: u64,
     next_due: Instant,
-    /// When each request was due that has not ended yet; the viewer's patience bounds it.
+    /// When each request was due that has not ended yet; the viewer's timeout bounds it.
     under_way: BTreeMap<u64, Instant>,
     ended: Sender<Ended>,
     all_ended: Receiver<Ended>,
     tally: Tally,
 }
 
-impl Stream {
-    fn start(rate: u32, length: Option<Duration>, viewer: Viewer) -> Self {
+impl RequestStream {
+    fn start(rate: u32, length: Option<Duration>, viewer: SimulatedViewer) -> Self {
         let start = Instant::now();
         let (ended, all_ended) = mpsc::channel(UNCOUNTED);
         Self {

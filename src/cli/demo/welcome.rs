@@ -8,7 +8,7 @@ use crate::cli::demo::DEFAULT_CONTROL;
 use crate::cli::table::columns;
 use crate::demo::Regions;
 use crate::demo::fault::Fault;
-use crate::demo::world::{World, WorldPlan};
+use crate::demo::files::{DemoFiles, WorldPlan};
 
 /// How this program is called in commands to paste: by its name where the search path leads to
 /// it, else by the file that runs now.
@@ -44,7 +44,7 @@ pub(super) fn welcome(
     plan: &WorldPlan,
     regions: &Regions,
     control: SocketAddr,
-    world: &World,
+    world: &DemoFiles,
 ) -> String {
     let mut rows = vec![["REGION", "DELAY", "ADDRESSES"].map(str::to_owned).to_vec()];
     for region in regions.all() {

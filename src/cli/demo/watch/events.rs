@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::admin::view::EventView;
-use crate::cli::ask::{AskError, Target, open};
+use crate::cli::admin_client::{AdminTarget, AskError, open};
 use crate::cli::terminal::Terminal;
 
 /// Events that may wait to be printed.
@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The events from now on. The endpoint is asked again when it breaks off; that it cannot be
 /// reached is said once.
-pub(super) fn follow(admin: Target, terminal: Terminal) -> Receiver<EventView> {
+pub(super) fn follow(admin: AdminTarget, terminal: Terminal) -> Receiver<EventView> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let mut is_said = false;
@@ -35,9 +35,9 @@ pub(super) fn follow(admin: Target, terminal: Terminal) -> Receiver<EventView> {
     receiver
 }
 
-async fn read(admin: &Target, sender: &Sender<EventView>) -> Result<(), AskError> {
+async fn read(admin: &AdminTarget, sender: &Sender<EventView>) -> Result<(), AskError> {
     let mut body = open(admin, "/api/v1/events", "text/event-stream").await?;
-    let mut lines = Lines::default();
+    let mut lines = EventLines::default();
     while let Some(Ok(frame)) = body.frame().await {
         let Ok(data) = frame.into_data() else {
             continue;
@@ -53,11 +53,11 @@ async fn read(admin: &Target, sender: &Sender<EventView>) -> Result<(), AskError
 
 /// What has come of a line that is not over.
 #[derive(Debug, Default)]
-struct Lines {
+struct EventLines {
     rest: BytesMut,
 }
 
-impl Lines {
+impl EventLines {
     /// The events that these bytes complete. Everything else of the stream is passed over:
     /// comments, the events' names, and data that is no event.
     fn events(&mut self, data: &[u8]) -> Vec<EventView> {
@@ -84,7 +84,7 @@ mod tests {
         let text = b": alive\n\nevent: region\ndata: {\"at_unix_seconds\":1.0,\"kind\":\"region\",\
             \"region\":\"eu\",\"address\":null,\"from\":\"healthy\",\"to\":\"unhealthy\",\
             \"cause\":\"refused\"}\n\nevent: missed\ndata: 3\n\n";
-        let mut lines = Lines::default();
+        let mut lines = EventLines::default();
         let events: Vec<_> = text.chunks(7).flat_map(|part| lines.events(part)).collect();
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].to.as_deref(), Some("unhealthy"));
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_is_not_kept() {
-        let mut lines = Lines::default();
+        let mut lines = EventLines::default();
         assert!(lines.events(&vec![b'x'; LONGEST_LINE + 1]).is_empty());
         assert!(lines.rest.is_empty());
     }

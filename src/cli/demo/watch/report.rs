@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::view::EventView;
-use crate::cli::Format;
+use crate::cli::OutputFormat;
 use crate::cli::counts::counts;
-use crate::cli::demo::watch::tally::{Second, Summary, Totals};
+use crate::cli::demo::watch::tally::{SecondLine, Summary, Totals};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::{at, wait};
@@ -18,39 +18,39 @@ use crate::cli::time::{at, wait};
 #[derive(Debug)]
 pub(super) struct Report {
     terminal: Terminal,
-    format: Format,
+    format: OutputFormat,
 }
 
 impl Report {
-    pub(super) fn new(terminal: Terminal, format: Format) -> Self {
+    pub(super) fn new(terminal: Terminal, format: OutputFormat) -> Self {
         Self { terminal, format }
     }
 
     pub(super) fn heading(&self) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.terminal.data(HEADING),
-            Format::Json => Ok(()),
+            OutputFormat::Table => self.terminal.data(HEADING),
+            OutputFormat::Json => Ok(()),
         }
     }
 
-    pub(super) fn second(&self, since: Duration, second: &Second) -> Result<(), Failure> {
+    pub(super) fn second(&self, since: Duration, second: &SecondLine) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.terminal.data(&second_text(since, second)),
-            Format::Json => self.line("second", since, second),
+            OutputFormat::Table => self.terminal.data(&second_text(since, second)),
+            OutputFormat::Json => self.line("second", since, second),
         }
     }
 
     pub(super) fn event(&self, since: Duration, event: &EventView) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.terminal.data(&event_text(since, event)),
-            Format::Json => self.line("transition", since, event),
+            OutputFormat::Table => self.terminal.data(&event_text(since, event)),
+            OutputFormat::Json => self.line("transition", since, event),
         }
     }
 
     pub(super) fn summary(&self, summary: &Summary) -> Result<(), Failure> {
         match self.format {
-            Format::Table => self.terminal.data(&summary_text(summary)),
-            Format::Json => self.line("summary", summary.elapsed, summary),
+            OutputFormat::Table => self.terminal.data(&summary_text(summary)),
+            OutputFormat::Json => self.line("summary", summary.elapsed, summary),
         }
     }
 
@@ -63,7 +63,7 @@ impl Report {
 
 const HEADING: &str = "  TIME  ANSWERED  LOST  WAITING       P50       P99     WORST  SERVED BY\n";
 
-fn second_text(since: Duration, second: &Second) -> String {
+fn second_text(since: Duration, second: &SecondLine) -> String {
     let mut text = format!(
         "{:>6}  {:>8}  {:>4}  {:>7}  {:>8}  {:>8}  {:>8}  {}\n",
         at(since),
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_second_stands_below_its_heading_and_says_what_was_lost() {
-        let second = Second {
+        let second = SecondLine {
             answered: 49,
             lost: 1,
             waiting: 3,

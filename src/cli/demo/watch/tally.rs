@@ -32,7 +32,7 @@ pub(super) struct UnderWay {
 
 /// The requests that ended within one second.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct Second {
+pub(super) struct SecondLine {
     pub(super) answered: u64,
     pub(super) lost: u64,
     /// Under way at its end.
@@ -79,7 +79,7 @@ pub(super) struct Totals {
 pub(super) struct Tally {
     /// The waits of this second, answers only.
     waits: Vec<Duration>,
-    second: Second,
+    second: SecondLine,
     all: Summary,
 }
 
@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// The second that is over; another begins.
-    pub(super) fn end_second(&mut self, under_way: &UnderWay) -> Second {
+    pub(super) fn end_second(&mut self, under_way: &UnderWay) -> SecondLine {
         let mut second = std::mem::take(&mut self.second);
         let mut waits = std::mem::take(&mut self.waits);
         waits.sort_unstable();
@@ -140,7 +140,7 @@ impl Tally {
     }
 
     /// The same, if anything ended in it.
-    pub(super) fn end_partial_second(&mut self, under_way: &UnderWay) -> Option<Second> {
+    pub(super) fn end_partial_second(&mut self, under_way: &UnderWay) -> Option<SecondLine> {
         let ended = self.second.answered + self.second.lost;
         (ended > 0).then(|| self.end_second(under_way))
     }
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(second.worst, MS * 700);
         assert_eq!(second.losses["POST 502"], 1);
         let next = tally.end_second(&UnderWay::default());
-        assert_eq!(next, Second::default());
+        assert_eq!(next, SecondLine::default());
         assert!(tally.end_partial_second(&UnderWay::default()).is_none());
     }
 

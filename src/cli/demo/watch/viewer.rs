@@ -16,25 +16,25 @@ use tokio::time::{Instant, timeout_at};
 use crate::cli::demo::watch::tally::Sample;
 
 /// When a viewer gives an answer up, counted from when the request was due.
-const PATIENCE: Duration = Duration::from_secs(12);
+const TIMEOUT: Duration = Duration::from_secs(12);
 /// What a POST carries.
 const WRITE: &[u8] = b"sixteen bytes...";
 /// Longer texts of the proxy about a loss are shortened.
 const LONGEST_REASON: usize = 160;
 
-type Sender = SendRequest<Full<Bytes>>;
+type ViewerSender = SendRequest<Full<Bytes>>;
 
 /// Everything but the requests' times.
 #[derive(Debug)]
-pub(super) struct Viewer {
+pub(super) struct SimulatedViewer {
     proxy: SocketAddr,
     path: Uri,
     country: Option<HeaderValue>,
     /// Connections that wait for a request; there are as many as requests were ever under way.
-    idle: Mutex<Vec<Sender>>,
+    idle: Mutex<Vec<ViewerSender>>,
 }
 
-impl Viewer {
+impl SimulatedViewer {
     pub(super) fn new(proxy: SocketAddr, path: Uri, country: Option<HeaderValue>) -> Self {
         Self {
             proxy,
@@ -46,10 +46,10 @@ impl Viewer {
 
     /// Sends the request that was due then, and waits for the last byte of its answer.
     pub(super) async fn ask(&self, is_write: bool, due: Instant) -> Sample {
-        let exchange = timeout_at(due + PATIENCE, self.exchange(is_write));
+        let exchange = timeout_at(due + TIMEOUT, self.exchange(is_write));
         let outcome = exchange.await.unwrap_or_else(|_| {
-            let patience = PATIENCE.as_secs();
-            Err(format!("no whole answer within {patience} s"))
+            let timeout = TIMEOUT.as_secs();
+            Err(format!("no whole answer within {timeout} s"))
         });
         Sample {
             is_write,
@@ -76,7 +76,7 @@ impl Viewer {
     }
 
     /// The head of an answer, over a kept connection if one still takes the request.
-    async fn response(&self, is_write: bool) -> Result<(Sender, Response<Incoming>), String> {
+    async fn response(&self, is_write: bool) -> Result<(ViewerSender, Response<Incoming>), String> {
         let mut request = self.request(is_write)?;
         loop {
             let idle = self.kept().pop();
@@ -96,7 +96,7 @@ impl Viewer {
         }
     }
 
-    async fn connect(&self) -> Result<Sender, String> {
+    async fn connect(&self) -> Result<ViewerSender, String> {
         let stream = TcpStream::connect(self.proxy).await;
         let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
         // Without it a wait is a little longer, nothing else.
@@ -126,7 +126,7 @@ impl Viewer {
             .map_err(|error| error.to_string())
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Sender>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<ViewerSender>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

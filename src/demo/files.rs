@@ -117,11 +117,11 @@ fn quoted(text: &str) -> String {
 
 /// A private folder with the demo's certificate and configuration; removed when dropped.
 #[derive(Debug)]
-pub struct World {
+pub struct DemoFiles {
     folder: PathBuf,
 }
 
-impl World {
+impl DemoFiles {
     /// Makes the folder, the certificate and the configuration.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for DemoFiles {
     fn drop(&mut self) {
         // Nothing can be done about a folder that will not go; it is private and small.
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_files_are_private_and_go_with_the_demo() {
-        let world = World::create(&plan()).unwrap();
+        let world = DemoFiles::create(&plan()).unwrap();
         let config = world.config();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&config), 0o600);

@@ -6,7 +6,7 @@ const NANOS: u64 = 1_000_000_000;
 
 /// Requests spread evenly over a time, numbered from 0; or one worker's share of them.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(super) struct Arrivals {
     rate: u64,
     /// The number of the next one.
     next: u64,
@@ -16,7 +16,7 @@ pub(super) struct Pace {
     all: u64,
 }
 
-impl Pace {
+impl Arrivals {
     /// So many requests a second for so long.
     pub(super) fn new(rate: u32, length: Duration) -> Self {
         let all = (length.as_nanos() * u128::from(rate)).div_ceil(u128::from(NANOS));
@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn requests_are_due_evenly_and_before_the_end() {
-        let mut pace = Pace::new(500, MS * 9);
+        let mut arrivals = Arrivals::new(500, MS * 9);
         let mut due = Vec::new();
-        while let Some((_, at)) = pace.take_due(MS * 1000) {
+        while let Some((_, at)) = arrivals.take_due(MS * 1000) {
             due.push(at);
         }
         assert_eq!(due, [Duration::ZERO, MS * 2, MS * 4, MS * 6, MS * 8]);
@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn nothing_is_due_early_and_a_late_call_gets_all_that_was() {
-        let mut pace = Pace::new(1000, MS * 10);
-        assert_eq!(pace.take_due(Duration::ZERO), Some((0, Duration::ZERO)));
-        assert_eq!(pace.take_due(MS - Duration::from_nanos(1)), None);
-        assert_eq!(pace.next_due(), Some(MS));
-        let late: Vec<u64> = std::iter::from_fn(|| pace.take_due(MS * 4))
+        let mut arrivals = Arrivals::new(1000, MS * 10);
+        assert_eq!(arrivals.take_due(Duration::ZERO), Some((0, Duration::ZERO)));
+        assert_eq!(arrivals.take_due(MS - Duration::from_nanos(1)), None);
+        assert_eq!(arrivals.next_due(), Some(MS));
+        let late: Vec<u64> = std::iter::from_fn(|| arrivals.take_due(MS * 4))
             .map(|(number, _)| number)
             .collect();
         assert_eq!(late, [1, 2, 3, 4]);
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_rate_that_does_not_divide_a_second_does_not_drift() {
-        let mut pace = Pace::new(30_000, Duration::from_secs(3600));
-        pace.next = 30_000 * 3599;
-        assert_eq!(pace.next_due(), Some(Duration::from_secs(3599)));
+        let mut arrivals = Arrivals::new(30_000, Duration::from_secs(3600));
+        arrivals.next = 30_000 * 3599;
+        assert_eq!(arrivals.next_due(), Some(Duration::from_secs(3599)));
     }
 
     #[test]
     fn shares_together_are_the_whole() {
-        let whole = Pace::new(100, Duration::from_secs(1));
+        let whole = Arrivals::new(100, Duration::from_secs(1));
         let mut numbers = Vec::new();
         for index in 0..3 {
             let mut share = whole.share(index, 3);

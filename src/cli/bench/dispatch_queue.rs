@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::cli::bench::backlog::{Backlog, Due};
 use crate::cli::bench::mix::CountryMix;
-use crate::cli::bench::tally::{Ended, Tally, Unsent};
+use crate::cli::bench::tally::{EndedRequest, LoadTally, Unsent};
 
 /// Requests that have not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub(super) struct Pending {
     pub(super) oldest: Option<Duration>,
 }
 
-/// A worker's desk: requests come when they are due, connections take them when they can.
+/// A worker's requests: they come when they are due, connections take them when they can.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct DispatchQueue {
     backlog: RefCell<Backlog>,
     arrivals: Notify,
     is_closed: Cell<bool>,
@@ -28,12 +28,12 @@ pub(super) struct Desk {
     idle: Cell<usize>,
     /// When the request at each connection was due.
     under_way: RefCell<Vec<Option<Instant>>>,
-    tally: RefCell<Tally>,
+    tally: RefCell<LoadTally>,
     mix: Option<CountryMix>,
     seed: u64,
 }
 
-impl Desk {
+impl DispatchQueue {
     /// One for so many connections, at which so many requests may wait.
     pub(super) fn new(places: usize, queue: usize, mix: Option<CountryMix>, seed: u64) -> Self {
         let countries = mix.as_ref().map_or(0, |mix| mix.countries().len());
@@ -43,7 +43,7 @@ impl Desk {
             is_closed: Cell::new(false),
             idle: Cell::new(0),
             under_way: RefCell::new(vec![None; places]),
-            tally: RefCell::new(Tally::new(countries)),
+            tally: RefCell::new(LoadTally::new(countries)),
             mix,
             seed,
         }
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// It is done with it.
-    pub(super) fn end(&self, place: usize, ended: &Ended) {
+    pub(super) fn end(&self, place: usize, ended: &EndedRequest) {
         self.under_way.borrow_mut()[place] = None;
         self.tally.borrow_mut().ended(ended);
     }
@@ -121,9 +121,9 @@ impl Desk {
     }
 
     /// What was counted since the last time.
-    pub(super) fn take_tally(&self) -> Tally {
+    pub(super) fn take_tally(&self) -> LoadTally {
         let mut tally = self.tally.borrow_mut();
-        let empty = Tally::new(tally.countries.len());
+        let empty = LoadTally::new(tally.countries.len());
         std::mem::replace(&mut tally, empty)
     }
 }

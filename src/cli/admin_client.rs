@@ -20,12 +20,12 @@ const LONGEST_ANSWER: usize = 64 << 20;
 
 /// An endpoint: `http://HOST:PORT`, and the token it wants.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct AdminTarget {
     authority: String,
     token: Option<String>,
 }
 
-impl Target {
+impl AdminTarget {
     /// The endpoint that listens at `address`; `None` if its port is left to the system. One that
     /// listens everywhere is asked over loopback.
     pub(crate) fn of_listener(mut address: SocketAddr) -> Option<Self> {
@@ -47,20 +47,20 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for AdminTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http://{}", self.authority)
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for AdminTarget {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Target {
+impl FromStr for AdminTarget {
     type Err = String;
 
     /// Reads `http://HOST:PORT`; the scheme may be left out.
@@ -82,13 +82,13 @@ impl FromStr for Target {
 
 /// What was answered.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AdminAnswer {
     pub(crate) status: StatusCode,
     pub(crate) is_json: bool,
     pub(crate) body: Bytes,
 }
 
-impl Answer {
+impl AdminAnswer {
     /// The body as text; what is not UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -115,15 +115,18 @@ pub(crate) enum AskError {
     /// Nobody listens there, or nobody can be reached.
     #[error("cannot connect to {target}: {source} (is the process running?)")]
     Connect {
-        target: Target,
+        target: AdminTarget,
         source: std::io::Error,
     },
     /// Too late.
     #[error("{target} did not answer within {limit:?}")]
-    Late { target: Target, limit: Duration },
+    Late {
+        target: AdminTarget,
+        limit: Duration,
+    },
     /// What came is no HTTP, broke off, or is too long.
     #[error("{target} gave no usable answer: {reason}")]
-    Unusable { target: Target, reason: String },
+    Unusable { target: AdminTarget, reason: String },
 }
 
 impl From<AskError> for Failure {
@@ -134,7 +137,7 @@ impl From<AskError> for Failure {
 
 /// A request's method, path with query, and the media type wanted.
 #[derive(Clone, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct AdminRequest<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) accept: &'static str,
@@ -145,7 +148,10 @@ pub(crate) struct Question<'a> {
 ///
 /// # Errors
 /// When no whole answer comes in time; an error status is an answer.
-pub(crate) fn ask(target: &Target, question: &Question<'_>) -> Result<Answer, AskError> {
+pub(crate) fn ask(
+    target: &AdminTarget,
+    question: &AdminRequest<'_>,
+) -> Result<AdminAnswer, AskError> {
     let connect_error = |source| AskError::Connect {
         target: target.clone(),
         source,
@@ -165,7 +171,10 @@ pub(crate) fn ask(target: &Target, question: &Question<'_>) -> Result<Answer, As
     })
 }
 
-async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, AskError> {
+async fn exchange(
+    target: &AdminTarget,
+    question: &AdminRequest<'_>,
+) -> Result<AdminAnswer, AskError> {
     let response = send(
         target,
         question.method.clone(),
@@ -176,7 +185,7 @@ async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, As
     let (head, body) = response.into_parts();
     let body = Limited::new(body, LONGEST_ANSWER).collect().await;
     let kind = head.headers.get(header::CONTENT_TYPE);
-    Ok(Answer {
+    Ok(AdminAnswer {
         status: head.status,
         is_json: kind.is_some_and(names_json),
         body: body
@@ -190,7 +199,7 @@ async fn exchange(target: &Target, question: &Question<'_>) -> Result<Answer, As
 /// # Errors
 /// When it is not given.
 pub(crate) async fn open(
-    target: &Target,
+    target: &AdminTarget,
     path: &str,
     accept: &'static str,
 ) -> Result<Incoming, AskError> {
@@ -203,7 +212,7 @@ pub(crate) async fn open(
 
 /// Sends a request and waits for the head of the answer.
 async fn send(
-    target: &Target,
+    target: &AdminTarget,
     method: Method,
     path: &str,
     accept: &'static str,
@@ -234,7 +243,7 @@ async fn send(
     response.map_err(|error| unusable(target, &error.to_string()))
 }
 
-fn unusable(target: &Target, reason: &str) -> AskError {
+fn unusable(target: &AdminTarget, reason: &str) -> AskError {
     AskError::Unusable {
         target: target.clone(),
         reason: reason.to_owned(),
@@ -264,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_address_may_leave_out_its_scheme_but_not_its_port() {
-        let shown = |text: &str| text.parse::<Target>().map(|target| target.to_string());
+        let shown = |text: &str| text.parse::<AdminTarget>().map(|target| target.to_string());
         let plain = Ok("http://127.0.0.1:9901".to_owned());
         assert_eq!(shown("http://127.0.0.1:9901/"), plain);
         assert_eq!(shown("127.0.0.1:9901"), plain);
@@ -284,7 +293,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_listens_everywhere_is_asked_over_loopback() {
         let shown = |address: &str| {
-            Target::of_listener(address.parse().unwrap()).map(|target| target.to_string())
+            AdminTarget::of_listener(address.parse().unwrap()).map(|target| target.to_string())
         };
         let local = |text: &str| Some(text.to_owned());
         assert_eq!(shown("0.0.0.0:99"), local("http://127.0.0.1:99"));
@@ -303,7 +312,7 @@ mod tests {
 
     #[test]
     fn an_error_answer_is_told_by_its_detail() {
-        let answer = |body: &'static str| Answer {
+        let answer = |body: &'static str| AdminAnswer {
             status: StatusCode::NOT_FOUND,
             is_json: true,
             body: Bytes::from_static(body.as_bytes()),
@@ -315,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_token_is_never_shown() {
-        let target: Target = "127.0.0.1:9901".parse().unwrap();
+        let target: AdminTarget = "127.0.0.1:9901".parse().unwrap();
         let shown = format!("{:?}", target.with_token(Some("secret".to_owned())));
         assert!(!shown.contains("secret"));
     }

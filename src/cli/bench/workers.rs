@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cli::bench::alarm::Alarm;
-use crate::cli::bench::carrier::Carrier;
 use crate::cli::bench::dialer::Dialer;
-use crate::cli::bench::fault::Fault;
-use crate::cli::bench::link::{Link, Shared, Trunk};
+use crate::cli::bench::fault::RequestFault;
+use crate::cli::bench::http_connection::{ConnectionSetup, HttpConnection, SharedHttp2};
+use crate::cli::bench::load_connection::LoadConnection;
 use crate::cli::bench::template::Template;
 use crate::cli::bench::worker::{Orders, Update, work};
 use crate::cli::failure::Failure;
@@ -46,13 +46,13 @@ enum Phase {
 
 /// Running workers.
 #[derive(Debug)]
-pub(super) struct Crew {
+pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     updates: Receiver<Update>,
     phase: watch::Sender<Phase>,
 }
 
-impl Crew {
+impl Workers {
     /// Starts the threads; each opens its connections and waits for [`Self::go`].
     pub(super) fn start(job: &Job) -> Result<Self, Failure> {
         let (sender, updates) = mpsc::channel(UPDATES);
@@ -88,7 +88,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
         self.updates.close();
@@ -104,22 +104,22 @@ impl Job {
         let workers = self.threads;
         let of = |all: usize| all / workers + usize::from(index < all % workers);
         let mut share = self.clone();
-        share.orders.pace = self.orders.pace.share(index as u64, workers as u64);
+        share.orders.arrivals = self.orders.arrivals.share(index as u64, workers as u64);
         share.orders.queue = of(self.orders.queue);
         share.connections = of(self.connections);
         share
     }
 
-    fn links(&self, shared: &Rc<Shared>) -> Vec<Link> {
+    fn connections(&self, shared: &Rc<ConnectionSetup>) -> Vec<HttpConnection> {
         if !self.is_http2 {
-            let link = |_| Link::Http1(Rc::clone(shared), None);
-            return (0..self.connections).map(link).collect();
+            let connection = |_| HttpConnection::Http1(Rc::clone(shared), None);
+            return (0..self.connections).map(connection).collect();
         }
-        let trunks = (0..self.connections).map(|_| Rc::<Trunk>::default());
-        let trunks: Vec<_> = trunks.collect();
+        let shared_connections = (0..self.connections).map(|_| Rc::<SharedHttp2>::default());
+        let shared_connections: Vec<_> = shared_connections.collect();
         // Stream by stream, so that the first requests go over different connections.
-        let each = std::iter::repeat_n(trunks, self.streams).flatten();
-        each.map(|trunk| Link::Http2(Rc::clone(shared), trunk))
+        let each = std::iter::repeat_n(shared_connections, self.streams).flatten();
+        each.map(|connection| HttpConnection::Http2(Rc::clone(shared), connection))
             .collect()
     }
 }
@@ -136,14 +136,14 @@ fn worker(job: Job, updates: &Sender<Update>, phase: watch::Receiver<Phase>) {
         Ok(runtime) => runtime.block_on(run(job, updates, phase)),
         Err(error) => {
             let text = format!("cannot start a runtime: {error}");
-            let fault = Fault::new(crate::cli::bench::fault::FaultKind::Other, text);
+            let fault = RequestFault::new(crate::cli::bench::fault::FaultKind::Other, text);
             let _ = updates.blocking_send(Update::Ready(0, Some(fault)));
         }
     }
 }
 
 async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phase>) {
-    let shared = Rc::new(Shared {
+    let shared = Rc::new(ConnectionSetup {
         dialer: job.dialer.clone(),
         template: job.template.clone(),
         region: job.region.clone(),
@@ -153,8 +153,8 @@ async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phas
         let _ = stopped.wait_for(|it| matches!(it, Phase::Over)).await;
     };
     tokio::pin!(stop);
-    let (links, open, fault) = tokio::select! {
-        opened = open(job.links(&shared)) => opened,
+    let (connections, open, fault) = tokio::select! {
+        opened = open(job.connections(&shared)) => opened,
         () = &mut stop => return,
     };
     let _ = updates.send(Update::Ready(open, fault)).await;
@@ -165,25 +165,27 @@ async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phas
         return;
     };
     let alarm = Alarm::best();
-    work(job.orders, links, start, &alarm, updates, stop).await;
+    work(job.orders, connections, start, &alarm, updates, stop).await;
 }
 
 /// Opens all at the same time; how many are, and why the first is not that is not.
-async fn open(links: Vec<Link>) -> (Vec<Link>, usize, Option<Fault>) {
+async fn open(
+    connections: Vec<HttpConnection>,
+) -> (Vec<HttpConnection>, usize, Option<RequestFault>) {
     let mut opening = JoinSet::new();
-    for mut link in links {
+    for mut connection in connections {
         opening.spawn_local(async move {
-            let opened = link.open().await;
-            (link, opened)
+            let opened = connection.open().await;
+            (connection, opened)
         });
     }
-    let (mut links, mut open, mut fault) = (Vec::new(), 0, None);
-    while let Some(Ok((link, opened))) = opening.join_next().await {
-        links.push(link);
+    let (mut connections, mut open, mut fault) = (Vec::new(), 0, None);
+    while let Some(Ok((connection, opened))) = opening.join_next().await {
+        connections.push(connection);
         match opened {
             Ok(()) => open += 1,
             Err(error) => fault = fault.or(Some(error)),
         }
     }
-    (links, open, fault)
+    (connections, open, fault)
 }
