@@ -3,6 +3,7 @@
 //! For each fault and each proxy: three regions at 5, 40 and 120 ms, an open-loop client, the
 //! fault in the preferred region, its end. `benches/README.md` tells how it is measured.
 
+mod caller;
 mod cell;
 mod certificates;
 mod dns;
