@@ -1,6 +1,5 @@
 //! One proxy through one fault.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::fault::{Behaviour, Course, Fault};
 use crate::large;
 use crate::measure::Numbers;
-use crate::process::{Process, Running};
+use crate::process::Running;
 use crate::proxy::Proxy;
-use crate::settings;
-use crate::setup::{Setup, Site};
+use crate::scene::Scene;
+use crate::setup::{Setup, Tuning};
 use crate::viewer::{self, Load};
-use crate::world::{World, free_address};
+use crate::world::World;
 
 /// How long each part lasts.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +23,6 @@ pub(crate) struct Timing {
     pub(crate) after: Duration,
 }
 
-/// How long a proxy may take to start and to find the preferred region.
-const START_LIMIT: Duration = Duration::from_secs(20);
 /// How long the burst may take to be with the regions.
 const BURST_LIMIT: Duration = Duration::from_secs(1);
 
@@ -42,69 +39,21 @@ pub(crate) fn run(
         // Made before anybody waits for it.
         std::sync::LazyLock::force(&large::BODY);
     }
-    let said = |what: &str, error: &io::Error| format!("{what}: {error}");
-    let world = World::start(fault.setup).map_err(|error| said("the regions", &error))?;
-    let address = free_address().map_err(|error| said("a port", &error))?;
-    let site = Site {
-        setup: fault.setup,
-        address,
-        folder: folder.to_owned(),
-        regions: world.addresses.clone(),
-        names: world.names,
-    };
-    if let Some(authority) = &world.authority {
-        std::fs::write(site.authority(), authority).map_err(|error| said("a file", &error))?;
-    }
-    let mut process = start(proxy, &site, running).map_err(|error| said("the start", &error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| said("a runtime", &error))?;
-    let samples = runtime.block_on(async {
-        if !becomes_ready(&mut process, &site).await {
-            return None;
-        }
+    let regions = (fault.setup, fault.setup.delays(), Tuning::Shortened);
+    let scene = Scene::open(proxy, regions, folder, running)?;
+    let world = &scene.world;
+    let samples = scene.runtime.block_on(async {
         let load = Load {
-            proxy: address,
+            proxy: scene.site.address,
             setup: fault.setup,
             start: Instant::now() + Duration::from_millis(20),
             length: timing.before + timing.fault + timing.after,
             fault: timing.before,
         };
-        let script = break_and_heal(&world, fault, timing, load.start);
-        Some(tokio::join!(viewer::load(load), script).0)
+        let script = break_and_heal(world, fault, timing, load.start);
+        tokio::join!(viewer::load(load), script).0
     });
-    let Some(samples) = samples else {
-        let log = std::fs::read_to_string(folder.join("err.log")).unwrap_or_default();
-        let last = log.lines().last().unwrap_or("it said nothing");
-        return Err(format!("no answer from the preferred region; {last}"));
-    };
     Ok(Numbers::of(&samples, proxy, fault, timing, &world.ledger))
-}
-
-/// Writes the settings and starts the proxy in front of the regions.
-fn start(proxy: Proxy, site: &Site, running: &Running) -> io::Result<Process> {
-    let folder = &site.folder;
-    std::fs::write(folder.join(proxy.file_name()), settings::text(proxy, site))?;
-    running.spawn(&mut proxy.command(folder, 1, site.address.port())?)
-}
-
-/// Waits for five answers in a row from the preferred region; of two that are as good, from any.
-async fn becomes_ready(process: &mut Process, site: &Site) -> bool {
-    let limit = Instant::now() + START_LIMIT;
-    let mut in_a_row = 0;
-    while Instant::now() < limit && !process.has_ended() {
-        let is_good = match viewer::served_by(site.address).await {
-            Some(region) => region == 0 || site.setup == Setup::Close,
-            None => false,
-        };
-        in_a_row = if is_good { in_a_row + 1 } else { 0 };
-        if in_a_row == 5 {
-            return true;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    false
 }
 
 async fn break_and_heal(world: &World, fault: Fault, timing: Timing, start: Instant) {

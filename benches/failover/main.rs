@@ -21,6 +21,7 @@ mod process;
 #[path = "../peers/proxy.rs"]
 mod proxy;
 mod rows;
+mod scene;
 mod settings;
 mod setup;
 mod viewer;

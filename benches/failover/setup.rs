@@ -50,6 +50,11 @@ impl Setup {
         millis.map(Duration::from_millis)
     }
 
+    /// Whether traffic may begin elsewhere than in the first region.
+    pub(crate) fn has_choice(self) -> bool {
+        self == Self::Close
+    }
+
     /// How much earlier or later an answer may be.
     pub(crate) fn noise(self) -> Duration {
         match self {
@@ -80,10 +85,22 @@ impl Setup {
     }
 }
 
+/// How much of Meridian's defaults a row leaves as they are; the others' settings are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tuning {
+    /// All.
+    Defaults,
+    /// A failback short enough for a bad day of a few seconds, and little patience with bodies.
+    Shortened,
+    /// A failback that holds for 2 s and ramps for so many.
+    Ramp(u64),
+}
+
 /// Where everything is, for the settings of a proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub(crate) setup: Setup,
+    pub(crate) tuning: Tuning,
     /// Where the proxy is to listen.
     pub(crate) address: SocketAddr,
     /// For its files.

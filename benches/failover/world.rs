@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -34,8 +35,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Opens three regions that serve.
-    pub(crate) fn start(setup: Setup) -> io::Result<Self> {
+    /// Opens three regions that serve, each after its delay.
+    pub(crate) fn start(setup: Setup, delays: [Duration; 3]) -> io::Result<Self> {
         let ledger = Ledger::default();
         let [near, next, far] = setup.endpoints();
         let addresses = [addresses(near)?, addresses(next)?, addresses(far)?];
@@ -51,7 +52,7 @@ impl World {
                 endpoints.push(Endpoint {
                     region,
                     address: *address,
-                    delay: setup.delays()[region],
+                    delay: delays[region],
                     noise: setup.noise(),
                     kind: match &certificates {
                         Some(made) => Kind::Tls(made.clone()),

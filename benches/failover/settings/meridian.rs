@@ -1,6 +1,6 @@
 //! Meridian's own settings: its defaults as far as possible.
 
-use crate::setup::{REGIONS, Setup, Site, certified_name};
+use crate::setup::{REGIONS, Setup, Site, Tuning, certified_name};
 
 pub(super) fn text(site: &Site) -> String {
     let address = site.address;
@@ -16,18 +16,19 @@ pub(super) fn text(site: &Site) -> String {
         Setup::Names => format!("[dns]\nservers = [\"{}\"]\n", site.names),
         _ => String::new(),
     };
+    let tuning = match site.tuning {
+        Tuning::Defaults => String::new(),
+        Tuning::Shortened => "[timeouts]\nbody_progress = \"3s\"\nresume_after = \"200ms\"\n\
+            [failback]\nhold_down = \"2s\"\nramp = \"2s\"\n"
+            .to_owned(),
+        Tuning::Ramp(seconds) => format!("[failback]\nhold_down = \"2s\"\nramp = \"{seconds}s\"\n"),
+    };
     format!(
         r#"[[listener]]
 address = "{address}"
 [admin]
 address = "off"
-{regions}{more}[timeouts]
-body_progress = "3s"
-resume_after = "200ms"
-[failback]
-hold_down = "2s"
-ramp = "2s"
-[[route]]
+{regions}{more}{tuning}[[route]]
 name = "all"
 path = "/"
 regions = ["near", "next", "far"]

@@ -1,0 +1,98 @@
+//! Regions and the proxy in front of them, ready for a load.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep};
+
+use crate::process::{Process, Running};
+use crate::proxy::Proxy;
+use crate::settings;
+use crate::setup::{Setup, Site, Tuning};
+use crate::viewer;
+use crate::world::{World, free_address};
+
+/// How long a proxy may take to start and to find the preferred region.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Three regions and a proxy; dropping it ends them.
+pub(crate) struct Scene {
+    pub(crate) process: Process,
+    /// For whoever asks the proxy.
+    pub(crate) runtime: Runtime,
+    pub(crate) site: Site,
+    pub(crate) world: World,
+}
+
+impl Scene {
+    /// Starts the regions, which answer after `delays`, and the proxy, whose files go to `folder`;
+    /// waits until it serves from the preferred region. The error says what could not be started.
+    pub(crate) fn open(
+        proxy: Proxy,
+        (setup, delays, tuning): (Setup, [Duration; 3], Tuning),
+        folder: &Path,
+        running: &Running,
+    ) -> Result<Self, String> {
+        let said = |what: &str, error: &io::Error| format!("{what}: {error}");
+        let world = World::start(setup, delays).map_err(|error| said("the regions", &error))?;
+        let site = Site {
+            setup,
+            tuning,
+            address: free_address().map_err(|error| said("a port", &error))?,
+            folder: folder.to_owned(),
+            regions: world.addresses.clone(),
+            names: world.names,
+        };
+        if let Some(authority) = &world.authority {
+            std::fs::write(site.authority(), authority).map_err(|error| said("a file", &error))?;
+        }
+        let process = start(proxy, &site, running).map_err(|error| said("the start", &error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| said("a runtime", &error))?;
+        let mut scene = Self {
+            process,
+            runtime,
+            site,
+            world,
+        };
+        if !scene.becomes_ready() {
+            let log = std::fs::read_to_string(folder.join("err.log")).unwrap_or_default();
+            let last = log.lines().last().unwrap_or("it said nothing");
+            return Err(format!("no answer from the preferred region; {last}"));
+        }
+        Ok(scene)
+    }
+
+    /// Waits for five answers in a row from the preferred region; of two that are as good, from
+    /// any.
+    fn becomes_ready(&mut self) -> bool {
+        let (site, process) = (&self.site, &mut self.process);
+        self.runtime.block_on(async {
+            let limit = Instant::now() + START_LIMIT;
+            let mut in_a_row = 0;
+            while Instant::now() < limit && !process.has_ended() {
+                let is_good = match viewer::served_by(site.address).await {
+                    Some(region) => region == 0 || site.setup.has_choice(),
+                    None => false,
+                };
+                in_a_row = if is_good { in_a_row + 1 } else { 0 };
+                if in_a_row == 5 {
+                    return true;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+            false
+        })
+    }
+}
+
+/// Writes the settings and starts the proxy in front of the regions.
+fn start(proxy: Proxy, site: &Site, running: &Running) -> io::Result<Process> {
+    let folder = &site.folder;
+    std::fs::write(folder.join(proxy.file_name()), settings::text(proxy, site))?;
+    running.spawn(&mut proxy.command(folder, 1, site.address.port())?)
+}
