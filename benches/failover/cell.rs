@@ -12,6 +12,7 @@ use crate::process::Running;
 use crate::proxy::Proxy;
 use crate::scene::Scene;
 use crate::setup::{Setup, Tuning};
+use crate::topology::Topology;
 use crate::viewer::{self, Load};
 use crate::world::World;
 
@@ -39,8 +40,8 @@ pub(crate) fn run(
         // Made before anybody waits for it.
         std::sync::LazyLock::force(&large::BODY);
     }
-    let regions = (fault.setup, fault.setup.delays(), Tuning::Shortened);
-    let scene = Scene::open(proxy, regions, folder, running)?;
+    let topology = Topology::of(fault.setup, Tuning::Shortened);
+    let scene = Scene::open(proxy, topology, folder, running)?;
     let world = &scene.world;
     let samples = scene.runtime.block_on(async {
         let load = Load {

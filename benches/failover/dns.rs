@@ -72,6 +72,7 @@ impl NameServer {
         match say {
             Say::Empty => Vec::new(),
             Say::Many => all.collect(),
+            Say::First(count) if region == 0 => all.take(count).collect(),
             Say::Moved(set) if region == 0 => all.skip(set * AT_ONCE).take(AT_ONCE).collect(),
             _ => all.take(AT_ONCE).collect(),
         }

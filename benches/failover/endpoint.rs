@@ -12,10 +12,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use crate::capacity::Capacity;
 use crate::certificates::Certificates;
 use crate::fault::Behaviour;
 use crate::ledger::Ledger;
 use crate::setup::REGIONS;
+use crate::wish::Wish;
 use crate::{http1, http2, large};
 
 /// Bytes in a usual answer.
@@ -44,6 +46,8 @@ pub(crate) struct Endpoint {
     pub(crate) served: Arc<AtomicU64>,
     /// Requests for health so far.
     pub(crate) probed: Arc<AtomicU64>,
+    /// What its region can do.
+    pub(crate) capacity: Capacity,
 }
 
 /// What a request asked for.
@@ -51,8 +55,9 @@ pub(crate) struct Asked {
     pub(crate) is_health: bool,
     /// The id of a write.
     pub(crate) write: Option<u64>,
-    /// The id of a request of the burst.
-    pub(crate) burst: Option<u64>,
+    /// The id of a request whose way is noted.
+    pub(crate) way: Option<u64>,
+    pub(crate) wish: Wish,
     /// For the large body: the bytes, or all.
     pub(crate) download: Option<Option<Range<usize>>>,
 }
@@ -65,11 +70,12 @@ impl Asked {
         field: impl Fn(&'static str) -> Option<&'a str>,
     ) -> Self {
         let number = |name| field(name).and_then(|value| value.parse().ok());
-        let is_large = path == "/large";
+        let is_large = path.split('?').next() == Some("/large");
         Self {
             is_health: path == "/health",
             write: number("x-write-id").filter(|_| method.eq_ignore_ascii_case("POST")),
-            burst: number("x-burst-id"),
+            way: number("x-way-id"),
+            wish: Wish::of(path),
             download: is_large.then(|| large::wanted(field("range"), field("if-range"))),
         }
     }
@@ -99,7 +105,8 @@ pub(crate) enum Content {
     Whole(Vec<u8>),
     /// Then silence, until the region behaves otherwise than so.
     Cut(Vec<u8>, Behaviour),
-    Large(Range<usize>),
+    /// These bytes of the large body, and how long it stands still between parts, if not as usual.
+    Large(Range<usize>, Option<Duration>),
 }
 
 impl Endpoint {
@@ -204,10 +211,23 @@ impl Endpoint {
         let _ = self.behaviour.clone().wait_for(is_over).await;
     }
 
+    /// Waits until a region that was not so behaves `so`.
+    pub(crate) async fn changes_to(&self, so: Behaviour) {
+        let mut behaviour = self.behaviour.clone();
+        let _ = behaviour.wait_for(|now| *now != so).await;
+        let _ = behaviour.wait_for(|now| *now == so).await;
+    }
+
     /// What becomes of a request, as the region behaves when the request is whole.
     pub(crate) async fn reply(&self, asked: &Asked) -> Reply {
+        self.changed_from(Behaviour::Paused).await;
         let now = self.now();
+        let turn = match now {
+            Behaviour::Limited(rate) if !asked.is_health => self.capacity.admit(rate),
+            _ => Some(Duration::ZERO),
+        };
         let status = match now {
+            _ if turn.is_none() => 503,
             Behaviour::Unavailable { health_too } if health_too || !asked.is_health => 503,
             Behaviour::HalfUnavailable
                 if !asked.is_health && count(&self.served).is_multiple_of(2) =>
@@ -217,23 +237,24 @@ impl Endpoint {
             Behaviour::Overloaded => 503,
             Behaviour::TooMany if !asked.is_health => 429,
             Behaviour::RefusedStream => return Reply::Refused,
-            _ => 200,
+            _ => asked.wish.status(self.region),
         };
         if let (Some(id), 200) = (asked.write, status) {
             self.ledger.executed(id);
         }
-        if let Some(id) = asked.burst {
+        if let Some(id) = asked.way {
             self.ledger.reached(id, self.region);
         }
         match now {
             Behaviour::Hang => return Reply::Silence(now),
-            Behaviour::HoldBurst if asked.burst.is_some() => return Reply::Silence(now),
+            Behaviour::HoldBurst if asked.way.is_some() => return Reply::Silence(now),
             Behaviour::LostProbes if asked.is_health && count(&self.probed).is_multiple_of(3) => {
                 return Reply::Silence(now);
             }
             Behaviour::Reset => return Reply::Reset,
-            _ => sleep(self.delay(now, asked.is_health)).await,
+            _ => sleep(self.delay(now, asked) + turn.unwrap_or_default()).await,
         }
+        self.changed_from(Behaviour::Paused).await;
         Reply::Answer(self.answer(asked, now, status))
     }
 
@@ -243,7 +264,7 @@ impl Endpoint {
             fields.push(("retry-after", "5".to_owned()));
         }
         if let (Some(range), 200) = (&asked.download, status) {
-            return download(fields, range.as_ref());
+            return download(fields, range.as_ref(), asked.wish.pause);
         }
         let bytes = if status != 200 {
             b"unavailable\n".to_vec()
@@ -276,12 +297,13 @@ impl Endpoint {
         }
     }
 
-    fn delay(&self, now: Behaviour, is_health: bool) -> Duration {
+    fn delay(&self, now: Behaviour, asked: &Asked) -> Duration {
         let noise = self.noise * 2;
-        let usual = self.delay + noise.mul_f64(fastrand::f64());
+        let usual = self.delay + noise.mul_f64(fastrand::f64()) + asked.wish.later();
         let usual = usual.saturating_sub(self.noise);
         match now {
-            Behaviour::Slow(extra) if !is_health => usual + extra,
+            Behaviour::Later { probes, .. } if asked.is_health => usual + probes,
+            Behaviour::Later { answers, .. } => usual + answers,
             Behaviour::Cold => usual * 10,
             _ => usual,
         }
@@ -289,7 +311,11 @@ impl Endpoint {
 }
 
 /// The large body or a part of it.
-fn download(mut fields: Vec<(&'static str, String)>, range: Option<&Range<usize>>) -> Answer {
+fn download(
+    mut fields: Vec<(&'static str, String)>,
+    range: Option<&Range<usize>>,
+    pause: Option<Duration>,
+) -> Answer {
     fields.push(("content-type", "application/octet-stream".to_owned()));
     fields.push(("etag", large::ETAG.to_owned()));
     fields.push(("accept-ranges", "bytes".to_owned()));
@@ -302,7 +328,7 @@ fn download(mut fields: Vec<(&'static str, String)>, range: Option<&Range<usize>
         status: if range.is_some() { 206 } else { 200 },
         fields,
         length: part.len(),
-        content: Content::Large(part),
+        content: Content::Large(part, pause),
     }
 }
 

@@ -20,8 +20,12 @@ pub(crate) enum Behaviour {
     Unavailable { health_too: bool },
     /// Every second request that is not for health gets 503.
     HalfUnavailable,
-    /// Answers this much later; health is as usual.
-    Slow(Duration),
+    /// Answers this much later, and health so much.
+    Later { answers: Duration, probes: Duration },
+    /// Nothing happens; what is due meanwhile is answered as soon as it is over.
+    Paused,
+    /// Serves so many requests a second; others wait for a while, or get 503. Health is as usual.
+    Limited(u32),
     /// Reads the request, then resets the connection, or the stream with `INTERNAL_ERROR`.
     Reset,
     /// Sends the head and half of the body, then nothing; health is as usual.
@@ -34,7 +38,7 @@ pub(crate) enum Behaviour {
     TooMany,
     /// Every third health check is never answered; requests are.
     LostProbes,
-    /// Never answers a request of the burst; all else is as usual.
+    /// Never answers a request whose way is noted; all else is as usual.
     HoldBurst,
     /// Takes ten times its delay.
     Cold,
@@ -48,8 +52,14 @@ pub(crate) enum Behaviour {
     HandshakeHang,
     /// Idle connections are closed, new ones are shown an expired certificate.
     Expired,
-    /// HTTP/2: `GOAWAY` after every [`GOAWAY_AFTER`] requests of a connection.
-    GoAway,
+    /// HTTP/2: `GOAWAY` after every so many requests of a connection, which still are answered.
+    GoAway(usize),
+    /// HTTP/2: `GOAWAY` on all connections once; what is under way is answered, new ones serve.
+    Reloaded,
+    /// HTTP/2: `GOAWAY` once that says of all that is under way that nobody looked at it.
+    GoneAway,
+    /// HTTP/2: `REFUSED_STREAM` once to all that is under way.
+    RefusedOnce,
     /// HTTP/2: `REFUSED_STREAM` to everything.
     RefusedStream,
     /// HTTP/2: bodies of requests get no window.
@@ -58,14 +68,13 @@ pub(crate) enum Behaviour {
     Names(Say),
 }
 
-/// Requests of an HTTP/2 connection until [`Behaviour::GoAway`] ends it.
-pub(crate) const GOAWAY_AFTER: usize = 20;
-
 /// What the name server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Say {
     /// The usual addresses of each name.
     Usual,
+    /// So many addresses of the preferred region.
+    First(usize),
     /// No address for any name.
     Empty,
     NxDomain,
@@ -83,8 +92,10 @@ pub(crate) enum Say {
 pub(crate) enum Whom {
     /// So many regions, the preferred one first.
     Regions(usize),
-    /// The first endpoint of the preferred region.
-    OneEndpoint,
+    /// This region alone.
+    Region(usize),
+    /// One endpoint of the preferred region.
+    Endpoint(usize),
 }
 
 impl Whom {
@@ -92,7 +103,7 @@ impl Whom {
     pub(crate) fn regions(self) -> usize {
         match self {
             Self::Regions(count) => count,
-            Self::OneEndpoint => 1,
+            Self::Region(_) | Self::Endpoint(_) => 1,
         }
     }
 }

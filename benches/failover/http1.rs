@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
@@ -66,9 +67,9 @@ async fn send<S: AsyncWrite + Unpin>(
             endpoint.changed_from(so).await;
             Err(io::ErrorKind::ConnectionReset.into())
         }
-        Content::Large(range) => {
+        Content::Large(range, pause) => {
             stream.write_all(&bytes).await?;
-            send_large(endpoint, stream, range).await
+            send_large(endpoint, stream, range, pause).await
         }
     }
 }
@@ -78,10 +79,15 @@ async fn send_large<S: AsyncWrite + Unpin>(
     endpoint: &Endpoint,
     stream: &mut S,
     mut rest: Range<usize>,
+    pause: Option<Duration>,
 ) -> io::Result<()> {
+    let (part, pace) = match pause {
+        Some(pause) => (large::LENGTH / 4, pause),
+        None => (large::PART, large::PACE),
+    };
     let mut due = Instant::now();
     while !rest.is_empty() {
-        let mut end = rest.end.min(rest.start + large::PART);
+        let mut end = rest.end.min(rest.start + part);
         if rest.start < large::MIDDLE {
             end = end.min(large::MIDDLE);
         } else if let now @ (Behaviour::CutDownload | Behaviour::StallDownload) = endpoint.now() {
@@ -92,8 +98,10 @@ async fn send_large<S: AsyncWrite + Unpin>(
         }
         stream.write_all(&large::BODY[rest.start..end]).await?;
         rest.start = end;
-        due += large::PACE;
-        sleep_until(due).await;
+        due += pace;
+        if !rest.is_empty() {
+            sleep_until(due).await;
+        }
     }
     stream.flush().await
 }

@@ -1,21 +1,40 @@
 //! HTTP/2 as the simulated regions speak it, without TLS.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::endpoint::{Answer, Asked, Content, Endpoint, Reply};
-use crate::fault::{Behaviour, GOAWAY_AFTER};
+use crate::fault::Behaviour;
 
 /// What a stream may send before it is asked to wait.
 const WINDOW: u32 = 65_535;
 
+/// A `GOAWAY` without an error, of which the last stream is 0 (RFC 9113, section 6.8).
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// How long a connection that has gone away still takes in what it will not look at.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Answers all requests of a connection.
 pub(crate) async fn serve(endpoint: &Endpoint, stream: &mut TcpStream) -> io::Result<()> {
+    if converse(endpoint, stream).await? {
+        stream.write_all(&GOAWAY).await?;
+        stream.shutdown().await?;
+        let mut unread = Vec::new();
+        let _ = timeout(LINGER, stream.read_to_end(&mut unread)).await;
+    }
+    Ok(())
+}
+
+/// The same; whether it stopped in order to go away, whatever is under way.
+async fn converse(endpoint: &Endpoint, stream: &mut TcpStream) -> io::Result<bool> {
     let mut behaviour = endpoint.behaviour.clone();
     let opened = *behaviour.borrow_and_update();
     let mut connection = h2::server::Builder::new()
@@ -28,20 +47,27 @@ pub(crate) async fn serve(endpoint: &Endpoint, stream: &mut TcpStream) -> io::Re
         tokio::select! {
             request = connection.accept() => {
                 let Some(request) = request else {
-                    return Ok(());
+                    return Ok(false);
                 };
                 let (request, respond) = request.map_err(io::Error::other)?;
                 accepted += 1;
                 tokio::spawn(answer(endpoint.clone(), request, respond));
-                if endpoint.now() == Behaviour::GoAway && accepted >= GOAWAY_AFTER {
+                if let Behaviour::GoAway(after) = endpoint.now()
+                    && accepted >= after
+                {
                     connection.graceful_shutdown();
                 }
             }
             changed = behaviour.changed() => {
                 if changed.is_err() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 let now = *behaviour.borrow_and_update();
+                match now {
+                    Behaviour::Reloaded => connection.graceful_shutdown(),
+                    Behaviour::GoneAway => return Ok(true),
+                    _ => {}
+                }
                 // It fails only while an earlier change is still under way.
                 let _ = connection.set_initial_window_size(window(now));
             }
@@ -70,10 +96,15 @@ async fn answer(
             let _ = body.flow_control().release_capacity(length);
         }
     }
-    let asked = Asked::of(head.method.as_str(), head.uri.path(), |name| {
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let asked = Asked::of(head.method.as_str(), path, |name| {
         head.headers.get(name).and_then(|value| value.to_str().ok())
     });
-    match endpoint.reply(&asked).await {
+    let reply = tokio::select! {
+        reply = endpoint.reply(&asked) => reply,
+        () = endpoint.changes_to(Behaviour::RefusedOnce) => Reply::Refused,
+    };
+    match reply {
         Reply::Reset => respond.send_reset(Reason::INTERNAL_ERROR),
         Reply::Refused => respond.send_reset(Reason::REFUSED_STREAM),
         Reply::Silence(so) => {
@@ -104,7 +135,7 @@ async fn send(
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
         // No row downloads by HTTP/2.
-        Content::Large(_) => stream.send_reset(Reason::INTERNAL_ERROR),
+        Content::Large(..) => stream.send_reset(Reason::INTERNAL_ERROR),
     }
     Some(())
 }

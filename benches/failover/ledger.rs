@@ -11,8 +11,8 @@ pub(crate) struct Ledger(Arc<Mutex<Notes>>);
 struct Notes {
     /// How often each write was executed.
     writes: BTreeMap<u64, u32>,
-    /// How often each request of the burst reached each region.
-    burst: BTreeMap<u64, [usize; 3]>,
+    /// How often each request whose way is noted reached each region.
+    ways: BTreeMap<u64, [usize; 3]>,
 }
 
 impl Ledger {
@@ -21,9 +21,9 @@ impl Ledger {
         *self.notes().writes.entry(write).or_default() += 1;
     }
 
-    /// A request of the burst came to `region`.
+    /// A request whose way is noted came to `region`.
     pub(crate) fn reached(&self, request: u64, region: usize) {
-        self.notes().burst.entry(request).or_default()[region] += 1;
+        self.notes().ways.entry(request).or_default()[region] += 1;
     }
 
     /// Writes that were executed more than once.
@@ -32,16 +32,21 @@ impl Ledger {
         notes.writes.values().filter(|times| **times > 1).count()
     }
 
-    /// Requests of the burst that have come to any region.
+    /// Requests whose way is noted that have come to any region.
     pub(crate) fn arrived(&self) -> usize {
-        self.notes().burst.len()
+        self.notes().ways.len()
     }
 
-    /// How often each region was asked by a request of the burst that had reached the first too.
+    /// How often this request came to each region.
+    pub(crate) fn way(&self, request: u64) -> [usize; 3] {
+        self.notes().ways.get(&request).copied().unwrap_or_default()
+    }
+
+    /// How often each region was asked by such a request that had reached the first too.
     pub(crate) fn asked_again(&self) -> [usize; 3] {
         let mut sums = [0; 3];
         let notes = self.notes();
-        for [near, next, far] in notes.burst.values().filter(|reached| reached[0] > 0) {
+        for [near, next, far] in notes.ways.values().filter(|reached| reached[0] > 0) {
             sums[0] += near - 1;
             sums[1] += next;
             sums[2] += far;

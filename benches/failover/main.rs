@@ -1,11 +1,14 @@
-//! What a viewer notices of a region's bad day, behind Meridian and behind other proxies.
+//! What a viewer notices of bad days, second incidents and ordinary days, behind Meridian and
+//! behind other proxies.
 //!
-//! For each fault and each proxy: three regions at 5, 40 and 120 ms, an open-loop client, the
-//! fault in the preferred region, its end. `benches/README.md` tells how it is measured.
+//! For each row and each proxy: three regions at 5, 40 and 120 ms, an open-loop client, what
+//! happens to the regions, its end. `benches/README.md` tells how it is measured.
 
 mod caller;
+mod capacity;
 mod cell;
 mod certificates;
+mod day;
 mod dns;
 mod endpoint;
 mod fault;
@@ -20,11 +23,16 @@ mod options;
 mod process;
 #[path = "../peers/proxy.rs"]
 mod proxy;
+mod relay;
 mod rows;
+mod scenario;
 mod scene;
 mod settings;
 mod setup;
+mod strain;
+mod topology;
 mod viewer;
+mod wish;
 mod world;
 
 use std::io::{self, Write};
@@ -36,14 +44,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::cell::Timing;
-use crate::fault::Fault;
-use crate::measure::Numbers;
 use crate::options::{HELP, Options};
 use crate::process::Running;
 use crate::proxy::Proxy;
-
-/// A cell, or why there is none; nothing where the proxy cannot have such regions.
-type Cell = Option<Result<Numbers, String>>;
+use crate::scenario::{Judged, SUITES, Scenario, Suite};
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
     let done = if options.is_list {
         list()
     } else if options.is_bench {
-        table(&options, &running)
+        tables(&options, &running)
     } else {
         look(&running)
     };
@@ -71,8 +75,11 @@ fn main() -> ExitCode {
 /// The names of all rows.
 fn list() -> io::Result<ExitCode> {
     let mut out = io::stdout();
-    for fault in rows::FAULTS {
-        writeln!(out, "{:10} {}", fault.name, fault.title)?;
+    for suite in SUITES {
+        writeln!(out, "{} (--table {})", suite.title(), suite.name())?;
+        for scenario in suite.scenarios() {
+            writeln!(out, "  {:22} {}", scenario.name(), scenario.title())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,55 +92,96 @@ fn look(running: &Running) -> io::Result<ExitCode> {
         after: Duration::from_millis(500),
     };
     let killed = rows::named("killed").ok_or(io::ErrorKind::NotFound)?;
-    let folder = tempfile::tempdir()?;
-    let cell = cell::run(Proxy::Meridian, killed, timing, folder.path(), running);
-    let numbers = cell.map_err(io::Error::other)?;
-    writeln!(io::stdout(), "failover, a look: {}", numbers.short())?;
+    let looks = [
+        Scenario::Fault(killed),
+        Scenario::Day(Box::new(day::ordinary::look())),
+    ];
+    for scenario in looks {
+        let folder = tempfile::tempdir()?;
+        let judged = scenario.run(Proxy::Meridian, timing, folder.path(), running);
+        if let Some(Err(why)) = judged {
+            return Err(io::Error::other(why));
+        }
+        let short = scenario::short(&judged);
+        writeln!(
+            io::stdout(),
+            "failover, a look at {}: {short}",
+            scenario.name()
+        )?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The whole table, to standard output and to `target/failover.json`.
-fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
+/// The tables, to standard output and to `target/failover.json`.
+fn tables(options: &Options, running: &Running) -> io::Result<ExitCode> {
     let mut out = io::stdout();
     let proxies = versions(&options.proxies, &mut out)?;
-    writeln!(out, "{}\n", circumstances(options))?;
-    let names = proxies.iter().map(|(proxy, _)| proxy.name());
-    let heads: Vec<_> = names.collect();
-    writeln!(
-        out,
-        "| fault in the preferred region | {} |",
-        heads.join(" | ")
-    )?;
-    writeln!(out, "|---|{}", "---|".repeat(heads.len()))?;
-    let mut rows = Map::new();
-    let mut is_met = proxies.iter().any(|(proxy, _)| *proxy == Proxy::Meridian);
-    for fault in &options.faults {
-        for time in 1..=options.repeat {
-            let cells = row(*fault, &proxies, options, running);
-            let texts: Vec<_> = cells.iter().map(|(_, cell)| short(cell)).collect();
-            writeln!(out, "| {} | {} |", fault.title, texts.join(" | "))?;
-            out.flush()?;
-            if options.is_verbose {
-                explain(*fault, &cells);
-            }
-            let ours = cells.iter().find(|(proxy, _)| *proxy == Proxy::Meridian);
-            is_met &= ours.is_none_or(|(_, cell)| meets(cell));
-            let name = match time {
-                1 => fault.name.to_owned(),
-                time => format!("{} {time}", fault.name),
-            };
-            rows.insert(name, json(cells));
-        }
-    }
+    writeln!(out, "{}", circumstances(options))?;
+    let mut report = Map::new();
     let versions = proxies
         .iter()
         .map(|(proxy, version)| (proxy.name().to_owned(), json!(version)));
-    let versions: Map<_, _> = versions.collect();
-    let report = json!({ "versions": versions, "faults": rows });
+    report.insert("versions".to_owned(), Value::Object(versions.collect()));
+    let mut is_met = proxies.iter().any(|(proxy, _)| *proxy == Proxy::Meridian);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("failover.json"), format!("{report:#}\n"))?;
+    for (suite, scenarios) in &options.rows {
+        if scenarios.is_empty() {
+            continue;
+        }
+        let rows = table(*suite, scenarios, &proxies, options, running, &mut is_met)?;
+        report.insert(suite.name().to_owned(), rows);
+        let text = json!(report);
+        std::fs::write(folder.join("failover.json"), format!("{text:#}\n"))?;
+    }
     Ok(ExitCode::from(u8::from(options.is_checked && !is_met)))
+}
+
+/// One table; what it found, for other programs.
+fn table(
+    suite: Suite,
+    scenarios: &[Scenario],
+    proxies: &[(Proxy, String)],
+    options: &Options,
+    running: &Running,
+    is_met: &mut bool,
+) -> io::Result<Value> {
+    let mut out = io::stdout();
+    let heads: Vec<_> = proxies.iter().map(|(proxy, _)| proxy.name()).collect();
+    writeln!(out, "\n{}\n", suite.title())?;
+    writeln!(out, "| {} | bar | {} |", suite.head(), heads.join(" | "))?;
+    writeln!(out, "|---|---|{}", "---|".repeat(heads.len()))?;
+    let mut rows = Map::new();
+    for scenario in scenarios {
+        for time in 1..=options.repeat {
+            let cells = row(scenario, proxies, options, running);
+            let texts: Vec<_> = cells
+                .iter()
+                .map(|(_, cell)| scenario::short(cell))
+                .collect();
+            let bar = scenario.bar(options.timing_of(scenario));
+            writeln!(
+                out,
+                "| {} | {bar} | {} |",
+                scenario.title(),
+                texts.join(" | ")
+            )?;
+            out.flush()?;
+            if options.is_verbose {
+                explain(scenario, &cells);
+            }
+            let ours = cells.iter().find(|(proxy, _)| *proxy == Proxy::Meridian);
+            *is_met &= ours.is_none_or(|(_, cell)| scenario::meets_bar(cell));
+            let name = match time {
+                1 => scenario.name().to_owned(),
+                time => format!("{} {time}", scenario.name()),
+            };
+            let cells = cells.iter();
+            let cells = cells.map(|(proxy, cell)| (proxy.name().to_owned(), scenario::json(cell)));
+            rows.insert(name, Value::Object(cells.collect()));
+        }
+    }
+    Ok(Value::Object(rows))
 }
 
 /// What the numbers hold for.
@@ -150,8 +198,8 @@ fn circumstances(options: &Options) -> String {
         "the proxies of a row at once"
     };
     format!(
-        "{cores} cores for everything; {} requests/s, every fifth a POST; {before:?} before, \
-         {fault:?} of fault, {after:?} after; {turn}\nMeridian: {}",
+        "{cores} cores for everything; bad days: {} requests/s, every fifth a POST, {before:?} \
+         before, {fault:?} of fault, {after:?} after; {turn}\nMeridian: {}",
         viewer::RATE,
         settings::MERIDIAN,
     )
@@ -174,26 +222,23 @@ fn versions(wanted: &[Proxy], out: &mut impl Write) -> io::Result<Vec<(Proxy, St
 
 /// The cells of one row, measured at once or in turn.
 fn row(
-    fault: Fault,
+    scenario: &Scenario,
     proxies: &[(Proxy, String)],
     options: &Options,
     running: &Running,
-) -> Vec<(Proxy, Cell)> {
+) -> Vec<(Proxy, Judged)> {
     let measure = |proxy: Proxy| {
-        if !fault.setup.suits(proxy) {
-            return None;
-        }
         let folder = match tempfile::tempdir() {
             Ok(folder) => folder,
             Err(error) => return Some(Err(format!("a folder: {error}"))),
         };
-        let timing = options.timing_of(&fault);
-        let cell = cell::run(proxy, fault, timing, folder.path(), running);
+        let timing = options.timing_of(scenario);
+        let cell = scenario.run(proxy, timing, folder.path(), running);
         if options.is_kept {
-            let (fault, proxy, kept) = (fault.name, proxy.name(), folder.keep());
-            let _ = writeln!(io::stderr(), "  {fault}/{proxy}: {}", kept.display());
+            let (name, proxy, kept) = (scenario.name(), proxy.name(), folder.keep());
+            let _ = writeln!(io::stderr(), "  {name}/{proxy}: {}", kept.display());
         }
-        Some(cell)
+        cell
     };
     let crashed = || Some(Err("the measurement crashed".to_owned()));
     let proxies = proxies.iter().map(|(proxy, _)| *proxy);
@@ -211,36 +256,19 @@ fn row(
     })
 }
 
-fn short(cell: &Cell) -> String {
-    match cell {
-        Some(Ok(numbers)) => numbers.short(),
-        Some(Err(why)) => format!("failed: {why}"),
-        None => "-".to_owned(),
-    }
-}
-
-fn meets(cell: &Cell) -> bool {
-    matches!(cell, Some(Ok(numbers)) if numbers.misses().is_empty())
-}
-
 /// Every number of a row, to standard error.
-fn explain(fault: Fault, cells: &[(Proxy, Cell)]) {
+fn explain(scenario: &Scenario, cells: &[(Proxy, Judged)]) {
     for (proxy, cell) in cells {
-        if let Some(cell) = cell {
-            let long = cell.as_ref().map_or_else(Clone::clone, Numbers::long);
-            let _ = writeln!(io::stderr(), "  {}/{}: {long}", fault.name, proxy.name());
-        }
-    }
-}
-
-fn json(cells: Vec<(Proxy, Cell)>) -> Value {
-    let each = cells.into_iter().map(|(proxy, cell)| {
-        let value = match cell {
-            Some(Ok(numbers)) => numbers.json(),
-            Some(Err(why)) => json!({ "failed": why }),
-            None => Value::Null,
+        let long = match cell {
+            Some(Ok(mark)) => &mark.long,
+            Some(Err(why)) => why,
+            None => continue,
         };
-        (proxy.name().to_owned(), value)
-    });
-    Value::Object(each.collect())
+        let _ = writeln!(
+            io::stderr(),
+            "  {}/{}: {long}",
+            scenario.name(),
+            proxy.name()
+        );
+    }
 }

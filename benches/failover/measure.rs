@@ -109,7 +109,7 @@ impl Numbers {
         ledger: &Ledger,
     ) -> Self {
         let delays = fault.setup.delays();
-        let next = delays[fault.whom.regions().min(delays.len() - 1)];
+        let next = next(fault);
         let healed = timing.before + timing.fault;
         let late = timing.before + GRACE;
         let forgiven = fault.forgiven.until(timing);
@@ -172,6 +172,26 @@ impl Numbers {
         }
     }
 
+    /// The bar of a fault in few words.
+    pub(crate) fn bar(fault: Fault, timing: Timing) -> String {
+        let bar = Bar::of(fault, timing, next(fault));
+        let seconds = |time: Duration| format!("{:.2} s", time.as_secs_f64());
+        let mut text = format!("p99 < {}", seconds(bar.p99));
+        if bar.p99_after != bar.p99 {
+            let _ = write!(text, ", then {}", seconds(bar.p99_after));
+        }
+        let _ = match bar.moves {
+            0 => write!(text, ", stays"),
+            1 => write!(text, ", 1 move"),
+            moves => write!(text, ", {moves} moves"),
+        };
+        let until = fault.forgiven.until(timing).saturating_sub(timing.before);
+        if !until.is_zero() {
+            let _ = write!(text, ", GETs forgiven for {}", seconds(until));
+        }
+        text
+    }
+
     /// Why the bar is missed, in few words; empty where it is met.
     pub(crate) fn misses(&self) -> Vec<String> {
         let count = |number: usize, what: &str| (number > 0).then(|| format!("{number} {what}"));
@@ -206,7 +226,7 @@ impl Numbers {
     pub(crate) fn short(&self) -> String {
         let misses = self.misses();
         let mut text = match (misses.is_empty(), self.writes_lost) {
-            (false, _) => misses.join(", "),
+            (false, _) => format!("MISSED: {}", misses.join(", ")),
             (true, 0) => "ok".to_owned(),
             (true, lost) => format!("ok ({lost} POST refused)"),
         };
@@ -307,6 +327,12 @@ impl Burst {
         let (again, allowed) = (self.again, self.allowed);
         (again > allowed).then(|| format!("{again} asked again (budget {allowed})"))
     }
+}
+
+/// How long the next region takes.
+fn next(fault: Fault) -> Duration {
+    let delays = fault.setup.delays();
+    delays[fault.whom.regions().min(delays.len() - 1)]
 }
 
 /// How long the body of a request takes by itself.

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use crate::cell::Timing;
-use crate::fault::Fault;
 use crate::proxy::{PROXIES, Proxy};
-use crate::rows::{self, FAULTS};
+use crate::scenario::{SUITES, Scenario, Suite};
 
 /// What is printed for `--help`.
 pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
-  --faults A,B      only these rows
+  --table A,B       only these tables: bad, second, ordinary
+  --rows A,B        only these rows, of whichever table
   --proxies A,B     only these columns
   --list            only say which rows there are
   --repeat N        every row so many times
-  --seconds N       how long a fault lasts (8, some rows longer)
-  --quick           shorter: 1 s before, 3 s of fault, 3 s after
+  --seconds N       how long a bad day's fault lasts (8, some rows longer)
+  --quick           shorter bad days: 1 s before, 3 s of fault, 3 s after
   --one-by-one      one proxy at a time; else all of a row at once, each with its own regions
   --check           exit 1 when Meridian misses the bar
   --keep            keep each proxy's configuration and logs, and say where
@@ -23,7 +23,8 @@ pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
 
 /// What to run and how to show it.
 pub(crate) struct Options {
-    pub(crate) faults: Vec<Fault>,
+    /// Of each table.
+    pub(crate) rows: Vec<(Suite, Vec<Scenario>)>,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) timing: Timing,
     /// How often each row is measured.
@@ -43,7 +44,7 @@ impl Options {
     /// Reads the words after the program's name; the error says what is wrong with them.
     pub(crate) fn read(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
-            faults: FAULTS.to_vec(),
+            rows: SUITES.map(|suite| (suite, suite.scenarios())).into(),
             proxies: PROXIES.to_vec(),
             timing: timing(3, 8, 8),
             repeat: 1,
@@ -58,7 +59,11 @@ impl Options {
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
-                "--faults" => options.faults = each(&value()?, rows::named)?,
+                "--table" => {
+                    let wanted = each(&value()?, suite)?;
+                    options.rows.retain(|(suite, _)| wanted.contains(suite));
+                }
+                "--rows" => options.keep(&value()?)?,
                 "--proxies" => options.proxies = each(&value()?, proxy)?,
                 "--seconds" => {
                     let seconds = value()?.parse().ok().filter(|n| (1..=600).contains(n));
@@ -86,13 +91,31 @@ impl Options {
         Ok(options)
     }
 
-    /// How long the parts of a row with this fault last.
-    pub(crate) fn timing_of(&self, fault: &Fault) -> Timing {
+    /// How long the parts of this row last, if it is a bad day.
+    pub(crate) fn timing_of(&self, scenario: &Scenario) -> Timing {
         let mut timing = self.timing;
-        if !self.is_quick {
+        if let Scenario::Fault(fault) = scenario
+            && !self.is_quick
+        {
             timing.fault = timing.fault.max(fault.at_least);
         }
         timing
+    }
+
+    /// Keeps only the rows of these names.
+    fn keep(&mut self, names: &str) -> Result<(), String> {
+        let names: Vec<_> = names.split(',').map(str::trim).collect();
+        let all = || self.rows.iter().flat_map(|(_, rows)| rows);
+        if let Some(name) = names
+            .iter()
+            .find(|name| all().all(|row| row.name() != **name))
+        {
+            return Err(format!("no row is called `{name}`"));
+        }
+        for (_, rows) in &mut self.rows {
+            rows.retain(|row| names.contains(&row.name()));
+        }
+        Ok(())
     }
 }
 
@@ -102,6 +125,10 @@ fn timing(before: u64, fault: u64, after: u64) -> Timing {
         fault: Duration::from_secs(fault),
         after: Duration::from_secs(after),
     }
+}
+
+fn suite(name: &str) -> Option<Suite> {
+    SUITES.into_iter().find(|suite| suite.name() == name)
 }
 
 fn proxy(name: &str) -> Option<Proxy> {

@@ -22,7 +22,7 @@ const fn fault(name: &'static str, title: &'static str, behaviour: Behaviour) ->
 
 const fn endpoint(name: &'static str, title: &'static str, behaviour: Behaviour) -> Fault {
     Fault {
-        whom: Whom::OneEndpoint,
+        whom: Whom::Endpoint(0),
         setup: Setup::Endpoints,
         moves: 0,
         ..fault(name, title, behaviour)
@@ -42,7 +42,10 @@ const fn names(name: &'static str, title: &'static str, say: Say) -> Fault {
     }
 }
 
-const TWO_SECONDS: Duration = Duration::from_secs(2);
+const SLOW: Behaviour = Behaviour::Later {
+    answers: Duration::from_secs(2),
+    probes: Duration::ZERO,
+};
 
 /// Every row, in the order of the table.
 pub(crate) const FAULTS: &[Fault] = &[
@@ -62,11 +65,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "answers 503, health says fine",
         Behaviour::Unavailable { health_too: false },
     ),
-    fault(
-        "slow",
-        "2 s slower, health fine",
-        Behaviour::Slow(TWO_SECONDS),
-    ),
+    fault("slow", "2 s slower, health fine", SLOW),
     fault("reset", "connections reset", Behaviour::Reset),
     fault("half", "half a body, then silence", Behaviour::HalfBody),
     Fault {
@@ -135,11 +134,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         )
     },
     endpoint("one-dead", "one endpoint of three dead", Behaviour::Down),
-    endpoint(
-        "one-slow",
-        "one endpoint of three 2 s slower",
-        Behaviour::Slow(TWO_SECONDS),
-    ),
+    endpoint("one-slow", "one endpoint of three 2 s slower", SLOW),
     endpoint(
         "one-gray",
         "one endpoint of three 503, health fine",
@@ -172,7 +167,7 @@ pub(crate) const FAULTS: &[Fault] = &[
             fault(
                 "goaway",
                 "HTTP/2: GOAWAY every 20 requests",
-                Behaviour::GoAway,
+                Behaviour::GoAway(20),
             ),
         )
     },

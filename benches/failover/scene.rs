@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -10,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::process::{Process, Running};
 use crate::proxy::Proxy;
 use crate::settings;
-use crate::setup::{Setup, Site, Tuning};
+use crate::setup::Site;
+use crate::topology::Topology;
 use crate::viewer;
 use crate::world::{World, free_address};
 
@@ -20,6 +22,8 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// Three regions and a proxy; dropping it ends them.
 pub(crate) struct Scene {
     pub(crate) process: Process,
+    /// Stock nginx in front of the regions, where there is one.
+    pub(crate) front: Option<Process>,
     /// For whoever asks the proxy.
     pub(crate) runtime: Runtime,
     pub(crate) site: Site,
@@ -27,19 +31,19 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Starts the regions, which answer after `delays`, and the proxy, whose files go to `folder`;
-    /// waits until it serves from the preferred region. The error says what could not be started.
+    /// Starts regions and the proxy, whose files go to `folder`, and waits until it serves from the
+    /// preferred region. The error says what could not be started.
     pub(crate) fn open(
         proxy: Proxy,
-        (setup, delays, tuning): (Setup, [Duration; 3], Tuning),
+        topology: Topology,
         folder: &Path,
         running: &Running,
     ) -> Result<Self, String> {
         let said = |what: &str, error: &io::Error| format!("{what}: {error}");
-        let world = World::start(setup, delays).map_err(|error| said("the regions", &error))?;
+        let world = World::start(topology).map_err(|error| said("the regions", &error))?;
         let site = Site {
-            setup,
-            tuning,
+            setup: topology.setup,
+            tuning: topology.tuning,
             address: free_address().map_err(|error| said("a port", &error))?,
             folder: folder.to_owned(),
             regions: world.addresses.clone(),
@@ -48,6 +52,10 @@ impl Scene {
         if let Some(authority) = &world.authority {
             std::fs::write(site.authority(), authority).map_err(|error| said("a file", &error))?;
         }
+        let front = (!world.fronts.is_empty()).then(|| start_front(&world, folder, running));
+        let front = front
+            .transpose()
+            .map_err(|error| said("nginx in front", &error))?;
         let process = start(proxy, &site, running).map_err(|error| said("the start", &error))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -55,6 +63,7 @@ impl Scene {
             .map_err(|error| said("a runtime", &error))?;
         let mut scene = Self {
             process,
+            front,
             runtime,
             site,
             world,
@@ -95,4 +104,13 @@ fn start(proxy: Proxy, site: &Site, running: &Running) -> io::Result<Process> {
     let folder = &site.folder;
     std::fs::write(folder.join(proxy.file_name()), settings::text(proxy, site))?;
     running.spawn(&mut proxy.command(folder, 1, site.address.port())?)
+}
+
+/// Starts nginx in front of the regions.
+fn start_front(world: &World, folder: &Path, running: &Running) -> io::Result<Process> {
+    let file = folder.join("origin.conf");
+    std::fs::write(&file, settings::origin(folder, &world.fronts))?;
+    let mut command = Command::new(Proxy::Nginx.program());
+    command.arg("-p").arg(folder).arg("-c").arg(file);
+    running.spawn(command.stdin(Stdio::null()).stderr(Stdio::null()))
 }

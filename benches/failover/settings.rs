@@ -9,6 +9,9 @@ mod envoy;
 mod haproxy;
 mod meridian;
 mod nginx;
+mod origin;
+
+pub(crate) use origin::text as origin;
 
 use crate::proxy::Proxy;
 use crate::setup::Site;

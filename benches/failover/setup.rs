@@ -36,6 +36,11 @@ pub(crate) enum Setup {
     Names,
     /// The first two are nearly as far, and vary.
     Close,
+    /// Plain, and viewers have countries: those of the US are at home in the first region, those of
+    /// Japan in the second.
+    Countries,
+    /// Plain, and the first two regions have equal weights.
+    Halves,
     /// Plain, and when the fault begins the client asks 1,000 times at once.
     Burst,
 }
@@ -52,7 +57,7 @@ impl Setup {
 
     /// Whether traffic may begin elsewhere than in the first region.
     pub(crate) fn has_choice(self) -> bool {
-        self == Self::Close
+        matches!(self, Self::Close | Self::Halves)
     }
 
     /// How much earlier or later an answer may be.
@@ -75,7 +80,7 @@ impl Setup {
     /// Whether the proxy can have such regions and fail over between them.
     pub(crate) fn suits(self, proxy: Proxy) -> bool {
         match self {
-            Self::Named => proxy == Proxy::Meridian,
+            Self::Named | Self::Countries => proxy == Proxy::Meridian,
             Self::Http2 => proxy != Proxy::Nginx,
             // The free nginx resolves the servers of an upstream once; Caddy's dynamic upstreams
             // are neither ordered nor checked.
@@ -128,6 +133,14 @@ impl Site {
             }
         }
         all
+    }
+
+    /// How far down a region is in the order of regions.
+    pub(crate) fn rank(&self, region: usize) -> usize {
+        match self.setup {
+            Setup::Halves => region.saturating_sub(1),
+            _ => region,
+        }
     }
 
     /// The file of the authority that signs the certificates of the regions.

@@ -134,7 +134,7 @@ fn request(kind: Kind, number: u32) -> String {
     match kind {
         Kind::Get => format!("GET /data {host}\r\n"),
         Kind::Download => format!("GET /large {host}\r\n"),
-        Kind::Burst => format!("GET /data {host}x-burst-id: {number}\r\n\r\n"),
+        Kind::Burst => format!("GET /data {host}x-way-id: {number}\r\n\r\n"),
         Kind::Post => format!(
             "POST /data {host}x-write-id: {number}\r\ncontent-type: text/plain\r\n\
              content-length: 16\r\n\r\nsixteen bytes...",

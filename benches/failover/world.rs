@@ -4,24 +4,31 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::capacity::Capacity;
 use crate::certificates::Certificates;
 use crate::dns::NameServer;
 use crate::endpoint::{Endpoint, Kind};
 use crate::fault::{Behaviour, Say, Whom};
 use crate::ledger::Ledger;
+use crate::relay::Relay;
 use crate::setup::{AT_ONCE, Setup};
+use crate::topology::{Network, Topology};
 
 /// How many sets of addresses ago an address was last named when its endpoint ends.
 const FAREWELL: usize = 2;
 
+/// Where nginx listens in front of a region, and the region itself.
+pub(crate) type Front = (SocketAddr, SocketAddr);
+
 /// The three regions and their name server; dropping it ends them.
 pub(crate) struct World {
-    /// Where the endpoints of each region listen.
+    /// Where the proxy finds the endpoints of each region.
     pub(crate) addresses: [Vec<SocketAddr>; 3],
+    /// The nginx that are to be in front of the regions.
+    pub(crate) fronts: Vec<Front>,
     /// The name server.
     pub(crate) names: SocketAddr,
     /// The authority of the certificates, in PEM, where there is TLS.
@@ -36,7 +43,10 @@ pub(crate) struct World {
 
 impl World {
     /// Opens three regions that serve, each after its delay.
-    pub(crate) fn start(setup: Setup, delays: [Duration; 3]) -> io::Result<Self> {
+    pub(crate) fn start(topology: Topology) -> io::Result<Self> {
+        let setup = topology.setup;
+        // What nginx asks is HTTP/1.1.
+        let is_http2 = setup == Setup::Http2 && topology.network != Network::Nginx;
         let ledger = Ledger::default();
         let [near, next, far] = setup.endpoints();
         let addresses = [addresses(near)?, addresses(next)?, addresses(far)?];
@@ -48,21 +58,23 @@ impl World {
         let authority = certificates.as_ref().map(|made| made.authority.clone());
         let mut endpoints = Vec::new();
         for region in 0..3 {
+            let capacity = Capacity::default();
             for (address, behaviour) in addresses[region].iter().zip(&behaviours[region]) {
                 endpoints.push(Endpoint {
                     region,
                     address: *address,
-                    delay: delays[region],
+                    delay: topology.delays[region],
                     noise: setup.noise(),
                     kind: match &certificates {
                         Some(made) => Kind::Tls(made.clone()),
-                        None if setup == Setup::Http2 => Kind::Http2,
+                        None if is_http2 => Kind::Http2,
                         None => Kind::Plain,
                     },
                     behaviour: behaviour.subscribe(),
                     ledger: ledger.clone(),
                     served: Arc::default(),
                     probed: Arc::default(),
+                    capacity: capacity.clone(),
                 });
             }
         }
@@ -74,10 +86,16 @@ impl World {
             regions: addresses.clone(),
             say: say.subscribe(),
         };
+        let (relays, fronts) = between(topology.network, &addresses)?;
         let stop = watch::Sender::new(false);
-        let thread = spawn(endpoints, server, stop.subscribe())?;
+        let mut found = addresses;
+        for relay in &relays {
+            found[relay.region] = vec![relay.address];
+        }
+        let thread = spawn(endpoints, relays, server, stop.subscribe())?;
         Ok(Self {
-            addresses,
+            addresses: found,
+            fronts,
             names,
             authority,
             ledger,
@@ -93,14 +111,14 @@ impl World {
         if let Behaviour::Names(say) = behaviour {
             return self.name(say);
         }
-        let (regions, endpoints) = match whom {
-            Whom::Regions(count) => (count, usize::MAX),
-            Whom::OneEndpoint => (1, 1),
+        let [near, ..] = &self.behaviours;
+        let senders: Vec<_> = match whom {
+            Whom::Regions(count) => self.behaviours[..count].iter().flatten().collect(),
+            Whom::Region(one) => self.behaviours[one].iter().collect(),
+            Whom::Endpoint(one) => near.get(one).into_iter().collect(),
         };
-        for region in &self.behaviours[..regions] {
-            for sender in region.iter().take(endpoints) {
-                turn(sender, behaviour);
-            }
+        for sender in senders {
+            turn(sender, behaviour);
         }
     }
 
@@ -131,8 +149,38 @@ fn turn(sender: &watch::Sender<Behaviour>, behaviour: Behaviour) {
     sender.send_if_modified(|now| std::mem::replace(now, behaviour) != behaviour);
 }
 
+/// What carries between the proxy and each region, and the nginx in between.
+fn between(
+    network: Network,
+    regions: &[Vec<SocketAddr>; 3],
+) -> io::Result<(Vec<Relay>, Vec<Front>)> {
+    let (mut relays, mut fronts) = (Vec::new(), Vec::new());
+    for (region, endpoints) in regions.iter().enumerate() {
+        let Some(mut to) = endpoints.first().copied() else {
+            continue;
+        };
+        if network == Network::Nginx {
+            let front = free_address()?;
+            fronts.push((front, to));
+            to = front;
+        }
+        if network.is_before(region) {
+            let relay = Relay {
+                region,
+                address: free_address()?,
+                to,
+                delay: network.delay(),
+                loss: network.loss(),
+            };
+            relays.push(relay);
+        }
+    }
+    Ok((relays, fronts))
+}
+
 fn spawn(
     endpoints: Vec<Endpoint>,
+    relays: Vec<Relay>,
     server: NameServer,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
@@ -143,6 +191,9 @@ fn spawn(
         runtime.block_on(async {
             for endpoint in endpoints {
                 tokio::spawn(endpoint.run());
+            }
+            for relay in relays {
+                tokio::spawn(relay.run());
             }
             tokio::spawn(server.run());
             let _ = stopped.wait_for(|stop| *stop).await;

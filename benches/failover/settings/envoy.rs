@@ -107,7 +107,8 @@ fn endpoints(site: &Site, region: usize) -> String {
         })
         .collect();
     let each = each.join(", ");
-    format!("      - {{priority: {region}, lb_endpoints: [{each}]}}\n")
+    let rank = site.rank(region);
+    format!("      - {{priority: {rank}, lb_endpoints: [{each}]}}\n")
 }
 
 /// How endpoints are found and reached.

@@ -9,7 +9,11 @@ pub(super) fn text(site: &Site) -> String {
     let servers: String = (1..)
         .zip(site.endpoints())
         .map(|(number, (region, at))| {
-            let spare = if region == 0 { "" } else { " backup" };
+            let spare = if site.rank(region) == 0 {
+                ""
+            } else {
+                " backup"
+            };
             let name = REGIONS[region];
             if site.setup == Setup::Names {
                 let most = site.regions[region].len();

@@ -9,12 +9,21 @@ pub(super) fn text(site: &Site) -> String {
         .collect();
     let policy = match site.setup {
         Setup::Ordered => "failover",
+        Setup::Halves => "weighted",
         _ => "latency",
     };
     let more = match site.setup {
         Setup::Named => "[probe]\nregion_field = \"region\"\n".to_owned(),
         Setup::Names => format!("[dns]\nservers = [\"{}\"]\n", site.names),
         _ => String::new(),
+    };
+    let (listener, route) = match site.setup {
+        Setup::Countries => (
+            "trusted_peers = [\"loopback\"]\n",
+            "prefer = { US = [\"near\"], JP = [\"next\"] }\n",
+        ),
+        Setup::Halves => ("", "weights = { near = 1000, next = 1000, far = 1 }\n"),
+        _ => ("", ""),
     };
     let tuning = match site.tuning {
         Tuning::Defaults => String::new(),
@@ -26,14 +35,14 @@ pub(super) fn text(site: &Site) -> String {
     format!(
         r#"[[listener]]
 address = "{address}"
-[admin]
+{listener}[admin]
 address = "off"
 {regions}{more}{tuning}[[route]]
 name = "all"
 path = "/"
 regions = ["near", "next", "far"]
 policy = "{policy}"
-"#
+{route}"#
     )
 }
 

@@ -10,7 +10,7 @@ pub(super) fn text(site: &Site) -> String {
         .endpoints()
         .into_iter()
         .map(|(region, at)| {
-            let spare = ["", " backup weight=1000", " backup weight=1"][region];
+            let spare = ["", " backup weight=1000", " backup weight=1"][site.rank(region)];
             format!("        server {at} max_fails=3 fail_timeout=5s{spare};\n")
         })
         .collect();
