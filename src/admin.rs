@@ -33,8 +33,7 @@ use crate::admin::health::Flags;
 use crate::admin::reply::Reply;
 use crate::admin::view::{EventView, ReloadView};
 use crate::clock::Clock;
-use crate::telemetry::metrics::exposition::Page;
-use crate::telemetry::metrics::{self, MetricsRegistry};
+use crate::telemetry::metrics::{Exposition, MetricsRegistry, families};
 use meridian_core::apply::Transition;
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::Snapshot;
@@ -105,8 +104,8 @@ pub struct AdminSources {
     pub reload: Source<ReloadFuture>,
     /// Agrees that the region of this name returns.
     pub confirm: Box<dyn Fn(String) -> ConfirmFuture + Send + Sync>,
-    /// Adds gauges and counters of the edge, the log and the databases to a scrape.
-    pub metrics: Box<dyn Fn(&mut Page) + Send + Sync>,
+    /// Adds what is read from the databases and certificates in use to a scrape.
+    pub metrics: Box<dyn Fn(&mut Exposition) + Send + Sync>,
 }
 
 impl fmt::Debug for AdminSources {
@@ -154,13 +153,14 @@ impl AdminState {
     pub fn announce(&self, transition: &Transition, evidence: &str) {
         let event = EventView::of(transition, self.clock.unix());
         let registry = &self.registry;
-        registry.count(&metrics::TRANSITIONS, &[&event.kind, evidence], 1);
+        let count = |family, labels: &[&str]| registry.counter(family, labels).increment(1);
+        count(&families::TRANSITIONS, &[&event.kind, evidence]);
         match transition {
             Transition::EjectionSuppressed { region, .. } => {
-                registry.count(&metrics::EJECTIONS_SUPPRESSED, &[region], 1);
+                count(&families::EJECTIONS_SUPPRESSED, &[region]);
             }
             Transition::CorrelatedFailure { began: true } => {
-                registry.count(&metrics::SHARED_FATES, &[], 1)
+                count(&families::CORRELATED_FAILURES, &[]);
             }
             _ => {}
         }

@@ -30,7 +30,6 @@ use crate::resources::{BuildContext, Resources};
 use crate::state::{self, StateStore};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::upstream::resolve::Resolver;
 use crate::worker::{self, Phase, WorkerParts};
 use meridian_core::apply::{Event, apply};
 use meridian_core::config::problems::Problems;
@@ -66,6 +65,7 @@ pub enum AppError {
 #[derive(Debug)]
 pub struct App {
     board: Board,
+    registry: Arc<MetricsRegistry>,
     reloader: Arc<Reloader>,
     flags: Arc<Flags>,
     counters: Vec<Arc<EdgeCounters>>,
@@ -106,12 +106,8 @@ struct Parts {
     board: Board,
     registry: Arc<MetricsRegistry>,
     flags: Arc<Flags>,
-    resolver: Resolver,
     prober: Prober,
     reloader: Arc<Reloader>,
-    log: Arc<AccessLog>,
-    counters: Vec<Arc<EdgeCounters>>,
-    store: Arc<StateStore>,
 }
 
 impl App {
@@ -134,19 +130,21 @@ impl App {
         let resources = build(config, &registry, workers, clock.wall())?;
         let access_log = resources.config.access_log.clone();
         let (log, worker_logs) =
-            AccessLog::start(&access_log, workers).map_err(|cause| AppError::System {
-                what: "open the access log",
-                cause,
+            AccessLog::start(&access_log, workers, &registry).map_err(|cause| {
+                AppError::System {
+                    what: "open the access log",
+                    cause,
+                }
             })?;
         let log = Arc::new(log);
-        let board = start_board(resources, clock);
-        let resolver = names::follow(&board, clock);
-        let prober = Prober::start(&board, clock);
+        let board = start_board(resources, clock, &registry);
+        names::follow(&board, clock, &registry);
+        let prober = Prober::start(&board, clock, Arc::clone(&registry));
         let reloader = reloader(&board, clock, &registry, source, workers);
-        let store = Arc::new(StateStore::new(board.clone(), clock));
+        let store = Arc::new(StateStore::new(board.clone(), clock, &registry));
         let flags = Arc::new(Flags::default());
         let counters: Vec<_> = (0..workers)
-            .map(|_| Arc::new(EdgeCounters::default()))
+            .map(|_| Arc::new(EdgeCounters::new(&registry)))
             .collect();
         let (phase, watched) = watch::channel(Phase::Serving);
         let parts = worker_logs.into_iter().zip(&counters).enumerate();
@@ -172,14 +170,10 @@ impl App {
         let parts = Parts {
             clock,
             board: board.clone(),
-            registry,
+            registry: Arc::clone(&registry),
             flags: Arc::clone(&flags),
-            resolver,
             prober,
             reloader: Arc::clone(&reloader),
-            log: Arc::clone(&log),
-            counters: counters.clone(),
-            store: Arc::clone(&store),
         };
         if let Some(server) = server {
             let state = Arc::new(admin::state(parts));
@@ -188,6 +182,7 @@ impl App {
         }
         Ok(Self {
             board,
+            registry,
             reloader,
             flags,
             counters,
@@ -204,6 +199,13 @@ impl App {
     #[must_use]
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// What it counts in. Installed as the global recorder of the `metrics` facade, it shows what
+    /// other code of the process counts too.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<MetricsRegistry> {
+        &self.registry
     }
 
     /// The addresses viewers connect to, in the order of the file.
@@ -228,7 +230,7 @@ impl App {
     pub fn active_connections(&self) -> u64 {
         self.counters
             .iter()
-            .map(|counters| counters.active.read())
+            .map(|counters| counters.active.value())
             .sum()
     }
 
@@ -352,7 +354,7 @@ fn build(
         .map_err(AppError::Config)
 }
 
-fn start_board(resources: Arc<Resources>, clock: Clock) -> Board {
+fn start_board(resources: Arc<Resources>, clock: Clock, registry: &MetricsRegistry) -> Board {
     let table = Event::Table {
         table: Arc::clone(&resources.config.table),
         unknown: resources.config.viewer.unknown,
@@ -368,6 +370,7 @@ fn start_board(resources: Arc<Resources>, clock: Clock) -> Board {
             resources,
         },
         clock,
+        registry,
     )
 }
 
@@ -378,11 +381,11 @@ fn reloader(
     source: PathBuf,
     workers: usize,
 ) -> Arc<Reloader> {
-    let (reader, registry) = (board.clone(), Arc::clone(registry));
+    let (reader, for_building) = (board.clone(), Arc::clone(registry));
     let again = move || {
         let before = reader.live();
         let context = BuildContext {
-            registry: &registry,
+            registry: &for_building,
             workers,
             now: clock.wall(),
             binds: true,
@@ -395,7 +398,13 @@ fn reloader(
                 named: refusal.named,
             })
     };
-    Arc::new(Reloader::new(board.clone(), clock, again, Resources::files))
+    Arc::new(Reloader::new(
+        board.clone(),
+        clock,
+        registry,
+        again,
+        Resources::files,
+    ))
 }
 
 /// After each reload the access log goes where the new configuration says.

@@ -3,16 +3,17 @@
 //! Everything a request needs is published together, so that one load sees one world.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use metrics::Counter;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::resources::Resources;
+use crate::telemetry::metrics::{MetricsRegistry, families};
 use meridian_core::apply::{Event, Transition, apply};
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::health::failback::Stage;
@@ -63,7 +64,7 @@ pub struct Board {
     commands: mpsc::Sender<Command>,
     revisions: watch::Receiver<u64>,
     journal: Arc<Journal>,
-    dropped: Arc<AtomicU64>,
+    dropped: Counter,
 }
 
 /// What the board's task is asked.
@@ -86,7 +87,7 @@ enum Command {
 impl Board {
     /// Publishes `initial` and starts the task that changes it, on the current tokio runtime.
     #[must_use]
-    pub fn start(initial: Live, clock: Clock) -> Self {
+    pub fn start(initial: Live, clock: Clock, registry: &MetricsRegistry) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (revision, revisions) = watch::channel(initial.snapshot.revision);
         let (listeners, _) = broadcast::channel(HISTORY);
@@ -109,7 +110,7 @@ impl Board {
             commands,
             revisions,
             journal,
-            dropped: Arc::default(),
+            dropped: registry.counter(&families::EVENTS_DROPPED, &[]),
         }
     }
 
@@ -135,7 +136,7 @@ impl Board {
     pub fn tell(&self, event: Event) -> bool {
         let room = self.commands.try_send(Command::Tell(event)).is_ok();
         if !room {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.increment(1);
         }
         room
     }
@@ -154,12 +155,6 @@ impl Board {
             return Vec::new();
         }
         applied.await.unwrap_or_default()
-    }
-
-    /// Events dropped so far because the queue was full.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Publishes the table of `resources` and the resources themselves in one store, and waits until

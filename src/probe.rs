@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use metrics::{Counter, Histogram};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::probe::http::{Line, Question};
+use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::upstream::connect::Target;
 use meridian_core::apply::Event;
 use meridian_core::decide::snapshot::EndpointState;
@@ -65,7 +67,7 @@ impl Prober {
     /// Starts a task that keeps one probe per endpoint of what `board` publishes, on the current
     /// tokio runtime.
     #[must_use]
-    pub fn start(board: &Board, clock: Clock) -> Self {
+    pub fn start(board: &Board, clock: Clock, registry: Arc<MetricsRegistry>) -> Self {
         let (changed, changes) = watch::channel(0);
         let desk = Arc::new(Desk {
             entries: Mutex::default(),
@@ -74,6 +76,7 @@ impl Prober {
         let supervisor = Supervisor {
             board: board.clone(),
             clock,
+            registry,
             desk: Arc::clone(&desk),
             tasks: JoinSet::new(),
             generation: watch::channel(0).0,
@@ -151,10 +154,53 @@ impl Desk {
     }
 }
 
+/// What is counted of the probes of one region.
+#[derive(Debug)]
+struct ProbeMetrics {
+    passed: Counter,
+    failed: Counter,
+    connect: Histogram,
+    tls: Histogram,
+    first_byte: Histogram,
+}
+
+impl ProbeMetrics {
+    fn new(registry: &MetricsRegistry, region: &str) -> Self {
+        let results = |result| registry.counter(&families::PROBE_RESULTS, &[region, result]);
+        let took = |phase| registry.histogram(&families::PROBE_DURATION, &[region, phase]);
+        Self {
+            passed: results("passed"),
+            failed: results("failed"),
+            connect: took("connect"),
+            tls: took("tls"),
+            first_byte: took("first_byte"),
+        }
+    }
+
+    fn record(&self, outcome: &ProbeOutcome) {
+        match outcome {
+            ProbeOutcome::Passed { phases, .. } => {
+                self.passed.increment(1);
+                for (phase, took) in [
+                    (&self.connect, phases.connect),
+                    (&self.tls, phases.tls),
+                    (&self.first_byte, phases.first_byte),
+                ] {
+                    if let Some(took) = took {
+                        phase.record(took);
+                    }
+                }
+            }
+            ProbeOutcome::Failed(_) => self.failed.increment(1),
+        }
+    }
+}
+
 /// Keeps exactly one task per endpoint.
 struct Supervisor {
     board: Board,
     clock: Clock,
+    registry: Arc<MetricsRegistry>,
     desk: Arc<Desk>,
     tasks: JoinSet<()>,
     generation: watch::Sender<u64>,
@@ -226,6 +272,7 @@ impl Supervisor {
             endpoint: report.endpoint,
             board: self.board.clone(),
             clock: self.clock,
+            metrics: ProbeMetrics::new(&self.registry, &report.region),
             desk: Arc::clone(&self.desk),
             hurry: Arc::clone(&hurry),
             generation: self.generation.subscribe(),
@@ -264,6 +311,7 @@ struct ProbeTask {
     endpoint: EndpointId,
     board: Board,
     clock: Clock,
+    metrics: ProbeMetrics,
     desk: Arc<Desk>,
     hurry: Arc<Notify>,
     generation: watch::Receiver<u64>,
@@ -313,6 +361,7 @@ impl ProbeTask {
             return Some(passed_before);
         };
         let passed = matches!(outcome, ProbeOutcome::Passed { .. });
+        self.metrics.record(&outcome);
         self.desk.record(self.endpoint, &outcome, self.clock.wall());
         self.board.tell(Event::Probed {
             endpoint: self.endpoint,

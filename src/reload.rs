@@ -5,10 +5,10 @@ pub mod fingerprint;
 pub mod watch;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use metrics::{Counter, Gauge};
 use tokio::sync::watch as channel;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::reload::difference::{changes, needs_restart};
 use crate::reload::fingerprint::Fingerprint;
 use crate::resources::Resources;
+use crate::telemetry::metrics::{MetricsRegistry, families};
 
 /// How often a configuration is read again because a file changed while it was being read.
 const READINGS: usize = 3;
@@ -111,15 +112,47 @@ impl ReloadResult {
     }
 }
 
-/// Reloads so far, by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReloadCounts {
-    /// A new configuration was installed.
-    pub installed: u64,
-    /// Nothing was different.
-    pub unchanged: u64,
-    /// The configuration was invalid.
-    pub refused: u64,
+/// What is counted of reloads.
+#[derive(Debug)]
+struct ReloadMetrics {
+    installed: Counter,
+    unchanged: Counter,
+    refused: Counter,
+    successful: Gauge,
+    success_time: Gauge,
+}
+
+impl ReloadMetrics {
+    fn new(registry: &MetricsRegistry) -> Self {
+        let count = |outcome| registry.counter(&families::RELOADS, &[outcome]);
+        Self {
+            installed: count("installed"),
+            unchanged: count("unchanged"),
+            refused: count("refused"),
+            successful: registry.gauge(&families::RELOAD_SUCCESSFUL, &[]),
+            success_time: registry.gauge(&families::RELOAD_SUCCESS_TIME, &[]),
+        }
+    }
+
+    fn note(&self, result: &ReloadResult) {
+        let count = match &result.outcome {
+            Outcome::Installed { .. } => &self.installed,
+            Outcome::Unchanged => &self.unchanged,
+            Outcome::Refused { .. } => &self.refused,
+        };
+        count.increment(1);
+        if result.is_success() {
+            self.succeeded(result.at);
+        } else {
+            self.successful.set(0);
+        }
+    }
+
+    fn succeeded(&self, at: SystemTime) {
+        self.successful.set(1);
+        let at = at.duration_since(SystemTime::UNIX_EPOCH);
+        self.success_time.set(at.unwrap_or_default());
+    }
 }
 
 type Load = dyn Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync;
@@ -143,10 +176,7 @@ pub struct Reloader {
     /// Held during a reload, so that reloads take turns.
     seen: tokio::sync::Mutex<SeenFiles>,
     last: Mutex<Option<Arc<ReloadResult>>>,
-    last_success: Mutex<SystemTime>,
-    installed: AtomicU64,
-    unchanged: AtomicU64,
-    refused: AtomicU64,
+    metrics: ReloadMetrics,
     ended: channel::Sender<u64>,
 }
 
@@ -159,10 +189,14 @@ impl Reloader {
     pub fn new(
         board: Board,
         clock: Clock,
+        registry: &MetricsRegistry,
         load: impl Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync + 'static,
         watched: impl Fn(&Resources) -> Vec<PathBuf> + Send + Sync + 'static,
     ) -> Self {
         let found = Fingerprint::of(&watched(&board.live().resources));
+        let metrics = ReloadMetrics::new(registry);
+        // The configuration the process started with counts as a success.
+        metrics.succeeded(clock.wall());
         Self {
             board,
             clock,
@@ -173,10 +207,7 @@ impl Reloader {
                 installed: found,
             }),
             last: Mutex::default(),
-            last_success: Mutex::new(clock.wall()),
-            installed: AtomicU64::new(0),
-            unchanged: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            metrics,
             ended: channel::channel(0).0,
         }
     }
@@ -231,28 +262,6 @@ impl Reloader {
         lock(&self.last).clone()
     }
 
-    /// Whether the last configuration that was read is the one that serves.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        self.last().is_none_or(|last| last.is_success())
-    }
-
-    /// When a configuration was last read and found valid, the start included.
-    #[must_use]
-    pub fn last_success(&self) -> SystemTime {
-        *lock(&self.last_success)
-    }
-
-    /// Reloads so far, by how they ended.
-    #[must_use]
-    pub fn counts(&self) -> ReloadCounts {
-        ReloadCounts {
-            installed: self.installed.load(Ordering::Relaxed),
-            unchanged: self.unchanged.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-        }
-    }
-
     /// Wakes whenever a reload ended; the value counts them.
     #[must_use]
     pub fn ended(&self) -> channel::Receiver<u64> {
@@ -293,15 +302,7 @@ impl Reloader {
     }
 
     fn note(&self, result: &Arc<ReloadResult>) {
-        let count = match &result.outcome {
-            Outcome::Installed { .. } => &self.installed,
-            Outcome::Unchanged => &self.unchanged,
-            Outcome::Refused { .. } => &self.refused,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        if result.is_success() {
-            *lock(&self.last_success) = result.at;
-        }
+        self.metrics.note(result);
         *lock(&self.last) = Some(Arc::clone(result));
         self.ended.send_modify(|count| *count += 1);
         let (cause, generation) = (result.cause.label(), result.generation);

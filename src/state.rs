@@ -4,9 +4,10 @@
 pub mod last_good;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use metrics::{Counter, Gauge};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::resources::Resources;
 use crate::resources::state_dir::StateDir;
 use crate::state::last_good::LastGood;
+use crate::telemetry::metrics::{MetricsRegistry, families};
 use meridian_core::apply::{BELIEFS_LAST, Event, FORMAT, SavedBeliefs};
 use meridian_core::config::Config;
 
@@ -101,9 +103,8 @@ pub struct StateStore {
     clock: Clock,
     /// What is on disk; held while something is written, so that writings take turns.
     written: Arc<Mutex<Option<Written>>>,
-    failures: AtomicU64,
-    /// Seconds since 1970 at the last writing, 0 before it.
-    last_write: AtomicU64,
+    failures: Counter,
+    last_write: Gauge,
     failing: AtomicBool,
 }
 
@@ -120,28 +121,15 @@ struct Written {
 impl StateStore {
     /// A store of what `board` publishes.
     #[must_use]
-    pub fn new(board: Board, clock: Clock) -> Self {
+    pub fn new(board: Board, clock: Clock, registry: &MetricsRegistry) -> Self {
         Self {
             board,
             clock,
             written: Arc::default(),
-            failures: AtomicU64::new(0),
-            last_write: AtomicU64::new(0),
+            failures: registry.counter(&families::STATE_WRITE_FAILURES, &[]),
+            last_write: registry.gauge(&families::STATE_LAST_WRITE, &[]),
             failing: AtomicBool::new(false),
         }
-    }
-
-    /// Writings that failed so far.
-    #[must_use]
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// When beliefs were last written; `None` before.
-    #[must_use]
-    pub fn last_write(&self) -> Option<SystemTime> {
-        let seconds = self.last_write.load(Ordering::Relaxed);
-        (seconds > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
     }
 
     /// Writes after changes, at most once a second, until the board is gone.
@@ -203,14 +191,13 @@ impl StateStore {
         let dir = dir.path().display();
         match result {
             Ok(()) => {
-                self.last_write
-                    .store(self.clock.unix().as_secs(), Ordering::Relaxed);
+                self.last_write.set(self.clock.unix().as_secs() as f64);
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!(%dir, "the state can be written again");
                 }
             }
             Err(error) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
+                self.failures.increment(1);
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         %dir,

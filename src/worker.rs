@@ -131,7 +131,7 @@ async fn run(parts: WorkerParts) {
             doors.close();
         }
         // A socket that closes may still hold connections that nobody has taken yet.
-        let silent = accepting.is_empty() && counters.active.read() == 0;
+        let silent = accepting.is_empty() && counters.active.value() == 0;
         let over = now == Phase::Finishing && silent;
         if now == Phase::Ended || over {
             break;

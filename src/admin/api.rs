@@ -15,8 +15,7 @@ use crate::admin::query::Query;
 use crate::admin::reply::{self, Reply};
 use crate::admin::view::{RegionView, RouteView, StatusView};
 use crate::admin::{AdminState, ExplainQuery, NotConfirmed, scrape};
-use crate::telemetry::metrics::exposition::Format;
-use crate::telemetry::metrics::registry::Scrape;
+use crate::telemetry::metrics::ExpositionFormat;
 
 /// A request's body may have this many bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -123,7 +122,7 @@ pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) 
                 .headers()
                 .get(ACCEPT)
                 .and_then(|value| value.to_str().ok());
-            metrics(state, Format::accepted(accept))
+            metrics(state, ExpositionFormat::accepted(accept))
         }
         Endpoint::Status => reply::json(&status(state)),
         Endpoint::Regions => reply::json(&RegionView::all(
@@ -145,10 +144,11 @@ fn ready(state: &AdminState) -> Vec<Check> {
     health::ready(&state.flags, &(state.sources.snapshot)())
 }
 
-fn metrics(state: &AdminState, format: Format) -> Reply {
+fn metrics(state: &AdminState, format: ExpositionFormat) -> Reply {
     let mut page = scrape::page(state);
     (state.sources.metrics)(&mut page);
-    let text = state.registry.render(Scrape { format, page });
+    state.registry.collect(&mut page);
+    let text = page.render(format);
     reply::text(StatusCode::OK, format.content_type(), text)
 }
 

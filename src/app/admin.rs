@@ -28,35 +28,21 @@ pub(super) fn state(parts: Parts) -> AdminState {
         board,
         registry,
         flags,
-        resolver,
         prober,
         reloader,
-        log,
-        counters,
-        store,
     } = parts;
     let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
-    let probes = prober.clone();
     let sources = AdminSources {
         snapshot: Box::new(move || snapshot.live().snapshot.clone()),
         last_reload: Box::new(move || last.last().map(|result| reload_view(&result))),
-        probes: Box::new(move || probe_views(&probes)),
+        probes: Box::new(move || probe_views(&prober)),
         certs: Box::new(move || certificate_views(&certs.live())),
         config: Box::new(move || config_view(&config.live())),
         explain: Box::new(move |query| explanation(&explained.live(), &query, clock)),
         reload: Box::new(move || reload(Arc::clone(&again))),
         confirm: Box::new(move |name| Box::pin(confirm::confirm(confirmed.clone(), name))),
-        metrics: Box::new(move |page| {
-            let sources = scrape::Sources {
-                live: &board.live(),
-                events_dropped: board.dropped(),
-                resolver: &resolver,
-                prober: &prober,
-                store: &store,
-            };
-            scrape::add(page, &sources, &reloader, &log, &counters);
-        }),
+        metrics: Box::new(move |page| scrape::add(page, &board.live())),
     };
     AdminState::new(clock, registry, flags, sources)
 }

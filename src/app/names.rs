@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::telemetry::metrics::MetricsRegistry;
 use crate::upstream::resolve::{Names, Resolver};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::RegionId;
 
 /// Starts resolving the names of what `board` publishes.
-pub(super) fn follow(board: &Board, clock: Clock) -> Resolver {
+pub(super) fn follow(board: &Board, clock: Clock, registry: &MetricsRegistry) {
     let (reader, writer) = (board.clone(), board.clone());
     let names = move || {
         let live = reader.live();
@@ -27,7 +28,8 @@ pub(super) fn follow(board: &Board, clock: Clock) -> Resolver {
         names,
         move |event| writer.tell(event),
         clock,
-    )
+        registry,
+    );
 }
 
 /// The addresses in use of each origin, by region.

@@ -1,6 +1,7 @@
 //! `meridian run`: the proxy, in the foreground.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -117,7 +118,7 @@ pub(crate) async fn start(
     source: PathBuf,
     terminal: &Terminal,
 ) -> Result<App, Failure> {
-    App::start(config, source)
+    let app = App::start(config, source)
         .await
         .map_err(|error| match error {
             // A taken port is no mistake of the file's.
@@ -131,7 +132,10 @@ pub(crate) async fn start(
                 Failure::Config(problems.render(terminal.talks_in_color()))
             }
             other => Failure::Failed(other.to_string()),
-        })
+        })?;
+    // Only where this process has one already is it refused, and that one counts for it then.
+    let _ = metrics::set_global_recorder(Arc::clone(app.metrics()));
+    Ok(app)
 }
 
 /// Serves until the process is told to stop, and says how the drain went.

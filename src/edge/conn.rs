@@ -102,10 +102,8 @@ where
         Some(Err(failure)) => context.counters.handshake_failed(failure),
         Some(Ok(stream)) => {
             let session = stream.get_ref().1;
-            context.counters.handshakes.raise();
-            if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
-                context.counters.handshakes_resumed.raise();
-            }
+            let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+            context.counters.handshake_done(resumed);
             peer.secure = true;
             peer.tls_version = session.protocol_version().map(version_name);
             let http2 = session.alpn_protocol() == Some(b"h2");
@@ -212,7 +210,6 @@ async fn serve_http<H, F, B, T>(
         let context = Rc::clone(&context);
         move |request: Request<Incoming>| {
             let ends_by_close = request.version() == Version::HTTP_10;
-            context.counters.requests.raise();
             let in_flight = watch.begin(!request.body().is_end_stream());
             // In a box: hyper moves the future it is given more than once.
             let response = Box::pin((context.handler)(&peer, request));

@@ -339,7 +339,7 @@ impl Drop for InFlight {
             watch.streams.end(stream);
         }
         if std::thread::panicking() {
-            watch.counters.panics.raise();
+            watch.counters.panics.add(1);
         }
         watch.in_flight.set(watch.in_flight.get().saturating_sub(1));
         watch.turns.set(watch.turns.get().wrapping_add(1));

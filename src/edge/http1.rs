@@ -154,9 +154,11 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::edge::counters::EdgeCounters;
     use crate::edge::idle_sweep::Connections;
     use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
     use crate::edge::watched_stream::{Abrupt, Active};
+    use crate::telemetry::metrics::MetricsRegistry;
     use meridian_core::config::DownstreamTimeouts;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -254,7 +256,7 @@ mod tests {
             stream: far,
             room: Arc::clone(&room),
         };
-        let active = Active::new(Arc::default());
+        let active = Active::new(Arc::new(EdgeCounters::new(&MetricsRegistry::default())));
         let timeouts = DownstreamTimeouts::default();
         let (stream, registration) = connections.watch(spied, active, shutdown, timeouts);
         let requests = Rc::new(Cell::new(0));

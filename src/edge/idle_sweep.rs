@@ -79,8 +79,10 @@ mod tests {
 
     use super::*;
     use crate::edge::connection_watch::SweepOrder;
+    use crate::edge::counters::EdgeCounters;
     use crate::edge::end::ConnectionEnd;
     use crate::stream::counted::StreamMeter;
+    use crate::telemetry::metrics::MetricsRegistry;
 
     impl Abrupt for Empty {
         fn reset_on_close(&self) {}
@@ -114,7 +116,7 @@ mod tests {
         let connections = Rc::new(Connections::default());
         let (guard, shutdown) = ShutdownSignal::new();
         std::mem::forget(guard);
-        let active = Active::new(Arc::default());
+        let active = Active::new(Arc::new(EdgeCounters::new(&MetricsRegistry::default())));
         let timeouts = DownstreamTimeouts::default();
         let (stream, registration) = connections.watch(empty(), active, shutdown, timeouts);
         (connections, stream, registration)

@@ -43,11 +43,11 @@ pub async fn accept<H, F, B>(
 {
     let mut complaint = None;
     let admit = |stream: TcpStream, tcp: SocketAddr| {
-        context.counters.accepted.raise();
+        context.counters.accepted.add(1);
         let listener = Arc::clone(&listener.borrow());
-        if context.counters.active.read() >= listener.limits.connections_per_worker as u64 {
+        if context.counters.active.value() >= listener.limits.connections_per_worker as u64 {
             // Closed at once: a viewer that waits in a queue would time out all the same.
-            context.counters.refused_at_limit.raise();
+            context.counters.refused_at_limit.add(1);
             return;
         }
         let active = Active::new(Arc::clone(&context.counters));
@@ -88,9 +88,7 @@ fn count<H>(context: &ConnectionContext<H>, error: &io::Error, complaint: &mut O
     // EMFILE and ENFILE (errno 24 and 23 on Linux, BSD and macOS).
     let out_of_descriptors = matches!(error.raw_os_error(), Some(23 | 24));
     if out_of_descriptors {
-        context.counters.out_of_descriptors.raise();
-    } else {
-        context.counters.accept_errors.raise();
+        context.counters.out_of_descriptors.add(1);
     }
     let now = Instant::now();
     if complaint.is_some_and(|last| now - last < COMPLAINT_INTERVAL) {
@@ -99,7 +97,7 @@ fn count<H>(context: &ConnectionContext<H>, error: &io::Error, complaint: &mut O
     *complaint = Some(now);
     if out_of_descriptors {
         tracing::error!(
-            active = context.counters.active.read(),
+            active = context.counters.active.value(),
             "too few file descriptors: connections wait; raise `ulimit -n` or LimitNOFILE"
         );
     } else {

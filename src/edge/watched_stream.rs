@@ -144,13 +144,13 @@ impl Active {
     /// Counts a connection until it is dropped.
     #[must_use]
     pub fn new(counters: Arc<EdgeCounters>) -> Self {
-        counters.active.raise();
+        counters.active.add(1);
         Self(counters)
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.lower();
+        self.0.active.subtract(1);
     }
 }

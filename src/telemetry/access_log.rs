@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use metrics::Counter;
+
 use crate::telemetry::line::USUAL_LINE;
+use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::telemetry::record::RequestRecord;
 use meridian_core::config::AccessLogConfig;
 use meridian_core::table::RoutingTable;
@@ -26,11 +29,11 @@ const WAITING_BUFFERS: usize = 16;
 
 /// What workers, writer and control side share.
 #[derive(Debug)]
-struct Shared {
+struct LogSettings {
     enabled: AtomicBool,
     /// The bits of an `f64`: the share of unremarkable requests to write.
     sample: AtomicU64,
-    dropped: AtomicU64,
+    dropped: Counter,
     /// Where to write, from the next buffer on.
     target: Mutex<Option<PathBuf>>,
     reopen: AtomicBool,
@@ -38,7 +41,7 @@ struct Shared {
 
 /// Lines on their way to the writer.
 #[derive(Debug)]
-struct Lines {
+struct LineBatch {
     bytes: Vec<u8>,
     records: u64,
 }
@@ -46,7 +49,7 @@ struct Lines {
 /// The control side's handle. When it and every worker's handle are gone the writer ends.
 #[derive(Debug)]
 pub struct AccessLog {
-    shared: Arc<Shared>,
+    shared: Arc<LogSettings>,
     /// Closes when the writer has ended.
     ended: Mutex<Receiver<Infallible>>,
 }
@@ -56,12 +59,16 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened for appending, or no thread can be started.
-    pub fn start(config: &AccessLogConfig, workers: usize) -> io::Result<(Self, Vec<WorkerLog>)> {
+    pub fn start(
+        config: &AccessLogConfig,
+        workers: usize,
+        registry: &MetricsRegistry,
+    ) -> io::Result<(Self, Vec<WorkerLog>)> {
         let sink: Box<dyn Write + Send> = match (&config.path, config.enabled) {
             (Some(path), true) => Box::new(open(path)?),
             _ => Box::new(io::stdout()),
         };
-        Self::to_sink(sink, config, workers)
+        Self::to_sink(sink, config, workers, registry)
     }
 
     /// As [`AccessLog::start`], into any writer.
@@ -72,11 +79,12 @@ impl AccessLog {
         sink: Box<dyn Write + Send>,
         config: &AccessLogConfig,
         workers: usize,
+        registry: &MetricsRegistry,
     ) -> io::Result<(Self, Vec<WorkerLog>)> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LogSettings {
             enabled: AtomicBool::new(config.enabled),
             sample: AtomicU64::new(config.sample.to_bits()),
-            dropped: AtomicU64::new(0),
+            dropped: registry.counter(&families::LOG_DROPS, &[]),
             target: Mutex::new(config.path.clone()),
             reopen: AtomicBool::new(false),
         });
@@ -122,12 +130,6 @@ impl AccessLog {
         self.shared.reopen.store(true, Ordering::Release);
     }
 
-    /// Lines dropped so far because the sink was slow or failed.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
-    }
-
     /// Waits until everything handed over is written, `limit` at most: a sink that blocks must
     /// not keep the process from ending. Tells whether all was written. The workers' handles
     /// must be gone by then. Blocks the thread.
@@ -141,8 +143,8 @@ impl AccessLog {
 /// One worker's side; lives on the worker's thread.
 #[derive(Debug)]
 pub struct WorkerLog {
-    shared: Arc<Shared>,
-    sender: SyncSender<Lines>,
+    shared: Arc<LogSettings>,
+    sender: SyncSender<LineBatch>,
     buffer: Vec<u8>,
     records: u64,
     dice: fastrand::Rng,
@@ -178,7 +180,7 @@ impl WorkerLog {
         if self.buffer.is_empty() {
             return;
         }
-        let lines = Lines {
+        let lines = LineBatch {
             bytes: std::mem::replace(
                 &mut self.buffer,
                 Vec::with_capacity(FLUSH_BYTES + USUAL_LINE),
@@ -188,9 +190,7 @@ impl WorkerLog {
         if let Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) =
             self.sender.try_send(lines)
         {
-            self.shared
-                .dropped
-                .fetch_add(lines.records, Ordering::Relaxed);
+            self.shared.dropped.increment(lines.records);
         }
     }
 }
@@ -202,7 +202,7 @@ impl Drop for WorkerLog {
 }
 
 /// The writer thread: until the last worker is gone.
-fn write_all(lines: &Receiver<Lines>, mut sink: Box<dyn Write + Send>, shared: &Shared) {
+fn write_all(lines: &Receiver<LineBatch>, mut sink: Box<dyn Write + Send>, shared: &LogSettings) {
     let mut failing = false;
     while let Ok(lines) = lines.recv() {
         if shared.reopen.swap(false, Ordering::Acquire) {
@@ -210,7 +210,7 @@ fn write_all(lines: &Receiver<Lines>, mut sink: Box<dyn Write + Send>, shared: &
         }
         let written = sink.write_all(&lines.bytes).and_then(|()| sink.flush());
         if let Err(error) = &written {
-            shared.dropped.fetch_add(lines.records, Ordering::Relaxed);
+            shared.dropped.increment(lines.records);
             // Once per failure, not once per buffer: a full disk stays full for a while.
             if !failing {
                 let path = shared.target.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,7 +227,7 @@ fn write_all(lines: &Receiver<Lines>, mut sink: Box<dyn Write + Send>, shared: &
     }
 }
 
-fn reopen(sink: &mut Box<dyn Write + Send>, shared: &Shared) {
+fn reopen(sink: &mut Box<dyn Write + Send>, shared: &LogSettings) {
     let target = shared
         .target
         .lock()
@@ -256,13 +256,14 @@ mod tests {
     use http::{Method, Version};
 
     use super::*;
+    use crate::telemetry::metrics::{Exposition, ExpositionFormat};
 
     const LONG: Duration = Duration::from_secs(60);
 
     /// Takes a line only when the test lets it.
-    struct Gate(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    struct GatedSink(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Gate {
+    impl Write for GatedSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _ = self.0.recv();
             self.1.lock().unwrap().extend_from_slice(bytes);
@@ -289,12 +290,22 @@ mod tests {
         }
     }
 
+    fn dropped(registry: &MetricsRegistry) -> u64 {
+        let mut page = Exposition::default();
+        registry.collect(&mut page);
+        let text = page.render(ExpositionFormat::default());
+        let name = families::LOG_DROPS.name;
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
     #[test]
     fn lines_are_dropped_and_counted_when_the_sink_blocks() {
+        let registry = MetricsRegistry::default();
         let (open, gate) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let sink = Box::new(Gate(gate, Arc::clone(&written)));
-        let (log, mut workers) = AccessLog::to_sink(sink, &config(1.0), 1).unwrap();
+        let sink = Box::new(GatedSink(gate, Arc::clone(&written)));
+        let (log, mut workers) = AccessLog::to_sink(sink, &config(1.0), 1, &registry).unwrap();
         let mut worker = workers.remove(0);
         let sent = WAITING_BUFFERS as u64 + 10;
         for _ in 0..sent {
@@ -302,7 +313,7 @@ mod tests {
             worker.flush_due();
         }
         // The writer holds at most one buffer besides those that wait.
-        let dropped = log.dropped();
+        let dropped = dropped(&registry);
         assert!((9..=10).contains(&dropped), "{dropped}");
         drop(worker);
         drop(open);
@@ -318,11 +329,12 @@ mod tests {
 
     #[test]
     fn sampling_keeps_every_error() {
+        let registry = MetricsRegistry::default();
         let (open, gate) = mpsc::channel();
         drop(open);
         let written = Arc::new(Mutex::new(Vec::new()));
-        let sink = Box::new(Gate(gate, Arc::clone(&written)));
-        let (log, mut workers) = AccessLog::to_sink(sink, &config(0.0), 1).unwrap();
+        let sink = Box::new(GatedSink(gate, Arc::clone(&written)));
+        let (log, mut workers) = AccessLog::to_sink(sink, &config(0.0), 1, &registry).unwrap();
         for status in [200, 503, 204, 502] {
             workers[0].push(&record(status), &RoutingTable::default());
         }
@@ -335,13 +347,14 @@ mod tests {
 
     #[test]
     fn a_file_that_was_moved_away_is_let_go_on_reload() {
+        let registry = MetricsRegistry::default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let config = AccessLogConfig {
             path: Some(path.clone()),
             ..AccessLogConfig::default()
         };
-        let (log, mut workers) = AccessLog::start(&config, 1).unwrap();
+        let (log, mut workers) = AccessLog::start(&config, 1, &registry).unwrap();
         std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
         log.reconfigure(&config);
         workers[0].push(&record(200), &RoutingTable::default());

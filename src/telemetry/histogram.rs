@@ -23,9 +23,9 @@ pub const EXPORTED_BOUNDS: [u64; 23] = [
 
 /// A counter with one writer.
 #[derive(Debug, Default)]
-pub struct Cell(AtomicU64);
+pub struct WorkerCell(AtomicU64);
 
-impl Cell {
+impl WorkerCell {
     /// Adds `amount`. Only the owning worker may call it: two writers would lose counts.
     #[inline]
     pub fn add(&self, amount: u64) {
@@ -33,7 +33,7 @@ impl Cell {
         self.0.store(now, Ordering::Relaxed);
     }
 
-    /// Takes `amount` off a cell used as a gauge; never below zero. Owner only, as [`Cell::add`].
+    /// Takes `amount` off a cell used as a gauge; never below zero. Owner only, as [`WorkerCell::add`].
     #[inline]
     pub fn subtract(&self, amount: u64) {
         let now = self.0.load(Ordering::Relaxed).saturating_sub(amount);
@@ -49,21 +49,21 @@ impl Cell {
 
 /// Durations of one series, as one worker saw them.
 #[derive(Debug)]
-pub struct Histogram {
-    buckets: [Cell; BUCKETS],
-    sum_micros: Cell,
+pub struct WorkerHistogram {
+    buckets: [WorkerCell; BUCKETS],
+    sum_micros: WorkerCell,
 }
 
-impl Default for Histogram {
+impl Default for WorkerHistogram {
     fn default() -> Self {
         Self {
-            buckets: std::array::from_fn(|_| Cell::default()),
-            sum_micros: Cell::default(),
+            buckets: std::array::from_fn(|_| WorkerCell::default()),
+            sum_micros: WorkerCell::default(),
         }
     }
 }
 
-impl Histogram {
+impl WorkerHistogram {
     /// Counts one duration. Only the owning worker may call it.
     #[inline]
     pub fn record(&self, duration: Duration) {
@@ -71,9 +71,18 @@ impl Histogram {
         self.buckets[LAYOUT.bucket(micros)].add(1);
         self.sum_micros.add(micros);
     }
+
+    /// What was counted so far, from any thread.
+    #[must_use]
+    pub fn totals(&self) -> HistogramTotals {
+        HistogramTotals {
+            buckets: std::array::from_fn(|bucket| self.buckets[bucket].value()),
+            sum_micros: self.sum_micros.value(),
+        }
+    }
 }
 
-/// Sums over the workers of one series.
+/// Durations of one series at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistogramTotals {
     buckets: [u64; BUCKETS],
@@ -90,14 +99,6 @@ impl Default for HistogramTotals {
 }
 
 impl HistogramTotals {
-    /// Adds what one worker saw.
-    pub fn include(&mut self, histogram: &Histogram) {
-        for (total, cell) in self.buckets.iter_mut().zip(&histogram.buckets) {
-            *total += cell.value();
-        }
-        self.sum_micros = self.sum_micros.wrapping_add(histogram.sum_micros.value());
-    }
-
     /// Adds one duration, for histograms kept under a lock on the control side.
     pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -166,12 +167,11 @@ mod tests {
 
     #[test]
     fn cumulative_counts_rise_and_the_overflow_is_only_in_the_count() {
-        let histogram = Histogram::default();
+        let histogram = WorkerHistogram::default();
         for millis in [0, 1, 5, 40, 120, 40_000] {
             histogram.record(Duration::from_millis(millis));
         }
-        let mut totals = HistogramTotals::default();
-        totals.include(&histogram);
+        let totals = histogram.totals();
         let counts: Vec<u64> = totals.cumulative().map(|(_, below)| below).collect();
         assert!(counts.is_sorted());
         assert_eq!(counts.last(), Some(&5));

@@ -7,7 +7,6 @@ mod answer;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +14,13 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
+use metrics::Counter;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::Clock;
+use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::upstream::resolve::answer::{Answer, ask};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
@@ -92,12 +93,14 @@ impl Resolver {
         names: impl Fn() -> Names + Send + Sync + 'static,
         tell: impl Fn(Event) -> bool + Send + Sync + 'static,
         clock: Clock,
+        registry: &MetricsRegistry,
     ) -> Self {
         let (changed, changes) = watch::channel(0);
         let book = Arc::new(Book {
             pages: Mutex::default(),
-            counts: Default::default(),
-            beyond_limit: AtomicU64::new(0),
+            answers: DnsResult::ALL
+                .map(|result| registry.counter(&families::DNS_ANSWERS, &[result.label()])),
+            over_limit: registry.counter(&families::DNS_ANSWERS_OVER_LIMIT, &[]),
             changed,
         });
         let supervisor = Supervisor {
@@ -116,18 +119,6 @@ impl Resolver {
         pages.values().map(|page| page.status.clone()).collect()
     }
 
-    /// Questions so far that ended as `result`.
-    #[must_use]
-    pub fn count(&self, result: DnsResult) -> u64 {
-        self.book.counts[result as usize].load(Ordering::Relaxed)
-    }
-
-    /// Answers so far that had more than [`ADDRESS_LIMIT`] addresses.
-    #[must_use]
-    pub fn beyond_limit(&self) -> u64 {
-        self.book.beyond_limit.load(Ordering::Relaxed)
-    }
-
     /// Wakes whenever a question ended or the list of names changed.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -143,8 +134,8 @@ type Key = (Arc<str>, u16, Arc<str>);
 #[derive(Debug)]
 struct Book {
     pages: Mutex<BTreeMap<Key, Page>>,
-    counts: [AtomicU64; DnsResult::ALL.len()],
-    beyond_limit: AtomicU64,
+    answers: [Counter; DnsResult::ALL.len()],
+    over_limit: Counter,
     changed: watch::Sender<u64>,
 }
 
@@ -331,7 +322,7 @@ impl NameTask {
             let (known, _) = self.known();
             let answer = ask(&self.resolver, &self.key.2, &known).await;
             let result = answer.result();
-            self.book.counts[result as usize].fetch_add(1, Ordering::Relaxed);
+            self.book.answers[result as usize].increment(1);
             let good = match answer {
                 Answer::Good {
                     addresses,
@@ -393,7 +384,7 @@ impl NameTask {
             tracing::info!(%region, origin = %name, addresses = count, "origin resolves again");
         }
         if beyond_limit > 0 {
-            self.book.beyond_limit.fetch_add(1, Ordering::Relaxed);
+            self.book.over_limit.increment(1);
             if before.beyond_limit == 0 {
                 tracing::warn!(%region, origin = %name, used = ADDRESS_LIMIT, unused = beyond_limit, "origin has more addresses than are used");
             }

@@ -10,7 +10,7 @@ use meridian::admin::{
     AdminError, AdminServer, AdminSources, AdminState, ExplainQuery, NotConfirmed,
 };
 use meridian::clock::Clock;
-use meridian::telemetry::metrics::{self, MetricsRegistry};
+use meridian::telemetry::metrics::{MetricsRegistry, families};
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::{RegionState, Snapshot};
 use meridian_core::model::id::RegionSet;
@@ -108,7 +108,7 @@ async fn start(token: Option<&str>) -> Admin {
                 Box::pin(std::future::ready(result))
             }
         }),
-        metrics: Box::new(|page| page.number(&metrics::LOG_DROPS, &[], 5.0)),
+        metrics: Box::new(|page| page.add(&families::LOG_DROPS, &[], 5)),
     };
     let registry = Arc::new(MetricsRegistry::default());
     let state = AdminState::new(Clock::start(), registry, Arc::clone(&flags), sources);

@@ -48,13 +48,13 @@ const PER_REQUEST: [&str; 12] = [
     ".instrument(",
 ];
 
-struct Source {
+pub(crate) struct Source {
     /// Whether it is of the pure core's package.
     is_core: bool,
     /// Relative to `src`, with slashes.
-    path: String,
+    pub(crate) path: String,
     /// Without comments and without the tests at the end.
-    lines: Vec<(usize, String)>,
+    pub(crate) lines: Vec<(usize, String)>,
 }
 
 impl Source {
@@ -64,7 +64,7 @@ impl Source {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = sources_below(&project.join("src"), false);
     found.extend(sources_below(&project.join("core/src"), true));

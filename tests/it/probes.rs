@@ -272,7 +272,7 @@ async fn probed(hour: Duration) -> (Board, Prober) {
     let host = OriginHost::Address([127, 0, 0, 1].into());
     let resources = resources(table(vec![region("eu", host, 80, spec)]), 1);
     let board = board(resources, clock).await;
-    let prober = Prober::start(&board, clock);
+    let prober = Prober::start(&board, clock, Arc::default());
     (board, prober)
 }
 

@@ -9,8 +9,10 @@ use meridian::board::Board;
 use meridian::clock::Clock;
 use meridian::reload::{Cause, Outcome, ReloadError, Reloader};
 use meridian::resources::Resources;
+use meridian::telemetry::metrics::MetricsRegistry;
 use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
+use crate::support::metrics::{page, value};
 use crate::support::resources::{board, resources, until};
 use crate::support::tables::{region, table};
 
@@ -34,18 +36,30 @@ fn load(path: &Path) -> Result<Arc<Resources>, ReloadError> {
     Ok(resources(table(regions), hash.finish()))
 }
 
-/// A board that serves the file at `path`, and its reloader.
-async fn serving(path: PathBuf) -> (Board, Arc<Reloader>) {
+/// A board that serves the file at `path`, its reloader, and what that counts in.
+async fn serving(path: PathBuf) -> (Board, Arc<Reloader>, MetricsRegistry) {
     let clock = Clock::start();
+    let registry = MetricsRegistry::default();
     let board = board(load(&path).unwrap(), clock).await;
     let watched = vec![path.clone()];
     let reloader = Reloader::new(
         board.clone(),
         clock,
+        &registry,
         move || load(&path),
         move |_| watched.clone(),
     );
-    (board, Arc::new(reloader))
+    (board, Arc::new(reloader), registry)
+}
+
+/// How many reloads ended like this.
+fn reloads(registry: &MetricsRegistry, result: &str) -> Option<f64> {
+    let series = format!("meridian_config_reloads_total{{result=\"{result}\"}}");
+    value(&page(registry), &series)
+}
+
+fn succeeded(registry: &MetricsRegistry) -> bool {
+    value(&page(registry), "meridian_config_last_reload_successful") == Some(1.0)
 }
 
 fn regions(board: &Board) -> Vec<String> {
@@ -59,7 +73,7 @@ async fn table_and_fittings_are_published_together() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("regions");
     std::fs::write(&path, "a b").unwrap();
-    let (board, reloader) = serving(path.clone()).await;
+    let (board, reloader, _registry) = serving(path.clone()).await;
     let generation = board.live().snapshot.generation;
     std::fs::write(&path, "b c").unwrap();
     let result = reloader.reload(Cause::Operator).await;
@@ -87,25 +101,22 @@ async fn a_bad_reload_keeps_the_old_table() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("regions");
     std::fs::write(&path, "a").unwrap();
-    let (board, reloader) = serving(path.clone()).await;
+    let (board, reloader, registry) = serving(path.clone()).await;
     let generation = board.live().snapshot.generation;
     std::fs::write(&path, "bad").unwrap();
     let result = reloader.reload(Cause::Signal).await;
     assert!(matches!(&result.outcome, Outcome::Refused { problems } if problems.contains("bad")));
     assert_eq!(result.generation, generation);
-    assert!(!reloader.succeeded());
+    assert!(!succeeded(&registry));
     assert_eq!(regions(&board), ["a"]);
 
     std::fs::write(&path, "a").unwrap();
     let result = reloader.reload(Cause::Signal).await;
     assert_eq!(result.outcome, Outcome::Unchanged);
     assert_eq!(result.generation, generation);
-    assert!(reloader.succeeded());
-    let counts = reloader.counts();
-    assert_eq!(
-        (counts.installed, counts.unchanged, counts.refused),
-        (0, 1, 1)
-    );
+    assert!(succeeded(&registry));
+    let counts = ["installed", "unchanged", "refused"].map(|result| reloads(&registry, result));
+    assert_eq!(counts, [Some(0.0), Some(1.0), Some(1.0)]);
 }
 
 #[tokio::test]
@@ -113,14 +124,14 @@ async fn a_changed_file_is_noticed_and_a_bad_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("regions");
     std::fs::write(&path, "a").unwrap();
-    let (board, reloader) = serving(path.clone()).await;
+    let (board, reloader, registry) = serving(path.clone()).await;
     let mut ended = reloader.ended();
     tokio::spawn(Arc::clone(&reloader).watch());
     std::fs::write(&path, "bad").unwrap();
-    until(&mut ended, || reloader.counts().refused == 1).await;
+    until(&mut ended, || reloads(&registry, "refused") == Some(1.0)).await;
     assert_eq!(regions(&board), ["a"]);
     std::fs::write(&path, "a b").unwrap();
-    until(&mut ended, || reloader.counts().installed == 1).await;
+    until(&mut ended, || reloads(&registry, "installed") == Some(1.0)).await;
     assert_eq!(regions(&board), ["a", "b"]);
     assert_eq!(reloader.last().unwrap().cause, Cause::File);
 }
@@ -136,11 +147,11 @@ async fn a_swapped_symbolic_link_is_noticed() {
     }
     symlink("v1", at("..data")).unwrap();
     symlink("..data/regions", at("regions")).unwrap();
-    let (board, reloader) = serving(at("regions")).await;
+    let (board, reloader, registry) = serving(at("regions")).await;
     let mut ended = reloader.ended();
     tokio::spawn(Arc::clone(&reloader).watch());
     symlink("v2", at("..data_tmp")).unwrap();
     std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
-    until(&mut ended, || reloader.counts().installed == 1).await;
+    until(&mut ended, || reloads(&registry, "installed") == Some(1.0)).await;
     assert_eq!(regions(&board), ["a", "b"]);
 }

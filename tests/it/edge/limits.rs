@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::support::client::{get, raw};
 use crate::support::edge::Edge;
+use crate::support::metrics::{page, value};
 use crate::support::origin::{Behaviour, FakeOrigin};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test.example\r\n\r\n";
@@ -210,12 +211,14 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
     use meridian::edge::shutdown::ShutdownSignal;
     use meridian::edge::watched_stream::Active;
     use meridian::proxy::peer::Peer;
+    use meridian::telemetry::metrics::MetricsRegistry;
     use std::rc::Rc;
 
     let origin = FakeOrigin::start("one").await;
     let edge = Edge::in_front_of(&[("one", &origin.url())], "").await;
     let listener = Arc::clone(&edge.app.board().live().resources.listeners[0]);
-    let counters = Arc::new(EdgeCounters::default());
+    let registry = MetricsRegistry::default();
+    let counters = Arc::new(EdgeCounters::new(&registry));
     let context = Rc::new(ConnectionContext {
         handler: |_: &Peer, request: Request<hyper::body::Incoming>| async move {
             assert!(request.uri().path() != "/fault", "a fault");
@@ -247,5 +250,5 @@ async fn a_fault_in_serving_one_viewer_costs_no_other() {
         assert_eq!(get(address, "/", &[]).await.text(), "fine");
     };
     accepting.run_until(asking).await;
-    assert_eq!(counters.snapshot().panics, 1);
+    assert_eq!(value(&page(&registry), "meridian_panics_total"), Some(1.0));
 }

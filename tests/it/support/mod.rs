@@ -8,6 +8,7 @@ pub(crate) mod edge;
 pub(crate) mod film;
 pub(crate) mod http2;
 pub(crate) mod load;
+pub(crate) mod metrics;
 pub(crate) mod origin;
 pub(crate) mod regions;
 

@@ -59,7 +59,7 @@ pub(crate) async fn board(resources: Arc<Resources>, clock: Clock) -> Board {
         snapshot: Snapshot::default(),
         resources: Arc::clone(&resources),
     };
-    let board = Board::start(live, clock);
+    let board = Board::start(live, clock, &MetricsRegistry::default());
     board.install(resources).await;
     board
 }

@@ -1,149 +1,22 @@
-//! What workers count: cells with one writer each, by route and region.
+//! What a worker counts requests with.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::telemetry::histogram::{Cell, Histogram};
-use crate::telemetry::metrics::MetricsRegistry;
+use crate::telemetry::metrics::worker_cells::{RegionCells, SeriesCells, WorkerCells};
+use crate::telemetry::metrics::{CodeClass, MetricsRegistry, ResumeResult};
 use meridian_core::decide::Rule;
 use meridian_core::model::id::{RegionId, RouteId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::viewer::ViewerSource;
 use meridian_core::table::RoutingTable;
 
-/// The class of a response's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeClass {
-    /// 1xx, that is 101: the connection was upgraded.
-    Informational,
-    /// 2xx
-    Success,
-    /// 3xx
-    Redirect,
-    /// 4xx
-    ViewerError,
-    /// 5xx and beyond
-    ServerError,
-    /// No status: the viewer left first.
-    None,
-}
-
-impl CodeClass {
-    /// All classes, in the order of their cells.
-    pub const ALL: [Self; 6] = [
-        Self::Informational,
-        Self::Success,
-        Self::Redirect,
-        Self::ViewerError,
-        Self::ServerError,
-        Self::None,
-    ];
-
-    /// The class of a status; `None` where no response was begun.
-    #[must_use]
-    pub fn of(status: Option<u16>) -> Self {
-        match status {
-            None => Self::None,
-            Some(..200) => Self::Informational,
-            Some(200..300) => Self::Success,
-            Some(300..400) => Self::Redirect,
-            Some(400..500) => Self::ViewerError,
-            Some(500..) => Self::ServerError,
-        }
-    }
-
-    /// The class as a metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Informational => "1xx",
-            Self::Success => "2xx",
-            Self::Redirect => "3xx",
-            Self::ViewerError => "4xx",
-            Self::ServerError => "5xx",
-            Self::None => "none",
-        }
-    }
-}
-
-/// What came of asking a region for the rest of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResumeResult {
-    /// The body went on with its answer.
-    Resumed,
-    /// It answered with something else than the bytes that were missing.
-    Unfit,
-    /// It gave no answer that could be used.
-    Failed,
-    /// The body went on by itself before it answered.
-    Overtaken,
-}
-
-impl ResumeResult {
-    /// All results, in the order of their cells.
-    pub const ALL: [Self; 4] = [Self::Resumed, Self::Unfit, Self::Failed, Self::Overtaken];
-
-    /// The result as a metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Resumed => "resumed",
-            Self::Unfit => "unfit",
-            Self::Failed => "failed",
-            Self::Overtaken => "overtaken",
-        }
-    }
-}
-
-/// One worker's counts of one route in one region.
-#[derive(Debug, Default)]
-pub(crate) struct SeriesCells {
-    pub(crate) codes: [Cell; CodeClass::ALL.len()],
-    pub(crate) duration: Histogram,
-    pub(crate) first_byte: Histogram,
-    pub(crate) failovers: [Cell; ErrorKind::ALL.len()],
-    pub(crate) decisions: [Cell; Rule::ALL.len()],
-}
-
-/// One worker's counts of one region.
-#[derive(Debug, Default)]
-pub(crate) struct RegionCells {
-    pub(crate) failures: [Cell; ErrorKind::ALL.len()],
-    pub(crate) retries: Cell,
-    pub(crate) hedges_won: Cell,
-    pub(crate) hedges_lost: Cell,
-    pub(crate) resumes: [Cell; ResumeResult::ALL.len()],
-    pub(crate) budget_exhausted: Cell,
-    pub(crate) probation_good: Cell,
-    pub(crate) probation_bad: Cell,
-    pub(crate) suspicions: Cell,
-    pub(crate) connections_opened: Cell,
-    pub(crate) connections_reused: Cell,
-    pub(crate) connect: Histogram,
-    pub(crate) tls: Histogram,
-}
-
-/// One worker's counts of everything else.
-#[derive(Debug, Default)]
-pub(crate) struct WorkerCells {
-    pub(crate) in_flight: Cell,
-    pub(crate) viewer_sources: [Cell; ViewerSource::ALL.len()],
-    pub(crate) stripped_headers: Cell,
-    pub(crate) replay_overflows: Cell,
-    pub(crate) holds_denied: Cell,
-    pub(crate) idle_evicted: Cell,
-    pub(crate) uploads_cut: Cell,
-    pub(crate) evidence_crowded_out: Cell,
-    pub(crate) bytes_in: Cell,
-    pub(crate) bytes_out: Cell,
-}
-
 /// All cells of one worker, dense: the route's slot times the width, plus the region's slot.
 #[derive(Debug)]
-pub(crate) struct Shard {
-    pub(crate) series: Vec<Arc<SeriesCells>>,
-    pub(crate) regions: Vec<Arc<RegionCells>>,
-    pub(crate) worker: Arc<WorkerCells>,
+pub(super) struct WorkerShard {
+    pub(super) series: Vec<Arc<SeriesCells>>,
+    pub(super) regions: Vec<Arc<RegionCells>>,
+    pub(super) worker: Arc<WorkerCells>,
 }
 
 /// Counters and histograms of requests, by route and region, one shard per worker.
@@ -152,13 +25,13 @@ pub(crate) struct Shard {
 #[derive(Debug)]
 pub struct RequestMetrics {
     /// Slot of each route; 0 is "none".
-    pub(crate) route_slots: Vec<u16>,
+    pub(super) route_slots: Vec<u16>,
     /// Slot of each region; 0 is "none".
-    pub(crate) region_slots: Vec<u16>,
+    pub(super) region_slots: Vec<u16>,
     /// Region slots, "none" included.
-    pub(crate) width: usize,
+    pub(super) width: usize,
     /// One per worker, at least one.
-    pub(crate) shards: Vec<Shard>,
+    pub(super) shards: Vec<WorkerShard>,
 }
 
 impl Default for RequestMetrics {
@@ -186,7 +59,7 @@ impl RequestMetrics {
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerMetrics<'a> {
     metrics: &'a RequestMetrics,
-    shard: &'a Shard,
+    shard: &'a WorkerShard,
 }
 
 impl WorkerMetrics<'_> {
