@@ -30,7 +30,7 @@ use crate::resources::{BuildContext, Resources};
 use crate::state::{self, StateStore};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::worker::{self, Phase, WorkerParts};
+use crate::worker::{self, WorkerParts, WorkerPhase};
 use meridian_core::apply::{Event, apply};
 use meridian_core::config::problems::Problems;
 use meridian_core::config::{Config, DrainConfig};
@@ -69,7 +69,7 @@ pub struct App {
     reloader: Arc<Reloader>,
     flags: Arc<Flags>,
     counters: Vec<Arc<EdgeCounters>>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<WorkerPhase>,
     workers: Vec<JoinHandle<()>>,
     log: Arc<AccessLog>,
     admin: Option<SocketAddr>,
@@ -146,7 +146,7 @@ impl App {
         let counters: Vec<_> = (0..workers)
             .map(|_| Arc::new(EdgeCounters::new(&registry)))
             .collect();
-        let (phase, watched) = watch::channel(Phase::Serving);
+        let (phase, watched) = watch::channel(WorkerPhase::Serving);
         let parts = worker_logs.into_iter().zip(&counters).enumerate();
         let parts = parts.map(|(number, (log, counters))| WorkerParts {
             number,
@@ -271,7 +271,7 @@ impl App {
             let finish = async {
                 tokio::time::sleep(drain.delay).await;
                 connections = self.active_connections();
-                self.phase.send_replace(Phase::Finishing);
+                self.phase.send_replace(WorkerPhase::Finishing);
                 let until = Instant::now() + drain.timeout;
                 // A worker ends by itself once its last connection has.
                 let over = || self.workers.iter().all(JoinHandle::is_finished);
@@ -285,7 +285,7 @@ impl App {
             }
         }
         let cut = self.active_connections();
-        self.phase.send_replace(Phase::Ended);
+        self.phase.send_replace(WorkerPhase::Ended);
         let threads = std::mem::take(&mut self.workers);
         let joined = tokio::task::spawn_blocking(move || {
             // A worker that panicked has said so already.
@@ -306,7 +306,7 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.phase.send_replace(Phase::Ended);
+        self.phase.send_replace(WorkerPhase::Ended);
     }
 }
 

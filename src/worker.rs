@@ -1,11 +1,12 @@
 //! One worker: a thread with a single-threaded runtime, its own sockets, pools and counters.
 
+mod open_listeners;
+
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,20 +18,18 @@ use crate::edge::conn::ConnectionContext;
 use crate::edge::counters::EdgeCounters;
 use crate::edge::idle_sweep::Connections;
 use crate::edge::listener::accept;
-use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
 use crate::proxy::Proxy;
 use crate::proxy::peer::Peer;
-use crate::resources::bound::Bound;
-use crate::resources::{ListenerResources, Resources};
 use crate::telemetry::access_log::WorkerLog;
 use crate::upstream::stall::SWEEP_INTERVAL;
+use crate::worker::open_listeners::OpenListeners;
 
 /// Stalls are looked for oftener than what holds for seconds.
 const SWEEPS_UNTIL_ALL: u32 = 3;
 
 /// What all workers are told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum WorkerPhase {
     /// Serve.
     Serving,
     /// Accept no more, finish what is under way.
@@ -53,16 +52,16 @@ pub struct WorkerParts {
     /// Its counters.
     pub counters: Arc<EdgeCounters>,
     /// What to do.
-    pub phase: watch::Receiver<Phase>,
+    pub phase: watch::Receiver<WorkerPhase>,
 }
 
 /// Starts a worker on a thread of its own. The thread ends when the phase is
-/// [`Phase::Ended`], or when it is [`Phase::Finishing`] and no connection is left.
+/// [`WorkerPhase::Ended`], or when it is [`WorkerPhase::Finishing`] and no connection is left.
 ///
 /// # Errors
 /// When the system gives no thread, or no event queue for want of descriptors.
 pub fn start(parts: WorkerParts) -> io::Result<JoinHandle<()>> {
-    let (tell, told) = mpsc::sync_channel(1);
+    let (started, outcome) = mpsc::sync_channel(1);
     let name = format!("worker-{}", parts.number);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         // The runtime belongs to its thread and must be built on it.
@@ -72,15 +71,16 @@ pub fn start(parts: WorkerParts) -> io::Result<JoinHandle<()>> {
             .build_local(options)
         {
             Ok(runtime) => {
-                let _ = tell.send(Ok(()));
+                let _ = started.send(Ok(()));
                 runtime.block_on(run(parts));
             }
             Err(error) => {
-                let _ = tell.send(Err(error));
+                let _ = started.send(Err(error));
             }
         }
     })?;
-    told.recv()
+    outcome
+        .recv()
         .map_err(|_| io::Error::other("the worker ended"))??;
     Ok(thread)
 }
@@ -101,16 +101,12 @@ async fn run(parts: WorkerParts) {
         let proxy = Rc::clone(&proxy);
         move |peer: &Peer, request| Rc::clone(&proxy).handle(peer, request)
     };
-    let context = ConnectionContext {
+    let context = Rc::new(ConnectionContext {
         handler,
         counters: Arc::clone(&counters),
         connections: Rc::clone(&connections),
-    };
-    let context = Rc::new(context);
-    let mut doors = Doors {
-        number,
-        open: Vec::new(),
-    };
+    });
+    let mut listeners = OpenListeners::new(number);
     let mut accepting = JoinSet::new();
     let mut generation = 0;
     let mut ticks = 0_u32;
@@ -119,21 +115,21 @@ async fn run(parts: WorkerParts) {
     loop {
         let now = *phase.borrow_and_update();
         let live = proxy.live();
-        if now == Phase::Serving && generation != live.snapshot.generation {
+        if now == WorkerPhase::Serving && generation != live.snapshot.generation {
             generation = live.snapshot.generation;
             proxy.follow_limits(&live.resources.config.limits);
-            doors.follow(&live.resources, |socket, listener, shutdown| {
+            listeners.follow(&live.resources, |socket, listener, shutdown| {
                 accepting.spawn_local(accept(socket, Rc::clone(&context), listener, shutdown));
             });
         }
         drop(live);
-        if now >= Phase::Finishing {
-            doors.close();
+        if now >= WorkerPhase::Finishing {
+            listeners.close();
         }
         // A socket that closes may still hold connections that nobody has taken yet.
         let silent = accepting.is_empty() && counters.active.value() == 0;
-        let over = now == Phase::Finishing && silent;
-        if now == Phase::Ended || over {
+        let over = now == WorkerPhase::Finishing && silent;
+        if now == WorkerPhase::Ended || over {
             break;
         }
         tokio::select! {
@@ -153,72 +149,4 @@ async fn run(parts: WorkerParts) {
         }
     }
     proxy.sweep();
-}
-
-/// The listeners a worker accepts from.
-#[derive(Debug)]
-struct Doors {
-    number: usize,
-    open: Vec<OpenListener>,
-}
-
-/// One of them: what it is fitted with, and what keeps it open.
-#[derive(Debug)]
-struct OpenListener {
-    listener: watch::Sender<Arc<ListenerResources>>,
-    _keeper: ShutdownGuard,
-}
-
-impl OpenListener {
-    /// Whether it accepts from these sockets; others at the same address do not count.
-    fn leads_to(&self, bound: &Arc<Bound>) -> bool {
-        let listener = self.listener.borrow();
-        let own = listener.bound.as_ref();
-        own.is_some_and(|own| Arc::ptr_eq(own, bound))
-    }
-}
-
-impl Doors {
-    /// Opens the doors that are new, fits the others anew, and closes those that went.
-    fn follow(
-        &mut self,
-        resources: &Resources,
-        mut start: impl FnMut(TcpListener, watch::Receiver<Arc<ListenerResources>>, ShutdownSignal),
-    ) {
-        let listeners = resources.listeners.iter();
-        let all: Vec<_> = listeners
-            .filter_map(|listener| Some((listener, listener.bound.as_ref()?)))
-            .collect();
-        self.open
-            .retain(|entrance| all.iter().any(|(_, bound)| entrance.leads_to(bound)));
-        for (listener, bound) in all {
-            if let Some(entrance) = self.open.iter().find(|one| one.leads_to(bound)) {
-                entrance.listener.send_replace(Arc::clone(listener));
-                continue;
-            }
-            let Some(socket) = bound.take(self.number) else {
-                continue;
-            };
-            match TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    let (fitted, listener) = watch::channel(Arc::clone(listener));
-                    let (guard, shutdown) = ShutdownSignal::new();
-                    start(socket, listener, shutdown);
-                    self.open.push(OpenListener {
-                        listener: fitted,
-                        _keeper: guard,
-                    });
-                }
-                Err(error) => tracing::error!(
-                    address = %bound.address(), worker = self.number, %error,
-                    "a worker cannot listen: connections that the system gives it are lost; \
-                     raise `ulimit -n` and restart the process"
-                ),
-            }
-        }
-    }
-
-    fn close(&mut self) {
-        self.open.clear();
-    }
 }
