@@ -20,7 +20,7 @@ mod outgoing_head;
 mod outgoing_request;
 mod outlier_report;
 pub mod peer;
-mod probation;
+mod probation_requests;
 mod range_resume;
 mod recorder;
 mod request_state;
@@ -57,7 +57,7 @@ use crate::proxy::live_view::{LiveRef, LiveView};
 use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::outlier_report::OutlierReporter;
 use crate::proxy::peer::Peer;
-use crate::proxy::probation::Probation;
+use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::recorder::{RecordSink, Recorder};
 use crate::proxy::response_buffer::BufferBudget;
 use crate::proxy::retry::forward;
@@ -80,7 +80,7 @@ pub struct Proxy {
     view: Rc<LiveView>,
     clock: Clock,
     upstream: Rc<UpstreamSide>,
-    probation: Probation,
+    probation: ProbationRequests,
     records: Rc<RecordSink>,
     random: RefCell<fastrand::Rng>,
 }
@@ -109,7 +109,7 @@ impl Proxy {
             view,
             clock,
             upstream: Rc::new(upstream),
-            probation: Probation::default(),
+            probation: ProbationRequests::default(),
             records: Rc::new(RecordSink::new(worker, clock, log)),
             random: RefCell::default(),
         }

@@ -26,7 +26,7 @@ pub(super) struct FailedAttempts {
 
 /// Whom a failure speaks against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum AttemptFault {
     /// The endpoint, if another one does better.
     Endpoint,
     /// Nobody: it asks to wait.
@@ -87,17 +87,17 @@ impl FailedAttempts {
         request: &OutgoingRequest,
         at: &AttemptedAt,
         kind: ErrorKind,
-        fault: Fault,
+        fault: AttemptFault,
     ) {
         match fault {
-            Fault::Endpoint => self.will_report(at, kind),
-            Fault::AskedToWait => {
+            AttemptFault::Endpoint => self.will_report(at, kind),
+            AttemptFault::AskedToWait => {
                 outliers.failed(request, FailureReport::new(at, kind), Verdict::AskedToWait);
             }
-            Fault::Nobody => {}
+            AttemptFault::Nobody => {}
         }
         self.last_endpoint = Some(at.endpoint);
-        self.push(at.region, kind, fault == Fault::AskedToWait);
+        self.push(at.region, kind, fault == AttemptFault::AskedToWait);
     }
 
     /// There was no endpoint to send it to.

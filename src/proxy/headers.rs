@@ -98,6 +98,14 @@ fn strip_named_by_connection(headers: &mut HeaderMap, upgrade: bool) {
     }
 }
 
+/// The value of a field that is there once. Of one that is there more often, somebody else than who
+/// should may have sent a part: none is believed.
+pub(super) fn only_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
 /// Whether the connection ends with this message.
 pub(super) fn says_close(headers: &HeaderMap) -> bool {
     field_list::has(headers, header::CONNECTION, "close")

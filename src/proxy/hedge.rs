@@ -10,7 +10,7 @@ use crate::proxy::attempt_result::AttemptResult;
 use crate::proxy::attempt_target::{AttemptKind, AttemptTime, AttemptedAt};
 use crate::proxy::error_response::ProxyError;
 use crate::proxy::late_write::watch_for_late_write;
-use crate::proxy::probation::Probation;
+use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::retry_budget::{RetryCharge, RetryStep};
 use meridian_core::decide::endpoint::EndpointHint;
@@ -28,7 +28,7 @@ const PROBATION_DELAY: Duration = Duration::from_millis(250);
 /// attempt is dropped, and its connection with it.
 pub(super) async fn attempt(
     state: &mut RequestState<'_>,
-    probation: &Probation,
+    probation: &ProbationRequests,
     step: &RetryStep,
     began: Instant,
     left: Duration,

@@ -6,7 +6,7 @@ use crate::proxy::attempt_error::AttemptError;
 use crate::proxy::attempt_result::{AttemptEnd, AttemptResult, OriginAnswer};
 use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::error_response::ProxyError;
-use crate::proxy::failed_attempts::{FailedAttempts, Fault};
+use crate::proxy::failed_attempts::{AttemptFault, FailedAttempts};
 use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::retry_budget::RetryStep;
@@ -122,8 +122,8 @@ impl<'a> RequestState<'a> {
             AttemptEnd::Failed(error) => {
                 let kind = error.kind();
                 let fault = match error.blames_the_origin() {
-                    true => Fault::Endpoint,
-                    false => Fault::Nobody,
+                    true => AttemptFault::Endpoint,
+                    false => AttemptFault::Nobody,
                 };
                 self.recorder.failed(&at, kind);
                 self.note(&at, kind, fault);
@@ -138,14 +138,14 @@ impl<'a> RequestState<'a> {
         // That this one was asked was our own wish, so it is ours to ask another.
         let our_choice = self.request.on_probation && at.on_probation;
         let fault = match asks_to_wait {
-            true if our_choice => Fault::Nobody,
-            true => Fault::AskedToWait,
-            false => Fault::Endpoint,
+            true if our_choice => AttemptFault::Nobody,
+            true => AttemptFault::AskedToWait,
+            false => AttemptFault::Endpoint,
         };
         self.note(at, ErrorKind::GatewayStatus, fault);
     }
 
-    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: Fault) {
+    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: AttemptFault) {
         let outliers = &self.upstream.outliers;
         self.failed.failed(outliers, self.request, at, kind, fault);
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::proxy::error_response::ProxyError;
 use crate::proxy::hedge::attempt;
 use crate::proxy::outgoing_request::OutgoingRequest;
-use crate::proxy::probation::Probation;
+use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::upstream_side::UpstreamSide;
@@ -13,7 +13,7 @@ use crate::proxy::upstream_side::UpstreamSide;
 /// Tries regions until one answers or the retry table says to stop.
 pub(super) async fn forward(
     upstream: &UpstreamSide,
-    probation: &Probation,
+    probation: &ProbationRequests,
     request: &OutgoingRequest,
     recorder: &mut Recorder,
 ) -> Result<ChosenAnswer, ProxyError> {

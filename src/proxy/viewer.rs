@@ -1,33 +1,23 @@
 //! Who asks, and from where: what a trusted peer's headers say, then the tables of addresses.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+mod address;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+
+use http::header::{HeaderMap, HeaderName};
 
 use crate::geo::GeoTable;
+use crate::proxy::headers::only_value;
+use crate::proxy::viewer::address::{cloudfront_address, forwarded_address};
 use crate::resources::viewer_rules::ViewerRules;
 use meridian_core::model::country::Country;
 use meridian_core::model::place::Place;
 use meridian_core::model::viewer::{Viewer, ViewerSource};
 
-/// `CloudFront-Viewer-Address`: the viewer's address and port.
-const CLOUDFRONT_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
 /// `CloudFront-Viewer-Latitude`: degrees north.
 const CLOUDFRONT_LATITUDE: HeaderName = HeaderName::from_static("cloudfront-viewer-latitude");
 /// `CloudFront-Viewer-Longitude`: degrees east.
 const CLOUDFRONT_LONGITUDE: HeaderName = HeaderName::from_static("cloudfront-viewer-longitude");
-/// `X-Forwarded-For`: the addresses a request came through.
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// Entries of `X-Forwarded-For` that are read at most: no honest path has as many proxies.
-const MAX_HOPS: usize = 32;
-
-/// Bytes of `X-Forwarded-For` that are read at most, counted from the right.
-const MAX_FORWARDED_BYTES: usize = 4096;
-
-/// The longest text of an address is `[`, 45 characters, `]:65535`; a zone may be in it.
-const MAX_ADDRESS_BYTES: usize = 80;
-
 /// What is known of the peer before any header is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerFacts {
@@ -100,86 +90,7 @@ pub fn strip_viewer_headers(headers: &mut HeaderMap, rules: &ViewerRules) -> u32
 /// The country that the first header with a usable answer states.
 fn stated_country(headers: &HeaderMap, rules: &ViewerRules) -> Option<Country> {
     let mut names = rules.country_headers().iter();
-    names.find_map(|name| Country::parse(only(headers, name)?.as_bytes()))
-}
-
-/// The value of a field that is there once. Of one that is there more often, somebody else than
-/// the trusted peer may have sent a part: none is believed.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    values.next().is_none().then_some(first)
-}
-
-/// `ip:port`, where an IPv6 address has no brackets: the port is what follows the last colon.
-fn cloudfront_address(headers: &HeaderMap) -> Option<IpAddr> {
-    let text = address_text(only(headers, &CLOUDFRONT_ADDRESS)?.as_bytes())?;
-    let (address, port) = text.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
-    let address: IpAddr = address.parse().ok()?;
-    Some(address.to_canonical())
-}
-
-/// Follows `X-Forwarded-For` from the right, beginning at `peer`, which is trusted: each trusted
-/// proxy vouches for the entry left of its own. Ends at the first address that is not trusted, at
-/// an entry that is no address, and at the bounds: the last address vouched for is the viewer's.
-fn forwarded_address(
-    peer: IpAddr,
-    headers: &HeaderMap,
-    trusted: impl Fn(IpAddr) -> bool,
-) -> IpAddr {
-    let mut believed = peer;
-    let mut hops = 0;
-    let mut bytes_left = MAX_FORWARDED_BYTES;
-    for value in headers.get_all(&FORWARDED_FOR).iter().rev() {
-        let value = value.as_bytes();
-        let cut = value.len().saturating_sub(bytes_left);
-        let list = &value[cut..];
-        bytes_left -= list.len();
-        let mut entries = list.rsplit(|byte| *byte == b',').peekable();
-        while let Some(entry) = entries.next() {
-            // What the bound cut in two could read as another address.
-            let halved = cut > 0 && entries.peek().is_none();
-            hops += 1;
-            if halved || hops > MAX_HOPS {
-                return believed;
-            }
-            let entry = entry.trim_ascii();
-            // Lists may have empty elements (RFC 9110, section 5.6.1.2).
-            if entry.is_empty() {
-                continue;
-            }
-            let Some(address) = forwarded_entry(entry) else {
-                return believed;
-            };
-            believed = address;
-            if !trusted(believed) {
-                return believed;
-            }
-        }
-    }
-    believed
-}
-
-/// `ip`, `ip:port`, `[v6]` or `[v6]:port`.
-fn forwarded_entry(entry: &[u8]) -> Option<IpAddr> {
-    let text = address_text(entry)?;
-    let address = if let Ok(address) = text.parse::<IpAddr>() {
-        address
-    } else if let Ok(socket) = text.parse::<SocketAddr>() {
-        socket.ip()
-    } else {
-        let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-        IpAddr::V6(inner.parse::<Ipv6Addr>().ok()?)
-    };
-    Some(address.to_canonical())
-}
-
-fn address_text(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() > MAX_ADDRESS_BYTES {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok()
+    names.find_map(|name| Country::parse(only_value(headers, name)?.as_bytes()))
 }
 
 /// Where CloudFront says the viewer is.
@@ -190,12 +101,14 @@ fn place(headers: &HeaderMap) -> Option<Place> {
 }
 
 fn degrees(headers: &HeaderMap, name: &HeaderName) -> Option<f32> {
-    only(headers, name)?.to_str().ok()?.parse().ok()
+    only_value(headers, name)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::viewer::address::MAX_FORWARDED_BYTES;
+    use http::header::HeaderValue;
     use meridian_core::config::ViewerConfig;
     use meridian_core::model::viewer::UnknownViewer;
 

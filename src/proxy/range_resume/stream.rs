@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::proxy::attempt_result::{AttemptEnd, AttemptResult, OriginAnswer};
 use crate::proxy::attempt_target::AttemptedAt;
-use crate::proxy::failed_attempts::Fault;
+use crate::proxy::failed_attempts::AttemptFault;
 use crate::proxy::origin_body::OriginBody;
 use crate::proxy::range_resume::request::{RangeAttempt, ResumeRequest};
 use crate::proxy::recorder::Recorder;
@@ -189,7 +189,7 @@ impl ResumableBody {
         if let Some(asked) = self.asked.take() {
             recorder.overtaken(&asked.at);
             recorder.resumed(asked.at.region, ResumeResult::Overtaken);
-            self.note(&asked.at, ErrorKind::BodyBroken, Fault::Nobody);
+            self.note(&asked.at, ErrorKind::BodyBroken, AttemptFault::Nobody);
         }
     }
 
@@ -203,7 +203,7 @@ impl ResumableBody {
         self.upstream.outliers.probation_ended(&self.at, false);
     }
 
-    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: Fault) {
+    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: AttemptFault) {
         let ResumeRequest {
             request, failed, ..
         } = &mut self.resume;
@@ -223,7 +223,7 @@ impl ResumableBody {
             if !self.is_noted {
                 self.is_noted = true;
                 let at = self.at;
-                self.note(&at, ErrorKind::BodyBroken, Fault::Nobody);
+                self.note(&at, ErrorKind::BodyBroken, AttemptFault::Nobody);
             }
             match self.resume.ask(&self.upstream, self.sent, recorder) {
                 Ok(asked) => {
@@ -261,7 +261,7 @@ impl ResumableBody {
                     return true;
                 }
                 // Another version, or no ranges: no fault of the region.
-                self.note(&at, ErrorKind::BodyBroken, Fault::Nobody);
+                self.note(&at, ErrorKind::BodyBroken, AttemptFault::Nobody);
             }
             AttemptEnd::GatewayFailure {
                 answer,
@@ -269,8 +269,8 @@ impl ResumableBody {
             } => {
                 recorder.continued(&at, &answer.origin, false);
                 let fault = match asks_to_wait {
-                    true => Fault::AskedToWait,
-                    false => Fault::Endpoint,
+                    true => AttemptFault::AskedToWait,
+                    false => AttemptFault::Endpoint,
                 };
                 self.note(&at, ErrorKind::GatewayStatus, fault);
             }
@@ -279,8 +279,8 @@ impl ResumableBody {
                 recorder.failed(&at, kind);
                 recorder.resumed(at.region, ResumeResult::Failed);
                 let fault = match error.blames_the_origin() {
-                    true => Fault::Endpoint,
-                    false => Fault::Nobody,
+                    true => AttemptFault::Endpoint,
+                    false => AttemptFault::Nobody,
                 };
                 self.note(&at, kind, fault);
             }

@@ -4,6 +4,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::proxy::headers::only_value;
 use crate::proxy::outgoing_head::OutgoingHead;
 
 /// The bytes an answer promised to its viewer.
@@ -37,7 +38,7 @@ impl PromisedRange {
     pub(super) fn of<B>(response: &Response<B>) -> Option<Self> {
         let headers = response.headers();
         let etag = strong_etag(headers)?.clone();
-        let length = number(only(headers, &header::CONTENT_LENGTH)?.as_bytes())?;
+        let length = number(only_value(headers, &header::CONTENT_LENGTH)?.as_bytes())?;
         let bytes = match response.status() {
             StatusCode::OK if accepts_ranges(headers) => ByteRange {
                 first: 0,
@@ -90,7 +91,7 @@ impl PromisedRange {
             ..self.bytes
         };
         // Without it only the bytes would tell that there are more of them, when they are gone.
-        let length = only(headers, &header::CONTENT_LENGTH);
+        let length = only_value(headers, &header::CONTENT_LENGTH);
         let length = length.and_then(|length| number(length.as_bytes()));
         response.status() == StatusCode::PARTIAL_CONTENT
             && strong_etag(headers) == Some(&self.etag)
@@ -114,7 +115,7 @@ fn is_multipart(headers: &HeaderMap) -> bool {
 impl ByteRange {
     /// What `Content-Range` says, if it says all: `bytes 0-9/100`.
     fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = only(headers, &header::CONTENT_RANGE)?.to_str().ok()?;
+        let value = only_value(headers, &header::CONTENT_RANGE)?.to_str().ok()?;
         let (unit, range) = value.split_once(' ')?;
         let (range, complete) = range.split_once('/')?;
         let (first, last) = range.split_once('-')?;
@@ -134,7 +135,7 @@ impl ByteRange {
 
 /// The tag, if it stands for these very bytes: a weak one stands for others that mean the same.
 fn strong_etag(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let etag = only(headers, &header::ETAG)?;
+    let etag = only_value(headers, &header::ETAG)?;
     let bytes = etag.as_bytes();
     let quoted = bytes.len() >= 2 && bytes.starts_with(b"\"") && bytes.ends_with(b"\"");
     quoted.then_some(etag)
@@ -144,13 +145,6 @@ fn accepts_ranges(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT_RANGES)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"bytes"))
-}
-
-/// The value of a field that is there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
-    values.next().is_none().then_some(first)
 }
 
 /// Digits and nothing else; `parse` would take a sign too.

@@ -18,7 +18,7 @@ const ONE_IN: u32 = 4;
 /// When a request was last spent on probation, and whether it still is: one at a time, or all that
 /// came before the first was found late would be late too.
 #[derive(Debug, Default)]
-pub(super) struct Probation {
+pub(super) struct ProbationRequests {
     last: Cell<Timestamp>,
     is_under_way: Cell<bool>,
     random: RefCell<fastrand::Rng>,
@@ -27,7 +27,7 @@ pub(super) struct Probation {
 /// A request that is spent on probation, until this is dropped, however that comes about.
 pub(super) struct ProbationRequest<'a>(&'a Cell<bool>);
 
-impl Probation {
+impl ProbationRequests {
     /// Whether a safe request may be spent on finding out whether an endpoint serves again: one in
     /// [`GAP`], and never more than one of [`ONE_IN`].
     pub(super) fn may_spend_one(&self, snapshot: &Snapshot, clock: &Clock) -> bool {
