@@ -21,7 +21,6 @@ mod field;
 mod limits;
 mod listener;
 mod load;
-mod path;
 mod probe;
 pub mod problem;
 pub mod problems;

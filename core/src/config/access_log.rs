@@ -6,19 +6,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
-use crate::config::path::FilePath;
-use crate::config::quantity::{Fraction, Switch};
+use crate::config::quantity::{Boolean, FilePath, Fraction};
 
 /// One JSON line per request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct AccessLogConfig {
     /// Whether to write it at all.
     pub enabled: bool,
-    /// Share of successful requests to write, 0 to 1; failovers and errors are always written.
+    /// Share of successful requests to write; failovers and errors are always written.
     pub sample: f64,
-    /// A file to append to; `None`: standard output.
+    /// A file to append to. Absent: standard output.
     pub path: Option<PathBuf>,
 }
 
@@ -35,13 +34,10 @@ impl Default for AccessLogConfig {
 /// One JSON line per request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<AccessLogConfig>)]
+#[schemars(deny_unknown_fields, transform = documented::<AccessLogConfig>)]
 pub(super) struct AccessLogSection {
-    /// Whether to write it at all.
-    enabled: Field<Switch>,
-    /// Share of successful requests to write; failovers and errors are always written.
+    enabled: Field<Boolean>,
     sample: Field<Fraction>,
-    /// A file to append to. Absent: standard output.
     path: Field<FilePath>,
 }
 

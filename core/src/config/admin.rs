@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
 use crate::config::field::Field;
 use crate::config::listener::{ListenerConfig, socket_address};
 use crate::config::problem::Span;
@@ -33,11 +32,15 @@ impl Default for AdminConfig {
 /// Where operators connect.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<AdminConfig>)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct AdminSection {
     /// Address and port to bind, or `"off"`. Any but a loopback one needs a `token`. A change
     /// needs a restart.
-    #[schemars(extend("x-takes" = "`\"off\"` or an address and port", "examples" = ["off"]))]
+    #[schemars(extend(
+        "default" = AdminConfig::default().address,
+        "examples" = ["off"],
+        "x-takes" = "`\"off\"` or an address and port"
+    ))]
     address: Field<String>,
     /// What callers must send as `Authorization: Bearer ..`.
     token: Field<SecretSource>,

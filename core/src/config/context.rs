@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::field::Field;
-use crate::config::path::FilePath;
 use crate::config::problem::{Findings, Problem, Span};
+use crate::config::quantity::FilePath;
 use crate::config::source::{Reader, SourceFiles, reason};
 use crate::config::value;
 

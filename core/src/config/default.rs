@@ -1,4 +1,4 @@
-//! What the schema says of a section's keys that another type knows: defaults and descriptions.
+//! What the schema says of keys that the checked configuration knows: descriptions and defaults.
 
 use std::time::Duration;
 
@@ -8,58 +8,44 @@ use serde_json::{Map, Value};
 
 use crate::config::schema::generator;
 
-/// Adds to each property of `schema` the default that `C` has for it, as it would be written.
-pub(super) fn with_defaults<C: Default + Serialize>(schema: &mut Schema) {
-    let Ok(Value::Object(defaults)) = serde_json::to_value(C::default()) else {
-        return;
-    };
-    for (name, default) in defaults {
-        if let Some(property) = property(schema, &name)
-            && let Some(default) = as_written(default, property)
-        {
+/// Gives each property of a section's `schema` the description that the field of this name has in
+/// the checked configuration `C`, and its default as the file would have it.
+pub(super) fn documented<C: Default + Serialize + JsonSchema>(schema: &mut Schema) {
+    let documents = C::json_schema(&mut generator());
+    let defaults = serde_json::to_value(C::default()).unwrap_or_default();
+    let properties = schema.get_mut("properties");
+    for (name, property) in properties
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+    {
+        let pointer = format!("/properties/{name}/description");
+        let Some(property) = property.as_object_mut() else {
+            continue;
+        };
+        if let Some(description) = documents.pointer(&pointer) {
+            property.insert("description".to_owned(), description.clone());
+        }
+        if let Some(default) = as_written(&defaults[name], property) {
             property.insert("default".to_owned(), default);
         }
     }
 }
 
-/// Describes each property of `schema` as the section `S` does, where a key has the same name.
-pub(super) fn described_as<S: JsonSchema>(schema: &mut Schema) {
-    let mut whole = S::json_schema(&mut generator());
-    let names = properties(schema).map(|properties| properties.keys().cloned().collect());
-    let names: Vec<String> = names.unwrap_or_default();
-    for name in names {
-        let described = property(&mut whole, &name).cloned().unwrap_or_default();
-        for key in ["description", "default"] {
-            if let (Some(property), Some(value)) = (property(schema, &name), described.get(key)) {
-                property.insert(key.to_owned(), value.clone());
-            }
-        }
-    }
-}
-
-fn properties(schema: &mut Schema) -> Option<&mut Map<String, Value>> {
-    schema.get_mut("properties")?.as_object_mut()
-}
-
-fn property<'s>(schema: &'s mut Schema, name: &str) -> Option<&'s mut Map<String, Value>> {
-    properties(schema)?.get_mut(name)?.as_object_mut()
-}
-
 /// A value of a checked configuration as the file would have it; `None` when nothing stands for it.
-fn as_written(value: Value, property: &Map<String, Value>) -> Option<Value> {
+fn as_written(value: &Value, property: &Map<String, Value>) -> Option<Value> {
     let takes = property.get("x-takes").and_then(Value::as_str);
     let takes = takes.unwrap_or_default();
     match value {
         Value::Null => None,
-        Value::Object(_) => duration(&value).map(|duration| unit(duration).into()),
-        Value::Array(items) if takes.starts_with("status") => {
-            let codes: Vec<_> = items.iter().map(Value::to_string).collect();
-            Some(codes.join("-").into())
+        Value::Object(_) => duration(value).map(|duration| unit(duration).into()),
+        Value::Array(ends) if takes.starts_with("status") => {
+            let ends: Vec<_> = ends.iter().map(Value::to_string).collect();
+            Some(ends.join("-").into())
         }
         Value::Array(items) if items.is_empty() && property.get("type")? != "array" => None,
-        Value::Array(items) => Some(items.into()),
         Value::Number(bytes) if takes.starts_with("size") => size(bytes.as_u64()?),
-        other => Some(other),
+        other => Some(other.clone()),
     }
 }
 

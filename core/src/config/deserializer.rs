@@ -4,11 +4,8 @@
 //! place with it; a fault within is reported there and then, and reading goes on. A key that no
 //! field of a section takes is one whose value serde asks for only to throw it away.
 
-use serde::de::value::{SeqDeserializer, StrDeserializer};
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
-    SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::value::{MapAccessDeserializer, SeqDeserializer, StrDeserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 use crate::config::fault::ValueFault;
@@ -138,11 +135,21 @@ impl<'de> Deserializer<'de> for ValueReading<'_> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ValueFault> {
-        if name == FIELD {
-            visitor.visit_map(PlacedValue(Some(self)))
-        } else {
-            visitor.visit_newtype_struct(self)
+        if name != FIELD {
+            return visitor.visit_newtype_struct(self);
         }
+        let (key, value) = (self.key, self.node.span);
+        let place = [
+            usize::from(value.file),
+            key.start,
+            key.end,
+            value.start,
+            value.end,
+        ];
+        visitor.visit_map(Marked {
+            mark: Some(SeqDeserializer::new(place.into_iter())),
+            reading: Some(self),
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -154,7 +161,11 @@ impl<'de> Deserializer<'de> for ValueReading<'_> {
         if name == KIND {
             let kind = self.node.value.kind();
             return if variants.contains(&kind) {
-                visitor.visit_enum(OfKind(self))
+                let kind = StrDeserializer::new(kind);
+                visitor.visit_enum(MapAccessDeserializer::new(Marked {
+                    mark: Some(kind),
+                    reading: Some(self),
+                }))
             } else {
                 Err(self.wrong_type(&variants.join(" or ")))
             };
@@ -163,8 +174,7 @@ impl<'de> Deserializer<'de> for ValueReading<'_> {
             return Err(self.wrong_type("a string"));
         };
         if variants.contains(&word.as_str()) {
-            let word: StrDeserializer<'_, ValueFault> = word.as_str().into_deserializer();
-            visitor.visit_enum(word)
+            visitor.visit_enum(StrDeserializer::new(word))
         } else {
             Err(none_of(word, variants))
         }
@@ -238,8 +248,8 @@ impl<'de> MapAccess<'de> for TableEntries<'_> {
         let Some(entry) = &self.next else {
             return Ok(None);
         };
-        let name: StrDeserializer<'_, ValueFault> = entry.name.as_str().into_deserializer();
-        seed.deserialize(name).map(Some)
+        seed.deserialize(StrDeserializer::new(&entry.name))
+            .map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(
@@ -259,39 +269,28 @@ impl<'de> MapAccess<'de> for TableEntries<'_> {
     }
 }
 
-/// A value with its place: a map of one entry whose key is the place, as the numbers of
-/// [`Field`](crate::config::field::Field).
-struct PlacedValue<'a>(Option<ValueReading<'a>>);
+/// A value with something to say about it, as a map of one entry.
+struct Marked<'a, M> {
+    mark: Option<M>,
+    reading: Option<ValueReading<'a>>,
+}
 
-impl<'de> MapAccess<'de> for PlacedValue<'_> {
+impl<'de, M: Deserializer<'de, Error = ValueFault>> MapAccess<'de> for Marked<'_, M> {
     type Error = ValueFault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, ValueFault> {
-        let Some(ValueReading { node, key, .. }) = &self.0 else {
-            return Ok(None);
-        };
-        let span = node.span;
-        let place = [
-            usize::from(span.file),
-            key.start,
-            key.end,
-            span.start,
-            span.end,
-        ];
-        let place = SeqDeserializer::<_, ValueFault>::new(place.into_iter());
-        seed.deserialize(place).map(Some)
+        let mark = self.mark.take();
+        mark.map(|mark| seed.deserialize(mark)).transpose()
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<S::Value, ValueFault> {
-        let Some(reading) = self.0.take() else {
-            return Err(ValueFault::reported());
-        };
+        let reading = self.reading.take().ok_or_else(ValueFault::reported)?;
         let (span, findings) = (reading.node.span, reading.findings);
         seed.deserialize(reading).map_err(|fault| {
             if let Some(problem) = fault.at(span) {
@@ -299,48 +298,5 @@ impl<'de> MapAccess<'de> for PlacedValue<'_> {
             }
             ValueFault::reported()
         })
-    }
-}
-
-/// A value read as the variant that its kind names.
-struct OfKind<'a>(ValueReading<'a>);
-
-impl<'de> EnumAccess<'de> for OfKind<'_> {
-    type Error = ValueFault;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self), ValueFault> {
-        let kind: StrDeserializer<'_, ValueFault> = self.0.node.value.kind().into_deserializer();
-        Ok((seed.deserialize(kind)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for OfKind<'_> {
-    type Error = ValueFault;
-
-    fn unit_variant(self) -> Result<(), ValueFault> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(
-        self,
-        seed: S,
-    ) -> Result<S::Value, ValueFault> {
-        seed.deserialize(self.0)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ValueFault> {
-        self.0.deserialize_any(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ValueFault> {
-        self.0.deserialize_any(visitor)
     }
 }

@@ -7,16 +7,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::Lasting;
+use crate::config::quantity::TimeSpan;
 use crate::config::value;
 
 /// How names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DnsConfig {
-    /// Servers to ask; empty: the system's (`/etc/resolv.conf`).
+    /// Servers to ask, port 53 unless written: `"10.0.0.2"`, `"10.0.0.2:5353"`. Empty: the
+    /// system's.
     pub servers: Vec<SocketAddr>,
     /// An answer is kept at least this long, whatever its TTL.
     pub min_ttl: Duration,
@@ -40,17 +41,12 @@ impl Default for DnsConfig {
 /// How names of origins are resolved.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<DnsConfig>)]
+#[schemars(deny_unknown_fields, transform = documented::<DnsConfig>)]
 pub(super) struct DnsSection {
-    /// Servers to ask, port 53 unless written: `"10.0.0.2"`, `"10.0.0.2:5353"`. Empty: the
-    /// system's.
     servers: Field<Vec<Field<String>>>,
-    /// An answer is kept at least this long, whatever its TTL.
-    min_ttl: Field<Lasting<1>>,
-    /// An answer is asked for again after this long, whatever its TTL.
-    max_ttl: Field<Lasting<1>>,
-    /// How long the last good answer is used while none comes.
-    keep_last_good: Field<Lasting<0>>,
+    min_ttl: Field<TimeSpan<1>>,
+    max_ttl: Field<TimeSpan<1>>,
+    keep_last_good: Field<TimeSpan<0>>,
 }
 
 impl DnsSection {

@@ -6,20 +6,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::Lasting;
+use crate::config::quantity::TimeSpan;
 
 /// Orchestrators kill after 30 s: two seconds are left for the process to end.
 const KILLED_SOON: Duration = Duration::from_secs(28);
 
 /// How to leave without dropping a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DrainConfig {
     /// From `/readyz` answering 503 to the listeners closing.
     pub delay: Duration,
-    /// From there to the process's end at the latest.
+    /// From there to the end of the process at the latest.
     pub timeout: Duration,
 }
 
@@ -37,12 +37,10 @@ impl Default for DrainConfig {
 /// kill.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<DrainConfig>)]
+#[schemars(deny_unknown_fields, transform = documented::<DrainConfig>)]
 pub(super) struct DrainSection {
-    /// From `/readyz` answering 503 to the listeners closing.
-    delay: Field<Lasting<0>>,
-    /// From there to the end of the process at the latest.
-    timeout: Field<Lasting<0>>,
+    delay: Field<TimeSpan<0>>,
+    timeout: Field<TimeSpan<0>>,
 }
 
 impl DrainSection {

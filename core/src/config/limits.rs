@@ -4,28 +4,28 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::{ByteSize, Fraction, Whole};
+use crate::config::quantity::{ByteSize, Fraction, Integer};
 
 /// No head of a sane client comes near this.
 const LARGEST_HEAD: usize = 1 << 20;
 
 /// Bounds that hold everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct LimitsConfig {
-    /// Bytes of one head, either way.
+    /// One head, either way; at most 1 MiB.
     pub header_bytes: usize,
     /// Fields of one head.
     pub header_fields: usize,
     /// Viewers' connections of one worker.
     pub connections_per_worker: usize,
-    /// Bytes of one request body kept to send it again.
+    /// Of one request body, kept to send it again; a longer body is streamed and sent once.
     pub replay_bytes: usize,
-    /// Bytes of all such bodies together.
+    /// All such bodies together.
     pub replay_total_bytes: usize,
-    /// Retries as a share of requests, per destination region, 0 to 1.
+    /// Retries as a share of requests, per destination region.
     pub retry_budget: f64,
     /// Retries that are always allowed at once, per destination region.
     pub retry_budget_minimum: u32,
@@ -51,24 +51,16 @@ impl Default for LimitsConfig {
 /// Bounds that hold everywhere.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<LimitsConfig>)]
+#[schemars(deny_unknown_fields, transform = documented::<LimitsConfig>)]
 pub(super) struct LimitsSection {
-    /// One head, either way; at most 1 MiB.
     header_bytes: Field<ByteSize<1024>>,
-    /// Fields of one head.
-    header_fields: Field<Whole<10, 10_000>>,
-    /// Viewers' connections of one worker.
-    connections_per_worker: Field<Whole<1, 10_000_000>>,
-    /// Of one request body, kept to send it again; a longer body is streamed and sent once.
+    header_fields: Field<Integer<10, 10_000>>,
+    connections_per_worker: Field<Integer<1, 10_000_000>>,
     replay_bytes: Field<ByteSize<0>>,
-    /// All such bodies together.
     replay_total_bytes: Field<ByteSize<0>>,
-    /// Retries as a share of requests, per destination region.
     retry_budget: Field<Fraction>,
-    /// Retries that are always allowed at once, per destination region.
-    retry_budget_minimum: Field<Whole<0, { u32::MAX }>>,
-    /// Unused connections kept per endpoint and worker.
-    idle_connections_per_endpoint: Field<Whole<0, 100_000>>,
+    retry_budget_minimum: Field<Integer<0, { u32::MAX }>>,
+    idle_connections_per_endpoint: Field<Integer<0, 100_000>>,
 }
 
 impl LimitsSection {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
 use crate::config::field::Field;
-use crate::config::path::FilePath;
 use crate::config::problem::Span;
+use crate::config::quantity::FilePath;
 use crate::config::timeouts::{DownstreamTimeouts, ListenerTimeoutsSection};
 use crate::config::value;
 

@@ -6,43 +6,30 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::context::CheckContext;
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::{Lasting, Plain, StatusRange, Whole};
+use crate::config::quantity::{Integer, Plain, StatusRange, TimeSpan};
 use crate::config::value;
 use crate::table::origin::ProbeSpec;
 
 /// A probe.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<ProbeSpec>)]
+#[schemars(deny_unknown_fields, transform = documented::<ProbeSpec>)]
 pub(super) struct ProbeSection {
-    /// Path and query of the GET.
     path: Field<String>,
-    /// The `Host` of the probe. Absent: the origin URL's.
     host: Field<String>,
-    /// Time between probes of one endpoint; each gap varies by 20 % either way.
-    interval: Field<Lasting<100>>,
-    /// The same while the endpoint's state is changing; at most `interval`.
-    fast_interval: Field<Lasting<100>>,
-    /// For one whole probe.
-    timeout: Field<Lasting<1>>,
-    /// Status codes that pass.
+    interval: Field<TimeSpan<100>>,
+    fast_interval: Field<TimeSpan<100>>,
+    timeout: Field<TimeSpan<1>>,
     status: Field<StatusRange>,
-    /// Text the body must contain.
     text: Field<String>,
-    /// JSON fields of the body and the value each must have: `{ status = "healthy", "checks.*" =
-    /// "ok" }`; a `*` step stands for every member.
     #[schemars(extend("x-key" = "dotted path"))]
     json: Field<BTreeMap<String, Field<Plain>>>,
-    /// The JSON field, by dotted path, that must name this region: an answer of another region
-    /// fails. Absent: not checked.
     region_field: Field<String>,
-    /// Failures in a row until unhealthy.
-    fall: Field<Whole<1, 100>>,
-    /// Successes in a row until healthy.
-    rise: Field<Whole<1, 100>>,
+    fall: Field<Integer<1, 100>>,
+    rise: Field<Integer<1, 100>>,
 }
 
 impl ProbeSection {

@@ -1,9 +1,8 @@
 //! Values with a range or a unit: what a key takes, read and described in one place.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,11 +11,12 @@ use crate::config::scalar::Scalar;
 use crate::config::value;
 
 /// `true` or `false`, also as a string, where a variable was replaced.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
-pub(super) struct Switch(bool);
+#[schemars(extend("type" = ["boolean", "string"], "x-takes" = "boolean"))]
+pub(super) struct Boolean(bool);
 
-impl TryFrom<Scalar> for Switch {
+impl TryFrom<Scalar> for Boolean {
     type Error = ValueFault;
 
     fn try_from(scalar: Scalar) -> Result<Self, ValueFault> {
@@ -29,31 +29,22 @@ impl TryFrom<Scalar> for Switch {
     }
 }
 
-impl From<Switch> for bool {
-    fn from(Switch(flag): Switch) -> Self {
+impl From<Boolean> for bool {
+    fn from(Boolean(flag): Boolean) -> Self {
         flag
     }
 }
 
-impl JsonSchema for Switch {
-    fn schema_name() -> Cow<'static, str> {
-        "boolean".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [{ "type": "boolean" }, { "type": "string" }],
-            "x-takes": "boolean",
-        })
-    }
-}
-
 /// A whole number, both ends included, also as a string.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
-pub(super) struct Whole<const LEAST: u32, const MOST: u32>(u32);
+#[schemars(extend(
+    "anyOf" = [{ "type": "integer", "minimum": LEAST, "maximum": MOST }, { "type": "string" }],
+    "x-takes" = format!("integer, {LEAST} to {MOST}"),
+))]
+pub(super) struct Integer<const LEAST: u32, const MOST: u32>(u32);
 
-impl<const LEAST: u32, const MOST: u32> TryFrom<Scalar> for Whole<LEAST, MOST> {
+impl<const LEAST: u32, const MOST: u32> TryFrom<Scalar> for Integer<LEAST, MOST> {
     type Error = ValueFault;
 
     fn try_from(scalar: Scalar) -> Result<Self, ValueFault> {
@@ -63,43 +54,30 @@ impl<const LEAST: u32, const MOST: u32> TryFrom<Scalar> for Whole<LEAST, MOST> {
             other => return Err(other.wrong_type("an integer")),
         };
         let number = number.filter(|number| (LEAST..=MOST).contains(number));
-        let message = || format!("this is from {LEAST} to {MOST}");
-        let number = number.ok_or_else(|| ValueFault::new("out-of-range", message()))?;
-        Ok(Self(number))
+        let fault = || out_of_range(format!("this is from {LEAST} to {MOST}"));
+        number.map(Self).ok_or_else(fault)
     }
 }
 
-impl<const LEAST: u32, const MOST: u32> From<Whole<LEAST, MOST>> for u32 {
-    fn from(Whole(number): Whole<LEAST, MOST>) -> Self {
+impl<const LEAST: u32, const MOST: u32> From<Integer<LEAST, MOST>> for u32 {
+    fn from(Integer(number): Integer<LEAST, MOST>) -> Self {
         number
     }
 }
 
-impl<const LEAST: u32, const MOST: u32> From<Whole<LEAST, MOST>> for usize {
-    fn from(Whole(number): Whole<LEAST, MOST>) -> Self {
+impl<const LEAST: u32, const MOST: u32> From<Integer<LEAST, MOST>> for usize {
+    fn from(Integer(number): Integer<LEAST, MOST>) -> Self {
         number as Self
     }
 }
 
-impl<const LEAST: u32, const MOST: u32> JsonSchema for Whole<LEAST, MOST> {
-    fn schema_name() -> Cow<'static, str> {
-        "integer".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "integer", "minimum": LEAST, "maximum": MOST },
-                { "type": "string" },
-            ],
-            "x-takes": format!("integer, {LEAST} to {MOST}"),
-        })
-    }
-}
-
 /// A share from 0 to 1, also as `"20%"`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(extend(
+    "anyOf" = [{ "type": "number", "minimum": 0, "maximum": 1 }, { "type": "string" }],
+    "x-takes" = "share, 0 to 1 or `\"20%\"`",
+))]
 pub(super) struct Fraction(f64);
 
 impl TryFrom<Scalar> for Fraction {
@@ -114,9 +92,8 @@ impl TryFrom<Scalar> for Fraction {
             Scalar::Text(text) => value::share(&text),
             other => return Err(other.wrong_type("a number from 0 to 1")),
         };
-        let message = "a share is from 0 to 1, or from \"0%\" to \"100%\"";
-        let share = share.ok_or_else(|| ValueFault::new("out-of-range", message))?;
-        Ok(Self(share))
+        let fault = || out_of_range("a share is from 0 to 1, or from \"0%\" to \"100%\"");
+        share.map(Self).ok_or_else(fault)
     }
 }
 
@@ -126,22 +103,16 @@ impl From<Fraction> for f64 {
     }
 }
 
-impl JsonSchema for Fraction {
-    fn schema_name() -> Cow<'static, str> {
-        "share".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 }, { "type": "string" }],
-            "x-takes": "share, 0 to 1 or `\"20%\"`",
-        })
-    }
-}
-
 /// Degrees, at most so many either way.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(extend(
+    "anyOf" = [
+        { "type": "number", "minimum": -f64::from(MOST), "maximum": MOST },
+        { "type": "string" },
+    ],
+    "x-takes" = format!("number, -{MOST} to {MOST}"),
+))]
 pub(super) struct Degrees<const MOST: u8>(f64);
 
 impl<const MOST: u8> TryFrom<Scalar> for Degrees<MOST> {
@@ -156,9 +127,8 @@ impl<const MOST: u8> TryFrom<Scalar> for Degrees<MOST> {
         };
         let most = f64::from(MOST);
         let number = number.filter(|number| (-most..=most).contains(number));
-        let message = || format!("this is from -{MOST} to {MOST} degrees");
-        let number = number.ok_or_else(|| ValueFault::new("out-of-range", message()))?;
-        Ok(Self(number))
+        let fault = || out_of_range(format!("this is from -{MOST} to {MOST} degrees"));
+        number.map(Self).ok_or_else(fault)
     }
 }
 
@@ -169,29 +139,17 @@ impl<const MOST: u8> From<Degrees<MOST>> for f32 {
     }
 }
 
-impl<const MOST: u8> JsonSchema for Degrees<MOST> {
-    fn schema_name() -> Cow<'static, str> {
-        "degrees".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let most = i32::from(MOST);
-        json_schema!({
-            "anyOf": [
-                { "type": "number", "minimum": -most, "maximum": most },
-                { "type": "string" },
-            ],
-            "x-takes": format!("number, -{most} to {most}"),
-        })
-    }
-}
-
 /// A duration with a unit, at least so many milliseconds.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
-pub(super) struct Lasting<const LEAST: u64>(Duration);
+#[schemars(extend(
+    "type" = "string",
+    "pattern" = r"^(([0-9]+(us|ms|s|m|h|d))+|.*\$.*)$",
+    "x-takes" = at_least("duration", LEAST, "ms"),
+))]
+pub(super) struct TimeSpan<const LEAST: u64>(Duration);
 
-impl<const LEAST: u64> TryFrom<Scalar> for Lasting<LEAST> {
+impl<const LEAST: u64> TryFrom<Scalar> for TimeSpan<LEAST> {
     type Error = ValueFault;
 
     fn try_from(scalar: Scalar) -> Result<Self, ValueFault> {
@@ -205,42 +163,25 @@ impl<const LEAST: u64> TryFrom<Scalar> for Lasting<LEAST> {
         };
         let least = Duration::from_millis(LEAST);
         if duration < least {
-            return Err(ValueFault::new(
-                "out-of-range",
-                format!("this is at least {least:?}"),
-            ));
+            return Err(out_of_range(format!("this is at least {least:?}")));
         }
         Ok(Self(duration))
     }
 }
 
-impl<const LEAST: u64> From<Lasting<LEAST>> for Duration {
-    fn from(Lasting(duration): Lasting<LEAST>) -> Self {
+impl<const LEAST: u64> From<TimeSpan<LEAST>> for Duration {
+    fn from(TimeSpan(duration): TimeSpan<LEAST>) -> Self {
         duration
     }
 }
 
-impl<const LEAST: u64> JsonSchema for Lasting<LEAST> {
-    fn schema_name() -> Cow<'static, str> {
-        "duration".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let takes = match LEAST {
-            0 => "duration".to_owned(),
-            least => format!("duration, at least {:?}", Duration::from_millis(least)),
-        };
-        json_schema!({
-            "type": "string",
-            "pattern": r"^(([0-9]+(us|ms|s|m|h|d))+|.*\$.*)$",
-            "x-takes": takes,
-        })
-    }
-}
-
 /// A number of bytes, at least so many.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(extend(
+    "anyOf" = [{ "type": "integer", "minimum": 0 }, { "type": "string" }],
+    "x-takes" = at_least("size", LEAST as u64, " bytes"),
+))]
 pub(super) struct ByteSize<const LEAST: usize>(usize);
 
 impl<const LEAST: usize> TryFrom<Scalar> for ByteSize<LEAST> {
@@ -257,8 +198,7 @@ impl<const LEAST: usize> TryFrom<Scalar> for ByteSize<LEAST> {
             return Err(ValueFault::new("bad-size", "this is not a size").help(help));
         };
         if bytes < LEAST {
-            let message = format!("this is at least {LEAST} bytes");
-            return Err(ValueFault::new("out-of-range", message));
+            return Err(out_of_range(format!("this is at least {LEAST} bytes")));
         }
         Ok(Self(bytes))
     }
@@ -270,26 +210,13 @@ impl<const LEAST: usize> From<ByteSize<LEAST>> for usize {
     }
 }
 
-impl<const LEAST: usize> JsonSchema for ByteSize<LEAST> {
-    fn schema_name() -> Cow<'static, str> {
-        "size".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let takes = match LEAST {
-            0 => "size".to_owned(),
-            least => format!("size, at least {least} bytes"),
-        };
-        json_schema!({
-            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }],
-            "x-takes": takes,
-        })
-    }
-}
-
 /// `200` or `"200-299"`: both ends of a range of status codes.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(extend(
+    "anyOf" = [{ "type": "integer", "minimum": 100, "maximum": 599 }, { "type": "string" }],
+    "x-takes" = "status, or a range",
+))]
 pub(super) struct StatusRange(u16, u16);
 
 impl TryFrom<Scalar> for StatusRange {
@@ -316,22 +243,13 @@ impl From<StatusRange> for (u16, u16) {
     }
 }
 
-impl JsonSchema for StatusRange {
-    fn schema_name() -> Cow<'static, str> {
-        "status".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [{ "type": "integer", "minimum": 100, "maximum": 599 }, { "type": "string" }],
-            "x-takes": "status, or a range",
-        })
-    }
-}
-
 /// Any value but a table or an array, as JSON has it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(extend(
+    "type" = ["string", "number", "boolean"],
+    "x-takes" = "string, number or boolean",
+))]
 pub(super) struct Plain(Value);
 
 impl TryFrom<Scalar> for Plain {
@@ -359,15 +277,20 @@ impl From<Plain> for Value {
     }
 }
 
-impl JsonSchema for Plain {
-    fn schema_name() -> Cow<'static, str> {
-        "plain".into()
-    }
+/// A file, relative to the file that names it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[schemars(extend("x-takes" = "path"))]
+pub(super) struct FilePath(pub(super) String);
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": ["string", "number", "boolean"],
-            "x-takes": "string, number or boolean",
-        })
+fn out_of_range(message: impl Into<String>) -> ValueFault {
+    ValueFault::new("out-of-range", message)
+}
+
+/// What a key takes that has a least value.
+fn at_least(noun: &str, least: u64, unit: &str) -> String {
+    if least == 0 {
+        noun.to_owned()
+    } else {
+        format!("{noun}, at least {least}{unit}")
     }
 }

@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use crate::config::context::CheckContext;
 use crate::config::field::Field;
-use crate::config::path::FilePath;
 use crate::config::probe::ProbeSection;
 use crate::config::problem::{Problem, Span};
-use crate::config::quantity::Degrees;
+use crate::config::quantity::{Degrees, FilePath};
 use crate::config::value;
 use crate::model::id::MAX_REGIONS;
 use crate::model::place::{self, Place};

@@ -3,22 +3,19 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::default::with_defaults;
+use crate::config::default::documented;
 use crate::config::field::Field;
-use crate::config::quantity::{Switch, Whole};
+use crate::config::quantity::{Boolean, Integer};
 use crate::table::policy::RetryPolicy;
 
 /// How far to go for an answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = with_defaults::<RetryPolicy>)]
+#[schemars(deny_unknown_fields, transform = documented::<RetryPolicy>)]
 pub(super) struct RetrySection {
-    /// Attempts at most, the first included.
-    attempts: Field<Whole<1, 8>>,
-    /// Whether a request with an `Idempotency-Key` may be sent again like a PUT.
-    idempotency_key: Field<Switch>,
-    /// Whether gRPC requests may be sent again on UNAVAILABLE or a missing first byte.
-    grpc: Field<Switch>,
+    attempts: Field<Integer<1, 8>>,
+    idempotency_key: Field<Boolean>,
+    grpc: Field<Boolean>,
 }
 
 impl RetrySection {

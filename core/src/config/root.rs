@@ -19,7 +19,7 @@ use crate::config::listener::{self, ListenerConfig, ListenerSection};
 use crate::config::probe::ProbeSection;
 use crate::config::problem::{Problem, Span};
 use crate::config::problems::Problems;
-use crate::config::quantity::Whole;
+use crate::config::quantity::Integer;
 use crate::config::region::{self, RegionSection};
 use crate::config::region_names::RegionNames;
 use crate::config::route::{RouteCheck, RouteSection};
@@ -102,7 +102,7 @@ pub(super) struct RootSection {
     /// Worker threads, each with its own listeners and pools; `0`: one per core. A change needs a
     /// restart.
     #[schemars(extend("default" = 0))]
-    workers: Field<Whole<0, 1024>>,
+    workers: Field<Integer<0, 1024>>,
     /// What this proxy calls itself in `Via`, `CDN-Loop` and `Proxy-Status`. A request that
     /// already carries it in `CDN-Loop` is refused (508), so two proxies in one path need two
     /// names.

@@ -10,7 +10,7 @@ use crate::config::country::{self, CountrySection};
 use crate::config::failback::FailbackSection;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::Whole;
+use crate::config::quantity::Integer;
 use crate::config::region_names::RegionNames;
 use crate::config::retry::RetrySection;
 use crate::config::timeouts::RouteTimeoutsSection;
@@ -44,7 +44,7 @@ pub(super) struct RouteSection {
     /// For `policy = "weighted"`: each region's weight, such as `{ us-east-1 = 3, eu-west-1 = 1
     /// }`. One viewer stays in one region.
     #[schemars(extend("x-key" = "region"))]
-    weights: Field<BTreeMap<String, Field<Whole<1, 1_000_000>>>>,
+    weights: Field<BTreeMap<String, Field<Integer<1, 1_000_000>>>>,
     /// Regions to try first, in order, by country code (`JP`) or group (`"@eu"`, `"@eea"`,
     /// `"@europe"`, `"@asia"`, ..); the most specific line counts.
     #[schemars(extend("x-key" = "country or group"))]

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use crate::config::fault::ValueFault;
 
 /// A value that is no table and no array; the types of [`quantity`](crate::config::quantity) are
-/// made from it.
-#[derive(Clone, Debug)]
+/// made from it, and say themselves which of these they take.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(with = "Value")]
 pub(super) enum Scalar {
     Text(String),
     Integer(i64),

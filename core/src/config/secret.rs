@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::context::CheckContext;
 use crate::config::field::Field;
-use crate::config::path::FilePath;
+use crate::config::quantity::FilePath;
 
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]

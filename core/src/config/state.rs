@@ -6,14 +6,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
+use crate::config::default::documented;
 use crate::config::field::Field;
-use crate::config::path::FilePath;
 use crate::config::problem::Span;
+use crate::config::quantity::FilePath;
 
 /// What survives a restart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StateConfig {
-    /// A directory to keep it in; `None`: memory only.
+    /// A directory to keep it in, made where it is missing. Absent: memory only.
     pub dir: Option<PathBuf>,
     /// Where that was written.
     #[serde(skip)]
@@ -23,9 +24,8 @@ pub struct StateConfig {
 /// What survives a restart.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, transform = documented::<StateConfig>)]
 pub(super) struct StateSection {
-    /// A directory to keep it in, made where it is missing. Absent: memory only.
     dir: Field<FilePath>,
 }
 

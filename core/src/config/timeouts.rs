@@ -6,22 +6,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::context::CheckContext;
-use crate::config::default::{described_as, with_defaults};
+use crate::config::default::documented;
 use crate::config::field::Field;
 use crate::config::problem::Span;
-use crate::config::quantity::Lasting;
+use crate::config::quantity::TimeSpan;
 use crate::table::policy::UpstreamTimeouts;
 
 /// Time limits towards the viewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DownstreamTimeouts {
-    /// The viewer's TLS handshake, and the PROXY header before it.
+    /// A viewer's TLS handshake, and the PROXY header before it.
     pub handshake: Duration,
     /// A whole request head.
     pub head: Duration,
     /// A body that stands still, either way.
     pub body_progress: Duration,
-    /// A connection between requests.
+    /// A viewer's connection between requests. Longer than a load balancer in front keeps its own
+    /// (60 s for an ALB), so that it closes first.
     pub idle: Duration,
 }
 
@@ -43,30 +44,19 @@ impl Default for DownstreamTimeouts {
 #[serde(default)]
 #[schemars(
     deny_unknown_fields,
-    transform = with_defaults::<UpstreamTimeouts>,
-    transform = with_defaults::<DownstreamTimeouts>
+    transform = documented::<UpstreamTimeouts>,
+    transform = documented::<DownstreamTimeouts>
 )]
 pub(super) struct TimeoutsSection {
-    /// A viewer's TLS handshake, and the PROXY header before it.
-    handshake: Field<Lasting<1>>,
-    /// A whole request head.
-    head: Field<Lasting<1>>,
-    /// A body that stands still, either way.
-    body_progress: Field<Lasting<1>>,
-    /// A viewer's connection between requests. Longer than a load balancer in front keeps its own
-    /// (60 s for an ALB), so that it closes first.
-    idle: Field<Lasting<1>>,
-    /// TCP towards an origin, and then TLS, each.
-    connect: Field<Lasting<1>>,
-    /// From sending a request to the response head, one attempt; at most `request`.
-    first_byte: Field<Lasting<1>>,
-    /// All attempts together, until the response head.
-    request: Field<Lasting<1>>,
-    /// A download that stands still for so long is asked for from another region, where that can
-    /// go on with it; whichever sends the next byte first goes on.
-    resume_after: Field<Lasting<1>>,
-    /// An unused connection to an origin. Shorter than an ALB (60 s) keeps it.
-    upstream_idle: Field<Lasting<1>>,
+    handshake: Field<TimeSpan<1>>,
+    head: Field<TimeSpan<1>>,
+    body_progress: Field<TimeSpan<1>>,
+    idle: Field<TimeSpan<1>>,
+    connect: Field<TimeSpan<1>>,
+    first_byte: Field<TimeSpan<1>>,
+    request: Field<TimeSpan<1>>,
+    resume_after: Field<TimeSpan<1>>,
+    upstream_idle: Field<TimeSpan<1>>,
 }
 
 impl TimeoutsSection {
@@ -100,12 +90,12 @@ impl TimeoutsSection {
 /// Time limits of one listener's viewers. Absent: as in `[timeouts]`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = described_as::<TimeoutsSection>)]
+#[schemars(deny_unknown_fields, transform = documented::<DownstreamTimeouts>)]
 pub(super) struct ListenerTimeoutsSection {
-    handshake: Field<Lasting<1>>,
-    head: Field<Lasting<1>>,
-    body_progress: Field<Lasting<1>>,
-    idle: Field<Lasting<1>>,
+    handshake: Field<TimeSpan<1>>,
+    head: Field<TimeSpan<1>>,
+    body_progress: Field<TimeSpan<1>>,
+    idle: Field<TimeSpan<1>>,
 }
 
 impl ListenerTimeoutsSection {
@@ -123,14 +113,14 @@ impl ListenerTimeoutsSection {
 /// Time limits of one route towards its origins. Absent: as in `[timeouts]`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(deny_unknown_fields, transform = described_as::<TimeoutsSection>)]
+#[schemars(deny_unknown_fields, transform = documented::<UpstreamTimeouts>)]
 pub(super) struct RouteTimeoutsSection {
-    body_progress: Field<Lasting<1>>,
-    connect: Field<Lasting<1>>,
-    first_byte: Field<Lasting<1>>,
-    request: Field<Lasting<1>>,
-    resume_after: Field<Lasting<1>>,
-    upstream_idle: Field<Lasting<1>>,
+    body_progress: Field<TimeSpan<1>>,
+    connect: Field<TimeSpan<1>>,
+    first_byte: Field<TimeSpan<1>>,
+    request: Field<TimeSpan<1>>,
+    resume_after: Field<TimeSpan<1>>,
+    upstream_idle: Field<TimeSpan<1>>,
 }
 
 impl RouteTimeoutsSection {

@@ -28,13 +28,19 @@ impl FailbackId {
 }
 
 /// `[failback]`: how traffic returns to a region that is well again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FailbackConfig {
-    /// Who decides.
+    /// `"auto"`: by itself, after the hold-down. `"confirm"`: after the hold-down it waits for
+    /// `meridian confirm REGION`. `"manual"`: it waits for that, without a hold-down. The command
+    /// leaves out what is left of a hold-down, and the ramp follows.
     pub mode: FailbackMode,
-    /// How long a region must be well first.
+    /// How long a region that was down must stay well before it gets viewers again. Doubled, up
+    /// to 16 times as long, each time it falls again after that; ten calm minutes take a doubling
+    /// back.
     pub hold_down: Duration,
-    /// How long its share then takes to grow to all.
+    /// How long its share of the viewers then takes to grow: 5, 10, 25 and 50 % for a quarter of
+    /// this each, then all. Stands still while the region does worse than others. `"0s"`: all at
+    /// once.
     pub ramp: Duration,
 }
 

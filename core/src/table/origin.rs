@@ -138,26 +138,27 @@ pub enum UpstreamHttp {
 }
 
 /// What to ask an endpoint, how often, and what a good answer is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ProbeSpec {
     /// Path and query of the GET.
     pub path: String,
-    /// `Host` of the request; absent: the origin URL's.
+    /// The `Host` of the probe. Absent: the origin URL's.
     pub host: Option<String>,
-    /// Time between probes; each gap varies by 20 % either way.
+    /// Time between probes of one endpoint; each gap varies by 20 % either way.
     pub interval: Duration,
-    /// Time between probes while the state is changing.
+    /// The same while the endpoint's state is changing; at most `interval`.
     pub fast_interval: Duration,
     /// For one whole probe.
     pub timeout: Duration,
-    /// Status codes that pass, both ends included.
+    /// Status codes that pass.
     pub status: (u16, u16),
     /// Text the body must contain.
     pub text: Option<String>,
-    /// JSON fields, by dotted path, and the value each must have; a `*` step stands for
-    /// every member.
+    /// JSON fields of the body and the value each must have: `{ status = "healthy", "checks.*" =
+    /// "ok" }`; a `*` step stands for every member.
     pub json: Vec<(String, serde_json::Value)>,
-    /// The JSON field that must name this region; absent: not checked.
+    /// The JSON field, by dotted path, that must name this region: an answer of another region
+    /// fails. Absent: not checked.
     pub region_field: Option<String>,
     /// Failures in a row until unhealthy.
     pub fall: u32,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::country::CountryGroup;
@@ -58,9 +59,9 @@ pub struct Residency {
 }
 
 /// How far a route goes to get an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RetryPolicy {
-    /// Attempts at most, the first included, 1 to 8.
+    /// Attempts at most, the first included.
     pub attempts: u8,
     /// Whether a request with an `Idempotency-Key` may be sent again like a PUT.
     pub idempotency_key: bool,
@@ -79,19 +80,20 @@ impl Default for RetryPolicy {
 }
 
 /// Time limits towards the origins, of one route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UpstreamTimeouts {
-    /// TCP, and then TLS, each.
+    /// TCP towards an origin, and then TLS, each.
     pub connect: Duration,
-    /// From sending the request to the response head, one attempt.
+    /// From sending a request to the response head, one attempt; at most `request`.
     pub first_byte: Duration,
     /// All attempts together, until the response head.
     pub request: Duration,
     /// A body that stands still, either way.
     pub body_progress: Duration,
-    /// How long a download may stand still before another region is asked for its rest.
+    /// A download that stands still for so long is asked for from another region, where that can
+    /// go on with it; whichever sends the next byte first goes on.
     pub resume_after: Duration,
-    /// How long an unused connection is kept.
+    /// An unused connection to an origin. Shorter than an ALB (60 s) keeps it.
     #[serde(rename = "upstream_idle")]
     pub idle: Duration,
 }
