@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use meridian_core::decide::decide;
+use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::Snapshot;
-use meridian_core::decide::{RequestFacts, decide};
 use meridian_core::model::id::RegionId;
 use meridian_core::model::place::Place;
 use meridian_core::table::policy::Policy;
@@ -105,12 +106,7 @@ fn measure(
     let mut once = || {
         let (host, path) = &requests[next % requests.len()];
         next += 1;
-        let facts = RequestFacts {
-            host: Some(host),
-            path,
-            viewer: &viewer,
-            probation: false,
-        };
+        let facts = RequestFacts::get(Some(host), path, &viewer);
         black_box(decide(black_box(snapshot), &facts)).expect("a region serves");
     };
     let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -69,8 +69,8 @@ use crate::proxy::viewer_body::ViewerBody;
 use crate::proxy::viewer_response::{Unanswered, respond};
 use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
-use meridian_core::decide::failover::{RequestClass, asks_for_upgrade};
-use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::decide::decide;
+use meridian_core::decide::request::{RequestClass, RequestFacts, asks_for_upgrade};
 use meridian_core::outlier::Evidence;
 use meridian_core::table::path::matched_path;
 
@@ -222,6 +222,8 @@ impl Proxy {
         let facts = RequestFacts {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path == "*" { "/" } else { path }),
+            method,
+            class: RequestClass::of(method, headers),
             viewer: &incoming.viewer,
             probation: on_probation,
         };
@@ -233,7 +235,7 @@ impl Proxy {
         Ok(OutgoingRequest {
             on_probation: on_probation && retry.attempts > 1,
             decision,
-            class: RequestClass::of(method, headers, retry),
+            class: facts.class.on(retry),
             source: incoming.source.clone(),
             viewer: incoming.viewer,
             started: incoming.started,

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use meridian_core::decide::decide;
+use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::Snapshot;
-use meridian_core::decide::{RequestFacts, decide};
 use meridian_core::model::viewer::Viewer;
 use meridian_core::table::policy::Policy;
 use meridian_core::table::route::HostPattern;
@@ -49,12 +50,7 @@ pub(crate) fn alone() {
 #[inline(never)]
 fn decide_in_turn(snapshot: &Snapshot, requests: &[(String, String)], viewer: &Viewer) {
     for (host, path) in requests {
-        let facts = RequestFacts {
-            host: Some(host),
-            path,
-            viewer,
-            probation: false,
-        };
+        let facts = RequestFacts::get(Some(host), path, viewer);
         let decision = decide(black_box(snapshot), &facts);
         black_box(&decision);
     }

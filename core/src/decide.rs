@@ -8,14 +8,16 @@ pub mod budget;
 pub mod failover;
 mod candidates;
 pub mod explain;
+pub mod request;
 mod score;
 pub mod snapshot;
 
 use crate::decide::candidates::Order;
+use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::Snapshot;
 use crate::model::country::Country;
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet, RouteId};
-use crate::model::viewer::{UnknownViewer, Viewer};
+use crate::model::viewer::UnknownViewer;
 
 /// The regions for one request, best first. Pure, and allocates nothing.
 ///
@@ -114,22 +116,6 @@ impl Collector for Reasons {
     fn left_out(&mut self, regions: RegionSet, why: impl Fn(RegionId) -> Exclusion) {
         self.excluded.extend(regions.iter().map(|r| (r, why(r))));
     }
-}
-
-/// What of a request matters for choosing.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestFacts<'a> {
-    /// Host, as the viewer wrote it; may carry a port.
-    pub host: Option<&'a str>,
-    /// Path without the query, as matched: what [`matched_path`](crate::table::path::matched_path)
-    /// makes of the one the viewer wrote. The caller does that, once; here nothing is decoded, so a
-    /// path handed over as written would dodge the routes that a detour leads to.
-    pub path: &'a str,
-    /// Who asks.
-    pub viewer: &'a Viewer,
-    /// Whether it may be a probation request: it is safe (RFC 9110, 9.2.1), and one of the
-    /// few that are spent on this.
-    pub probation: bool,
 }
 
 /// Where one request may go, best first.

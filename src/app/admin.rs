@@ -14,8 +14,8 @@ use crate::clock::Clock;
 use crate::probe::{ProbeReport, Prober};
 use crate::reload::{Cause, Outcome, ReloadResult, Reloader};
 use crate::resources::tls::certificate_facts;
-use meridian_core::decide::RequestFacts;
 use meridian_core::decide::explain::explain;
+use meridian_core::decide::request::RequestFacts;
 use meridian_core::model::country::Country;
 use meridian_core::model::outcome::ProbeOutcome;
 use meridian_core::model::viewer::{Viewer, ViewerSource};
@@ -175,13 +175,8 @@ fn explanation(live: &Live, query: &ExplainQuery, clock: Clock) -> Result<Value,
     if !path.starts_with('/') {
         return Err(format!("path {path:?} does not begin with a slash"));
     }
-    let path = path.split('?').next().unwrap_or("/");
-    let facts = RequestFacts {
-        host: query.host.as_deref(),
-        path: &matched_path(path),
-        viewer: &viewer,
-        probation: false,
-    };
+    let path = matched_path(path.split('?').next().unwrap_or("/"));
+    let facts = RequestFacts::get(query.host.as_deref(), &path, &viewer);
     let explanation = explain(&live.snapshot, &facts, clock.now());
     let text = explanation.to_string();
     let mut view = serde_json::to_value(explanation).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use http::Method;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
@@ -15,8 +15,8 @@ use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::geo::GeoTable;
 use meridian_core::apply::{Event, apply};
 use meridian_core::config::Config;
-use meridian_core::decide::RequestFacts;
 use meridian_core::decide::explain::explain;
+use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::country::Country;
 use meridian_core::model::id::RegionId;
@@ -116,12 +116,11 @@ impl Explain {
             path.display()
         ));
         let viewer = self.viewer(&config)?;
-        let path = self.path.split('?').next().unwrap_or("/");
+        let path = matched_path(self.path.split('?').next().unwrap_or("/"));
         let facts = RequestFacts {
-            host: self.host.as_deref(),
-            path: &matched_path(path),
-            viewer: &viewer,
-            probation: false,
+            method: &self.method,
+            class: RequestClass::of(&self.method, &HeaderMap::new()),
+            ..RequestFacts::get(self.host.as_deref(), &path, &viewer)
         };
         let mut explanation = explain(&all_well(&config), &facts, Timestamp::ZERO);
         explanation.method = Some(self.method.to_string());

@@ -9,7 +9,7 @@ use crate::proxy::attempt_error::AttemptError;
 use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::origin_response::OriginResponse;
 use crate::proxy::response_buffer::BufferedBody;
-use meridian_core::decide::failover::RequestClass;
+use meridian_core::decide::request::RequestClass;
 
 /// One attempt that ended, whatever it was made for.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::retry_budget::{RetryCharge, RetryStep};
 use meridian_core::decide::endpoint::EndpointHint;
-use meridian_core::decide::failover::RequestClass;
+use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::snapshot::EndpointState;
 
 /// A budget that is spent now has room again as soon as the attempts that spent it end.

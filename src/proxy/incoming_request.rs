@@ -18,7 +18,7 @@ use crate::proxy::upstreams::Upstreams;
 use crate::proxy::viewer::resolve;
 use crate::upstream::body::ReplaySource;
 use crate::upstream::framing::is_only_chunked;
-use meridian_core::decide::failover::asks_for_upgrade;
+use meridian_core::decide::request::asks_for_upgrade;
 use meridian_core::model::viewer::Viewer;
 use meridian_core::table::path::is_ambiguous;
 

@@ -1,7 +1,8 @@
 //! Which regions may take a request, best first.
 
+use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::Snapshot;
-use crate::decide::{Exclusion, Ranked, RequestFacts, Rule};
+use crate::decide::{Exclusion, Ranked, Rule};
 use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
 use crate::model::country::Country;

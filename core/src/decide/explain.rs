@@ -9,8 +9,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
-use crate::decide::{Decision, Exclusion, NoDecision, Reasons, RequestFacts, Rule, decide_with};
+use crate::decide::{Decision, Exclusion, NoDecision, Reasons, Rule, decide_with};
 use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
 use crate::model::country::Country;

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, header};
-
 use crate::decide::Decision;
 use crate::decide::budget::Budget;
-use crate::model::field_list;
+use crate::decide::request::RequestClass;
 use crate::model::id::RegionId;
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
@@ -14,77 +12,6 @@ use crate::table::policy::RetryPolicy;
 
 /// Attempts a request can have: eight regions, and one repeat on a fresh connection.
 pub const MAX_ATTEMPTS: usize = 9;
-
-/// What a request is, as far as sending it twice is concerned: the columns of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RequestClass {
-    /// GET, HEAD, OPTIONS, TRACE: safe (RFC 9110, 9.2.1).
-    Read,
-    /// PUT, DELETE: idempotent (RFC 9110, 9.2.2).
-    Idempotent,
-    /// POST, PATCH and methods we do not know: twice is not the same as once.
-    Write,
-    /// The same with an `Idempotency-Key`, on a route that lets it count.
-    KeyedWrite,
-    /// A request to switch protocols, such as a WebSocket handshake.
-    Upgrade,
-    /// A gRPC call: always a POST, with rules of its own.
-    Grpc,
-}
-
-impl RequestClass {
-    /// The class of a request, from the fields as the viewer sent them.
-    #[must_use]
-    pub fn of(method: &Method, headers: &HeaderMap, retry: &RetryPolicy) -> Self {
-        // Only a GET does nothing but ask to switch; with another method an origin that does not
-        // know the protocol would carry the request out (RFC 9110, 7.8).
-        if *method == Method::CONNECT || (*method == Method::GET && asks_for_upgrade(headers)) {
-            Self::Upgrade
-        } else if is_grpc(headers) {
-            Self::Grpc
-        } else if method.is_safe() {
-            Self::Read
-        } else if method.is_idempotent() {
-            Self::Idempotent
-        } else if retry.idempotency_key && headers.contains_key("idempotency-key") {
-            Self::KeyedWrite
-        } else {
-            Self::Write
-        }
-    }
-
-    /// Whether it changes something, and is answered once it has.
-    #[must_use]
-    pub fn is_write(self) -> bool {
-        matches!(self, Self::Idempotent | Self::Write | Self::KeyedWrite)
-    }
-
-    fn column(self) -> usize {
-        self as usize
-    }
-}
-
-/// Whether the fields ask to leave HTTP for another protocol, as WebSocket does. An offer of `h2c`
-/// is none: requests inside such a tunnel would pass by every rule of ours.
-#[must_use]
-pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
-        && !field_list::has(headers, header::UPGRADE, "h2c")
-        && field_list::has(headers, header::CONNECTION, "upgrade")
-}
-
-/// `application/grpc`, or with a suffix such as `+proto`; not `application/grpc-web`, which is
-/// plain HTTP.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        return false;
-    };
-    let value = value.as_bytes();
-    value.len() >= GRPC.len()
-        && value[..GRPC.len()].eq_ignore_ascii_case(GRPC)
-        && matches!(value.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
-}
 
 /// When an attempt failed: the rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -350,7 +277,7 @@ fn another(
     facts: &RetryFacts<'_>,
 ) -> Result<Next, GiveUp> {
     let moment = Moment::of(failed);
-    let fresh = match cell(moment, facts.class) {
+    let fresh = match cell(moment, facts.class.on(facts.retry)) {
         Cell::Stop => return Err(GiveUp::NotRetryable),
         Cell::OptIn if !facts.retry.grpc => return Err(GiveUp::NotRetryable),
         Cell::OptIn | Cell::Other => false,

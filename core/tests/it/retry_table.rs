@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use meridian_core::decide::budget::Budget;
-use meridian_core::decide::failover::{
-    Attempt, Attempts, GiveUp, Next, RequestClass, RetryFacts, hedge, next,
-};
+use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, Next, RetryFacts, hedge, next};
+use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::{Decision, Ranked, Rule};
 use meridian_core::model::id::{RegionId, RegionSet, RouteId};
 use meridian_core::model::outcome::ErrorKind;
@@ -414,7 +413,7 @@ fn class_of(
         idempotency_key: key_counts,
         ..RetryPolicy::default()
     };
-    RequestClass::of(method, &headers, &retry)
+    RequestClass::of(method, &headers).on(&retry)
 }
 
 #[test]

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use meridian_core::apply::{Event, Transition, WindowCount, apply};
 use meridian_core::config::{FailbackConfig, FailbackMode};
+use meridian_core::decide::decide;
+use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
-use meridian_core::decide::{RequestFacts, decide};
 use meridian_core::health::schedule::next_probe;
 use meridian_core::health::state::{Health, PROBATION_ANSWERS};
 use meridian_core::model::id::{EndpointId, RegionId, RouteId};
@@ -464,12 +465,7 @@ fn choices(world: &World) -> Vec<RegionId> {
         place: None,
     });
     let choices = viewers.map(|viewer| {
-        let facts = RequestFacts {
-            host: None,
-            path: "/",
-            viewer: &viewer,
-            probation: false,
-        };
+        let facts = RequestFacts::get(None, "/", &viewer);
         let decision = decide(&world.snapshot, &facts).expect("two regions are permitted");
         let all = decision.ranked.all();
         assert!(!all.contains(&RegionId(1)), "the island is not permitted");

@@ -19,8 +19,9 @@ use crate::proxy::request_state::ChosenAnswer;
 use crate::proxy::retry_budget::RetryStep;
 use crate::proxy::upstream_side::UpstreamSide;
 use crate::telemetry::metrics::ResumeResult;
-use meridian_core::decide::failover::{GiveUp, RequestClass};
-use meridian_core::decide::{RequestFacts, decide};
+use meridian_core::decide::decide;
+use meridian_core::decide::failover::GiveUp;
+use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::model::id::RegionId;
 use meridian_core::model::time::Timestamp;
 use meridian_core::table::path::matched_path;
@@ -201,6 +202,8 @@ impl ResumeRequest {
         let facts = RequestFacts {
             host: host.and_then(|host| host.to_str().ok()),
             path: &matched_path(request.head.path.path()),
+            method: &request.head.method,
+            class: request.class,
             viewer: &request.viewer,
             probation: false,
         };

@@ -9,9 +9,8 @@ use std::net::IpAddr;
 
 use meridian_core::decide::budget::{Budget, MINIMUM, SHARE};
 use meridian_core::decide::endpoint::{EndpointHint, choose};
-use meridian_core::decide::failover::{
-    Attempt, Attempts, Next, RequestClass, RetryFacts, is_charged, next,
-};
+use meridian_core::decide::failover::{Attempt, Attempts, Next, RetryFacts, is_charged, next};
+use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::decide::{Decision, Ranked};
 use meridian_core::outlier::{Evidence, Verdict};
@@ -146,10 +145,9 @@ impl Worker {
             place: None,
         };
         let facts = RequestFacts {
-            host: None,
-            path: "/",
-            viewer: &who,
+            class,
             probation,
+            ..RequestFacts::get(None, "/", &who)
         };
         let decision = decide(&self.world.snapshot, &facts).expect("two regions are permitted");
         Pending {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_core::apply::{Event, apply};
-use meridian_core::decide::RequestFacts;
+use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::model::country::{Country, CountryGroup};
 use meridian_core::model::id::RegionId;
@@ -298,10 +298,5 @@ pub(crate) fn viewer(country: Option<&str>) -> Viewer {
 
 /// A request for `path` at `api.example.com`.
 pub(crate) fn facts<'a>(path: &'a str, viewer: &'a Viewer) -> RequestFacts<'a> {
-    RequestFacts {
-        host: Some("api.example.com"),
-        path,
-        viewer,
-        probation: false,
-    }
+    RequestFacts::get(Some("api.example.com"), path, viewer)
 }
