@@ -71,7 +71,7 @@ pub(super) async fn attempt(
         until = Instant::now() + delay.min(UNTIL_BUDGET_HAS_ROOM);
     };
     // In a box: hardly a request has a second attempt, and every one would carry its room along.
-    Box::pin(race(state, (first, &at), hedge, message)).await
+    Box::pin(race(state, first, &at, hedge, message)).await
 }
 
 /// How late an answer may be before another region is asked too; `None` where none may be.
@@ -136,7 +136,8 @@ impl<'a> Hedge<'a> {
 /// An attempt that is late, and a second one beside it.
 async fn race(
     state: &mut RequestState<'_>,
-    (mut first, late): (Pin<&mut impl Future<Output = AttemptResult>>, &AttemptedAt),
+    mut first: Pin<&mut impl Future<Output = AttemptResult>>,
+    late: &AttemptedAt,
     hedge: Hedge<'_>,
     message: AttemptMessage<'_>,
 ) -> Result<Option<ChosenAnswer>, ProxyError> {
