@@ -70,7 +70,7 @@ use crate::proxy::viewer_response::{Unanswered, respond};
 use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::decide;
-use meridian_core::decide::request::{RequestClass, RequestFacts, asks_for_upgrade};
+use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::outlier::Evidence;
 use meridian_core::table::path::matched_path;
 
@@ -212,18 +212,17 @@ impl Proxy {
         let host = asked_host(&incoming.parts)?;
         recorder.asks_for(host.as_ref());
         let asked = incoming.path()?;
-        let headers = &incoming.parts.headers;
-        let method = &incoming.parts.method;
         let path = asked.path();
+        let method = &incoming.parts.method;
+        let class = RequestClass::of(method, &incoming.parts.headers);
         let on_probation = incoming.source.is_none()
-            && method.is_safe()
-            && self.probation.may_spend_one(&live.snapshot, &self.clock)
-            && !asks_for_upgrade(headers);
+            && class == RequestClass::Read
+            && self.probation.may_spend_one(&live.snapshot, &self.clock);
         let facts = RequestFacts {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path == "*" { "/" } else { path }),
             method,
-            class: RequestClass::of(method, headers),
+            class,
             viewer: &incoming.viewer,
             probation: on_probation,
         };
@@ -235,7 +234,7 @@ impl Proxy {
         Ok(OutgoingRequest {
             on_probation: on_probation && retry.attempts > 1,
             decision,
-            class: facts.class.on(retry),
+            class: class.on(retry),
             source: incoming.source.clone(),
             viewer: incoming.viewer,
             started: incoming.started,

@@ -44,8 +44,13 @@ impl OutgoingRequest {
         self.live.snapshot.table.route(self.decision.route)
     }
 
+    /// The endpoints of a region that residency permits; none of any other, so that no attempt
+    /// leaves for one, whatever it is made for.
     pub(super) fn endpoints(&self, region: RegionId) -> &[EndpointState] {
-        &self.live.snapshot.regions[region.index()].endpoints
+        match self.decision.permitted.contains(region) {
+            true => &self.live.snapshot.regions[region.index()].endpoints,
+            false => &[],
+        }
     }
 
     /// Whether `region` has an endpoint that is well, beside the one at hand.
