@@ -2,10 +2,11 @@
 
 use crate::admin::AdminState;
 use crate::admin::view::{STAGES, latency_seconds, stage, stage_label};
-use crate::telemetry::metrics::{Exposition, MetricFamily, families};
-use meridian_core::decide::snapshot::AdminState as Word;
+use crate::telemetry::metrics::{Exposition, families};
+use meridian_core::decide::snapshot::{AdminState as Word, Snapshot};
 use meridian_core::health::state::Health;
 use meridian_core::model::id::RegionId;
+use meridian_core::model::time::Timestamp;
 use meridian_core::table::failback::FailbackId;
 
 /// What the snapshot and the process say of themselves.
@@ -22,42 +23,35 @@ pub(crate) fn page(state: &AdminState) -> Exposition {
     page.add(&families::CORRELATED_FAILURES, &[], 0);
     let shared = f64::from(u8::from(snapshot.correlated_failure));
     page.gauge(&families::CORRELATED_FAILURE, &[], shared);
-    let regions = snapshot.table.regions.iter().zip(&snapshot.regions);
-    for (index, (region, beliefs)) in regions.enumerate() {
-        let name = region.name.as_ref();
-        let flag = |family: &MetricFamily, page: &mut Exposition, holds: bool| {
-            page.gauge(family, &[name], f64::from(u8::from(holds)));
-        };
-        let id = RegionId::at(index);
-        let up = snapshot.serving.contains(id);
-        flag(&families::REGION_UP, &mut page, up);
-        let share = f64::from(beliefs.share(FailbackId::TABLE)) / 100.0;
-        page.gauge(&families::REGION_SHARE, &[name], share);
-        let now_at = stage_label(&snapshot, id, stage(beliefs));
-        for stage in STAGES {
-            let is = f64::from(u8::from(stage == now_at));
-            page.gauge(&families::REGION_STAGE, &[name, stage], is);
-        }
-        page.add(&families::EJECTIONS_SUPPRESSED, &[name], 0);
-        flag(
-            &families::REGION_DRAINED,
-            &mut page,
-            beliefs.admin == Word::Drained,
-        );
-        if let Some(latency) = latency_seconds(beliefs, now) {
-            page.gauge(&families::REGION_LATENCY, &[name], latency);
-        }
-        for health in [Health::Healthy, Health::Unproven, Health::Unhealthy] {
-            let endpoints = beliefs.endpoints.iter();
-            let count = endpoints
-                .filter(|endpoint| endpoint.health == health)
-                .count();
-            page.gauge(
-                &families::REGION_ENDPOINTS,
-                &[name, health.label()],
-                count as f64,
-            );
-        }
+    for index in 0..snapshot.regions.len() {
+        add_region(&mut page, &snapshot, RegionId::at(index), now);
     }
     page
+}
+
+fn add_region(page: &mut Exposition, snapshot: &Snapshot, id: RegionId, now: Timestamp) {
+    let beliefs = &snapshot.regions[id.index()];
+    let name = snapshot.table.region(id).name.as_ref();
+    page.add(&families::EJECTIONS_SUPPRESSED, &[name], 0);
+    let mut gauge = |family, value| page.gauge(family, &[name], value);
+    let flag = |holds| f64::from(u8::from(holds));
+    gauge(&families::REGION_UP, flag(snapshot.serving.contains(id)));
+    let drained = beliefs.admin == Word::Drained;
+    gauge(&families::REGION_DRAINED, flag(drained));
+    let share = f64::from(beliefs.share(FailbackId::TABLE)) / 100.0;
+    gauge(&families::REGION_SHARE, share);
+    if let Some(latency) = latency_seconds(beliefs, now) {
+        gauge(&families::REGION_LATENCY, latency);
+    }
+    let now_at = stage_label(snapshot, id, stage(beliefs));
+    for stage in STAGES {
+        let is = flag(stage == now_at);
+        page.gauge(&families::REGION_STAGE, &[name, stage], is);
+    }
+    for health in [Health::Healthy, Health::Unproven, Health::Unhealthy] {
+        let endpoints = beliefs.endpoints.iter();
+        let count = endpoints.filter(|endpoint| endpoint.health == health);
+        let labels = [name, health.label()];
+        page.gauge(&families::REGION_ENDPOINTS, &labels, count.count() as f64);
+    }
 }

@@ -197,11 +197,16 @@ fn openmetrics_is_written_for_those_who_ask() {
     registry
         .counter(&families::RELOADS, &["refused"])
         .increment(1);
+    registry.gauge(&families::RELOAD_SUCCESS_TIME, &[]).set(1.5);
     let mut page = Exposition::default();
     registry.collect(&mut page);
     let text = page.render(format);
     assert!(text.contains("# TYPE meridian_config_reloads counter\n"));
     assert!(text.contains("meridian_config_reloads_total{result=\"refused\"} 1\n"));
+    assert!(text.contains(
+        "# UNIT meridian_config_last_reload_success_timestamp_seconds seconds\n\
+         meridian_config_last_reload_success_timestamp_seconds 1.5\n"
+    ));
     assert!(text.ends_with("# EOF\n"));
 }
 

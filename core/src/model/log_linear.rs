@@ -22,6 +22,7 @@ impl LogLinear {
     }
 
     /// How many buckets there are.
+    #[inline]
     #[must_use]
     pub const fn buckets(self) -> usize {
         2 + (((self.last_octave - self.first_octave) as usize) << self.parts_bits)
