@@ -26,15 +26,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 
 use crate::admin::api::Endpoint;
 use crate::admin::health::Flags;
 use crate::admin::reply::Reply;
-use crate::admin::view::{EventView, ReloadView};
+use crate::admin::view::ReloadView;
+use crate::board::journal::Journal;
 use crate::clock::Clock;
 use crate::telemetry::metrics::{Exposition, MetricsRegistry, families};
-use meridian_core::apply::Transition;
+use meridian_core::apply::What;
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::Snapshot;
 
@@ -42,8 +43,6 @@ use meridian_core::decide::snapshot::Snapshot;
 const MAX_CONNECTIONS: usize = 64;
 /// Of these, so many may read events, so that they cannot keep health checks out.
 const MAX_EVENT_READERS: usize = 16;
-/// Events kept for readers that are behind.
-const EVENTS_KEPT: usize = 256;
 /// For a request's whole head, and between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -125,47 +124,48 @@ pub struct AdminState {
     pub flags: Arc<Flags>,
     /// The rest of the process.
     pub sources: AdminSources,
-    events: broadcast::Sender<EventView>,
+    /// What changed so far, and what changes.
+    pub journal: Arc<Journal>,
     event_readers: Arc<Semaphore>,
 }
 
 impl AdminState {
-    /// Everything the endpoints need, without an event so far.
+    /// Everything the endpoints need.
     #[must_use]
     pub fn new(
         clock: Clock,
         registry: Arc<MetricsRegistry>,
         flags: Arc<Flags>,
         sources: AdminSources,
+        journal: Arc<Journal>,
     ) -> Self {
         Self {
             clock,
             registry,
             flags,
             sources,
-            events: broadcast::Sender::new(EVENTS_KEPT),
+            journal,
             event_readers: Arc::new(Semaphore::new(MAX_EVENT_READERS)),
         }
     }
 
-    /// Counts a change of belief, which this kind of evidence led to, and tells it to whoever reads
-    /// events.
-    pub fn announce(&self, transition: &Transition, evidence: &str) {
-        let event = EventView::of(transition, self.clock.unix());
-        let registry = &self.registry;
-        let count = |family, labels: &[&str]| registry.counter(family, labels).increment(1);
-        count(&families::TRANSITIONS, &[&event.kind, evidence]);
-        match transition {
-            Transition::EjectionSuppressed { region, .. } => {
-                count(&families::EJECTIONS_SUPPRESSED, &[region]);
+    /// Counts every change of belief, until there are no more.
+    pub async fn count_changes(self: Arc<Self>) {
+        let count = |family, labels: &[&str]| self.registry.counter(family, labels).increment(1);
+        let mut changes = self.journal.follow(0);
+        while let Some(timed) = changes.next().await {
+            let row = timed.change.row();
+            count(&families::TRANSITIONS, &[row.kind, timed.evidence]);
+            match timed.change.what {
+                What::EjectionSuppressed => {
+                    count(&families::EJECTIONS_SUPPRESSED, &[row.region]);
+                }
+                What::CorrelatedFailure { began: true } => {
+                    count(&families::CORRELATED_FAILURES, &[]);
+                }
+                _ => {}
             }
-            Transition::CorrelatedFailure { began: true } => {
-                count(&families::CORRELATED_FAILURES, &[]);
-            }
-            _ => {}
         }
-        // An error says that nobody listens, which is fine.
-        let _ = self.events.send(event);
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::health::Flags;
-use crate::admin::{AdminError, AdminServer, AdminState};
+use crate::admin::{AdminError, AdminServer};
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::descriptors::{raise_limit, shortage};
@@ -177,7 +177,7 @@ impl App {
         };
         if let Some(server) = server {
             let state = Arc::new(admin::state(parts));
-            tasks.spawn(announce(board.clone(), Arc::clone(&state)));
+            tasks.spawn(Arc::clone(&state).count_changes());
             tasks.spawn(async move { match server.serve(state).await {} });
         }
         Ok(Self {
@@ -412,18 +412,5 @@ async fn follow_reloads(reloader: Arc<Reloader>, board: Board, log: Arc<AccessLo
     let mut ended = reloader.ended();
     while ended.changed().await.is_ok() {
         log.reconfigure(&board.live().resources.config.access_log);
-    }
-}
-
-/// Tells the admin side every change of belief.
-async fn announce(board: Board, state: Arc<AdminState>) {
-    let mut transitions = board.transitions();
-    loop {
-        match transitions.recv().await {
-            Ok(timed) => state.announce(&timed.transition, timed.evidence),
-            // It fell behind: what was missed is in the board's history.
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-        }
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! Everything a request needs is published together, so that one load sees one world.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+pub mod journal;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use metrics::Counter;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::board::journal::Journal;
 use crate::clock::Clock;
 use crate::resources::Resources;
 use crate::telemetry::metrics::{MetricsRegistry, families};
-use meridian_core::apply::{Event, Transition, apply};
-use meridian_core::decide::snapshot::{AdminState, Snapshot};
-use meridian_core::health::failback::Stage;
-use meridian_core::health::state::Health;
+use meridian_core::apply::{Change, ChangeRow, Event, Weight, apply};
+use meridian_core::decide::snapshot::Snapshot;
 
 /// Events that wait for the board's task; a full queue drops and counts. Thousands of probes may
 /// end at the same instant when the proxy's own network fails.
@@ -28,9 +28,6 @@ const BATCH: usize = 256;
 
 /// How often the core is told that time passed.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Transitions kept for those who ask later, and for slow listeners.
-const HISTORY: usize = 200;
 
 /// What a request loads once: beliefs, and the things built for the table.
 #[derive(Debug)]
@@ -43,19 +40,6 @@ pub struct Live {
 
 /// A worker's view of what is published: half a nanosecond while nothing changed.
 pub type LiveCache = arc_swap::Cache<Arc<ArcSwap<Live>>, Arc<Live>>;
-
-/// A transition and the wall's time at which it was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimedTransition {
-    /// When.
-    pub at: SystemTime,
-    /// The revision that first shows it.
-    pub revision: u64,
-    /// What kind of evidence led to it: the event's label.
-    pub evidence: &'static str,
-    /// What.
-    pub transition: Transition,
-}
 
 /// A handle to the board's task; cheap to clone. The task ends when the last handle is gone.
 #[derive(Clone, Debug)]
@@ -75,7 +59,7 @@ enum Command {
     /// Something happened, and somebody waits to hear what followed.
     Ask {
         event: Event,
-        done: oneshot::Sender<Vec<Transition>>,
+        done: oneshot::Sender<Vec<Change>>,
     },
     /// A new table and what was built for it; answers when they serve.
     Install {
@@ -90,11 +74,7 @@ impl Board {
     pub fn start(initial: Live, clock: Clock, registry: &MetricsRegistry) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (revision, revisions) = watch::channel(initial.snapshot.revision);
-        let (listeners, _) = broadcast::channel(HISTORY);
-        let journal = Arc::new(Journal {
-            past: Mutex::new(VecDeque::with_capacity(HISTORY)),
-            listeners,
-        });
+        let journal = Arc::new(Journal::default());
         let beliefs = initial.snapshot.clone();
         let live = Arc::new(ArcSwap::from_pointee(initial));
         let writer = Writer {
@@ -143,7 +123,7 @@ impl Board {
 
     /// Queues `event`, waits until what follows from it is published, and gives what changed. For
     /// what an operator wants: it waits for room instead of being dropped.
-    pub async fn ask(&self, event: Event) -> Vec<Transition> {
+    pub async fn ask(&self, event: Event) -> Vec<Change> {
         let (done, applied) = oneshot::channel();
         if self
             .commands
@@ -171,39 +151,10 @@ impl Board {
         self.live().snapshot.generation
     }
 
-    /// Every transition from now on. A listener that lags by more than 200 loses the oldest.
+    /// What changed, for those who ask later and for those who listen.
     #[must_use]
-    pub fn transitions(&self) -> broadcast::Receiver<Arc<TimedTransition>> {
-        self.journal.listeners.subscribe()
-    }
-
-    /// The last transitions, at most 200, the oldest first.
-    #[must_use]
-    pub fn history(&self) -> Vec<Arc<TimedTransition>> {
-        let past = self.journal.past.lock();
-        let past = past.unwrap_or_else(PoisonError::into_inner);
-        past.iter().cloned().collect()
-    }
-}
-
-/// What happened, for those who ask later and for those who listen.
-#[derive(Debug)]
-struct Journal {
-    past: Mutex<VecDeque<Arc<TimedTransition>>>,
-    listeners: broadcast::Sender<Arc<TimedTransition>>,
-}
-
-impl Journal {
-    fn keep(&self, entry: TimedTransition) {
-        let entry = Arc::new(entry);
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        if past.len() == HISTORY {
-            past.pop_front();
-        }
-        past.push_back(Arc::clone(&entry));
-        drop(past);
-        // Nobody listening is normal.
-        let _ = self.listeners.send(entry);
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
     }
 }
 
@@ -240,7 +191,7 @@ impl Writer {
         let now = self.clock.now();
         let mut resources = Arc::clone(&before.resources);
         let mut snapshot = std::mem::take(&mut self.beliefs);
-        let mut transitions = Vec::new();
+        let mut changes = Vec::new();
         let mut waiting = Vec::new();
         let mut answers = Vec::new();
         for command in commands {
@@ -265,13 +216,13 @@ impl Writer {
                 }
             };
             let evidence = event.label();
-            let (after, changes) = apply(&snapshot, event, now);
+            let (after, followed) = apply(&snapshot, event, now);
             snapshot = after;
-            answers.extend(asked.map(|done| (done, changes.clone())));
-            transitions.extend(changes.into_iter().map(|change| (evidence, change)));
+            answers.extend(asked.map(|done| (done, followed.clone())));
+            changes.extend(followed.into_iter().map(|change| (evidence, change)));
         }
         let untouched = snapshot.revision == before.snapshot.revision;
-        if untouched && waiting.is_empty() && transitions.is_empty() {
+        if untouched && waiting.is_empty() && changes.is_empty() {
             self.beliefs = snapshot;
         } else {
             // One publish is one revision, however many events it carries.
@@ -282,7 +233,7 @@ impl Writer {
                     snapshot,
                     resources,
                 },
-                transitions,
+                changes,
                 waiting,
             );
         }
@@ -295,21 +246,16 @@ impl Writer {
     fn publish(
         &self,
         live: Live,
-        transitions: Vec<(&'static str, Transition)>,
+        changes: Vec<(&'static str, Change)>,
         waiting: Vec<oneshot::Sender<u64>>,
     ) {
         let revision = live.snapshot.revision;
         let generation = live.snapshot.generation;
         self.live.store(Arc::new(live));
         let at = self.clock.wall();
-        for (evidence, transition) in transitions {
-            log(&transition);
-            self.journal.keep(TimedTransition {
-                at,
-                revision,
-                evidence,
-                transition,
-            });
+        for (evidence, change) in changes {
+            log(&change);
+            self.journal.keep(at, revision, evidence, change);
         }
         self.revision.send_replace(revision);
         for done in waiting {
@@ -319,86 +265,22 @@ impl Writer {
     }
 }
 
-/// One line per transition; what is lost is a warning, what comes back is news.
-fn log(transition: &Transition) {
-    match transition {
-        Transition::Endpoint {
-            region,
-            address,
-            from,
-            to,
-            cause,
-        } => {
-            let (from, to) = (from.label(), to.label());
-            if to == Health::Unhealthy.label() {
-                tracing::warn!(%region, %address, from, to, cause, "endpoint lost");
-            } else {
-                tracing::info!(%region, %address, from, to, cause, "endpoint serves");
-            }
-        }
-        Transition::Region {
-            region,
-            from,
-            to,
-            cause,
-        } => {
-            let (from, to) = (from.label(), to.label());
-            if to == Health::Unhealthy.label() {
-                tracing::warn!(%region, from, to, cause, "region lost");
-            } else {
-                tracing::info!(%region, from, to, cause, "region serves");
-            }
-        }
-        Transition::Leader {
-            region,
-            before,
-            cause,
-        } => {
-            tracing::info!(%region, %before, cause, "another region is the fastest");
-        }
-        Transition::Failback {
-            region,
-            stage: Stage::Down,
-            cause,
-        } => {
-            tracing::warn!(%region, cause, "region loses its traffic after all");
-        }
-        Transition::Failback {
-            region,
-            stage,
-            cause,
-        } => {
-            let (stage, share) = (stage.label(), stage.share());
-            tracing::info!(%region, stage, share, cause, "region returns");
-        }
-        Transition::EjectionSuppressed { region, cause } => {
-            tracing::warn!(%region, cause, "region fails its probes and keeps its traffic");
-        }
-        Transition::CorrelatedFailure { began: true } => {
-            tracing::error!("all regions fell together: most likely a fault on this side");
-        }
-        Transition::CorrelatedFailure { began: false } => {
-            tracing::info!("a region is well again after all fell together");
-        }
-        Transition::Addresses {
-            region,
-            added,
-            removed,
-            cause,
-        } => {
-            tracing::info!(%region, added, removed, cause, "addresses changed");
-        }
-        Transition::Operator {
-            region,
-            state,
-            cause,
-        } => {
-            let state = match state {
-                AdminState::Auto => "auto",
-                AdminState::Drained => "drained",
-                AdminState::Forced => "forced",
-            };
-            tracing::info!(%region, state, cause, "operator changed a region");
-        }
+/// One line per change; what is lost is a warning, what comes back is news.
+fn log(change: &Change) {
+    let row = change.row();
+    let address = row.address.map(tracing::field::display);
+    let ChangeRow {
+        kind,
+        region,
+        from,
+        cause,
+        message,
+        ..
+    } = &row;
+    let to = row.to.as_deref();
+    match row.weight {
+        Weight::News => tracing::info!(kind, region, address, from, to, cause, "{message}"),
+        Weight::Loss => tracing::warn!(kind, region, address, from, to, cause, "{message}"),
+        Weight::Alarm => tracing::error!(kind, region, address, from, to, cause, "{message}"),
     }
 }

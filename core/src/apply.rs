@@ -1,6 +1,7 @@
 //! One event, one new snapshot: how what we believe changes.
 
 mod addresses;
+mod change;
 mod evidence;
 mod restore;
 mod reload;
@@ -15,9 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::apply::change::Changes;
 use crate::decide::snapshot::{AdminState, Snapshot};
-use crate::health::failback::Stage;
-use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId, RouteId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;
@@ -25,6 +25,7 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
+pub use crate::apply::change::{Change, ChangeCause, ChangeRow, Comparison, Subject, Weight, What};
 pub use crate::apply::restore::BELIEFS_LAST;
 pub use crate::apply::saved::{FORMAT, SavedBeliefs};
 
@@ -167,93 +168,14 @@ pub struct WindowCount {
     pub first_byte: Option<Duration>,
 }
 
-/// A change worth a log line and a count. Every cause is a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transition {
-    /// An endpoint's health flipped.
-    Endpoint {
-        /// Its region's name.
-        region: Arc<str>,
-        /// Its address.
-        address: SocketAddr,
-        /// Before.
-        from: Health,
-        /// After.
-        to: Health,
-        /// Why, for people.
-        cause: String,
-    },
-    /// A region's health as a whole flipped.
-    Region {
-        /// Its name.
-        region: Arc<str>,
-        /// Before.
-        from: Health,
-        /// After.
-        to: Health,
-        /// Why, for people.
-        cause: String,
-    },
-    /// Another region is now the first by latency.
-    Leader {
-        /// The new first region's name.
-        region: Arc<str>,
-        /// The one before it.
-        before: Arc<str>,
-        /// Why, for people.
-        cause: String,
-    },
-    /// A region's return went a step on, or was broken off.
-    Failback {
-        /// Its name.
-        region: Arc<str>,
-        /// Where it is now.
-        stage: Stage,
-        /// Why, for people.
-        cause: String,
-    },
-    /// A region's probes fail, and it keeps its traffic all the same.
-    EjectionSuppressed {
-        /// Its name.
-        region: Arc<str>,
-        /// Why, for people.
-        cause: String,
-    },
-    /// All regions fell together, or one of them came back from that.
-    CorrelatedFailure {
-        /// Whether it began.
-        began: bool,
-    },
-    /// An origin's addresses changed.
-    Addresses {
-        /// Its region's name.
-        region: Arc<str>,
-        /// Addresses that are new.
-        added: usize,
-        /// Addresses that went; they drain.
-        removed: usize,
-        /// Why, for people.
-        cause: String,
-    },
-    /// The operator's word on a region changed.
-    Operator {
-        /// Its name.
-        region: Arc<str>,
-        /// The new word.
-        state: AdminState,
-        /// Why, for people.
-        cause: String,
-    },
-}
-
 /// The snapshot after `event`, and what changed. `old` stays as it is.
 ///
 /// The revision rises if and only if anything changed: an event about an endpoint or a region
 /// that is no longer known gives back what was.
 #[must_use]
-pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Transition>) {
+pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Change>) {
     let mut new = old.clone();
-    let mut transitions = Vec::new();
+    let mut changes = Changes::at(now);
     let cause = match event {
         Event::Table { table, unknown } => {
             let cause = reload::replace(&mut new, table, unknown);
@@ -266,34 +188,35 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             origin,
             addresses,
         } if generation == old.generation => {
-            addresses::resolve(&mut new, region, origin, &addresses, &mut transitions)
+            let resolution = addresses::resolve(&mut new, region, origin, &addresses);
+            resolution.map(|resolution| resolution.tell(&mut changes))
         }
         Event::Resolved { .. } => None,
         Event::Probed { endpoint, outcome } => {
-            evidence::probed(&mut new, endpoint, outcome, now, &mut transitions)
+            evidence::probed(&mut new, endpoint, outcome, &mut changes)
         }
         Event::TrafficFailed {
             endpoint,
             kind,
             in_a_row,
-        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, now, &mut transitions),
+        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut changes),
         Event::TrafficLate {
             endpoint,
             in_a_row,
             alone,
-        } => traffic::late(&mut new, endpoint, (in_a_row, alone), now, &mut transitions),
+        } => traffic::late(&mut new, endpoint, (in_a_row, alone), &mut changes),
         Event::TrafficWindow { generation, counts } if generation == old.generation => {
-            traffic::window(&mut new, &counts, now, &mut transitions)
+            traffic::window(&mut new, &counts, &mut changes)
         }
         Event::TrafficWindow { .. } => None,
         Event::Suspected { endpoint } => evidence::suspected(&mut new, endpoint, now),
         Event::ProbationAnswered { endpoint, good } => {
-            evidence::probation_answered(&mut new, endpoint, good, now, &mut transitions)
+            evidence::probation_answered(&mut new, endpoint, good, &mut changes)
         }
         Event::Operator { region, state } => {
-            evidence::operator(&mut new, region, state, &mut transitions)
+            evidence::operator(&mut new, region, state, &mut changes)
         }
-        Event::Confirm { region } => failback::confirm(&mut new, &region, now, &mut transitions),
+        Event::Confirm { region } => failback::confirm(&mut new, &region, &mut changes),
         Event::Restored {
             saved,
             away,
@@ -304,10 +227,10 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Tra
             None
         }
     };
-    let summary_changed = summary::refresh(old, &mut new, cause.as_deref(), now, &mut transitions);
-    last_change::note(old, &mut new, &transitions, now);
+    let summary_changed = summary::refresh(old, &mut new, cause.as_ref(), &mut changes);
+    last_change::note(old, &mut new, &changes);
     if cause.is_some() || summary_changed {
         new.revision += 1;
     }
-    (new, transitions)
+    (new, changes.all)
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::admin::health::{self, Check};
 use crate::admin::query::Query;
 use crate::admin::reply::{self, Reply};
-use crate::admin::view::{RegionView, RouteView, StatusView};
+use crate::admin::view::{HistoryView, RegionView, RouteView, StatusView};
 use crate::admin::{AdminState, ExplainQuery, NotConfirmed, scrape};
 use crate::telemetry::metrics::ExpositionFormat;
 
@@ -21,6 +21,9 @@ use crate::telemetry::metrics::ExpositionFormat;
 const MAX_BODY: usize = 1 << 20;
 /// And must have come whole in this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a browser says when it connects again (WHATWG HTML, section 9.2.4).
+const LAST_EVENT_ID: &str = "last-event-id";
 
 const INDEX: &str = include_str!("index.html");
 
@@ -134,7 +137,7 @@ pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) 
         Endpoint::Certs => reply::json(&(state.sources.certs)()),
         Endpoint::Config => reply::json(&(state.sources.config)()),
         Endpoint::Explain => explain(state, &query),
-        Endpoint::Events => events(state),
+        Endpoint::Events => events(state, &request, &query),
         Endpoint::Reload => reload(state, request).await,
         Endpoint::Confirm => confirm(state, request).await,
     }
@@ -184,9 +187,25 @@ fn explain(state: &AdminState, query: &Query) -> Reply {
     }
 }
 
-fn events(state: &AdminState) -> Reply {
+/// What changed since a change that the caller knows, as JSON; without one, or if the caller asks
+/// for a stream, what changes from now on as well, as it comes.
+fn events(state: &AdminState, request: &Request<Incoming>, query: &Query) -> Reply {
+    let header = |name| request.headers().get(name)?.to_str().ok();
+    let known = query.value("since").or_else(|| header(LAST_EVENT_ID));
+    let Ok(known) = known.map(str::parse::<u64>).transpose() else {
+        let detail = "`since` is the sequence of an event, a whole number";
+        return reply::problem(StatusCode::BAD_REQUEST, detail);
+    };
+    let streams = header(ACCEPT.as_str()).is_some_and(|accept| accept.contains("event-stream"));
+    if let (Some(known), false) = (known, streams) {
+        return reply::json(&HistoryView::of(&state.journal.since(known)));
+    }
     match Arc::clone(&state.event_readers).try_acquire_owned() {
-        Ok(permit) => reply::events(state.events.subscribe(), permit),
+        Ok(permit) => {
+            let journal = &state.journal;
+            let changes = known.map_or_else(|| journal.listen(), |known| journal.follow(known));
+            reply::events(changes, permit)
+        }
         Err(_) => reply::problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "as many readers of events as there may be",

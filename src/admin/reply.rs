@@ -12,17 +12,17 @@ use http_body::Frame;
 use http_body_util::{Either, Full};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::admin::view::EventView;
+use crate::board::journal::Follower;
 
 /// An answer's body: whole, or events until the caller leaves.
 pub type Body = Either<Full<Bytes>, EventBody>;
 /// An answer.
 pub type Reply = Response<Body>;
 
-/// Events that wait for one slow reader; further ones wait in the broadcast, then are skipped.
+/// Events that wait for one slow reader; further ones wait in the journal, then are skipped.
 const WAITING_EVENTS: usize = 16;
 /// A comment this often shows a quiet stream is alive, and finds readers that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -84,25 +84,23 @@ pub fn wrong_method(allowed: &'static str) -> Reply {
     reply
 }
 
-/// Server-sent events (WHATWG HTML, section 9.2) from now on, until the caller leaves. `permit`
-/// is held that long.
+/// Server-sent events (WHATWG HTML, section 9.2), all that `changes` hears, until the caller leaves.
+/// `permit` is held that long. Each event's id is its sequence.
 #[must_use]
-pub fn events(mut source: broadcast::Receiver<EventView>, permit: OwnedSemaphorePermit) -> Reply {
+pub fn events(mut changes: Follower, permit: OwnedSemaphorePermit) -> Reply {
     let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
     tokio::spawn(async move {
         let _permit = permit;
         // Said at once, so that a reader knows it is connected.
         let mut next = Bytes::from_static(b": connected\n\n");
+        let mut heard = changes.heard();
         while sender.send(next).await.is_ok() {
             next = tokio::select! {
                 () = sender.closed() => return,
                 () = tokio::time::sleep(KEEP_ALIVE) => Bytes::from_static(b": alive\n\n"),
-                event = source.recv() => match event {
-                    Ok(event) => event_text(&event),
-                    Err(RecvError::Lagged(missed)) => {
-                        Bytes::from(format!("event: missed\ndata: {missed}\n\n"))
-                    }
-                    Err(RecvError::Closed) => return,
+                timed = changes.next() => match timed {
+                    Some(timed) => event_text(&EventView::of(&timed), &mut heard),
+                    None => return,
                 },
             };
         }
@@ -114,10 +112,18 @@ pub fn events(mut source: broadcast::Receiver<EventView>, permit: OwnedSemaphore
     reply
 }
 
-/// JSON escapes line feeds, so one `data` line holds it whole.
-fn event_text(event: &EventView) -> Bytes {
+/// One event, and how many the caller missed right before it: it heard all up to `heard`. JSON
+/// escapes line feeds, so one `data` line holds it whole.
+fn event_text(event: &EventView, heard: &mut u64) -> Bytes {
+    let missed = event.sequence - *heard - 1;
+    *heard = event.sequence;
+    let gap = match missed {
+        0 => String::new(),
+        _ => format!("event: missed\ndata: {missed}\n\n"),
+    };
     let data = serde_json::to_string(event).unwrap_or_default();
-    Bytes::from(format!("event: {}\ndata: {data}\n\n", event.kind))
+    let (id, kind) = (event.sequence, &event.kind);
+    Bytes::from(format!("{gap}id: {id}\nevent: {kind}\ndata: {data}\n\n"))
 }
 
 /// A body that goes on while events come.

@@ -19,6 +19,7 @@ pub(crate) fn page(state: &AdminState) -> Exposition {
     let started = state.clock.unix().saturating_sub(now.since_start());
     page.gauge(&families::PROCESS_START, &[], started.as_secs_f64());
     page.gauge(&families::GENERATION, &[], snapshot.generation as f64);
+    page.add(&families::HISTORY_DROPPED, &[], state.journal.dropped());
     // Shown from the start, at zero: an alert needs the series before the first event.
     page.add(&families::CORRELATED_FAILURES, &[], 0);
     let shared = f64::from(u8::from(snapshot.correlated_failure));

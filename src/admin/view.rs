@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use meridian_core::decide::snapshot::{AdminState, EndpointState, RegionState, Snapshot};
+use meridian_core::decide::snapshot::{EndpointState, LastChange, RegionState, Snapshot};
 use meridian_core::health::failback::{Failback, Stage};
 use meridian_core::health::state::EjectedBy;
 use meridian_core::model::id::{RegionId, RouteId};
@@ -15,7 +15,7 @@ use meridian_core::model::time::Timestamp;
 use meridian_core::table::RoutingTable;
 use meridian_core::table::route::{HostPattern, Route};
 
-pub use crate::admin::view::event::EventView;
+pub use crate::admin::view::event::{EventView, HistoryView};
 
 /// What a running proxy believes, in short.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ impl RegionView {
         Self {
             name: region.name.to_string(),
             health: state.health.label().to_owned(),
-            admin: admin_label(state.admin).to_owned(),
+            admin: state.admin.label().to_owned(),
             serving: snapshot.serving.contains(id),
             stage: stage_label(snapshot, id, stage(state)).to_owned(),
             share_percent: stage(state).share(),
@@ -167,7 +167,7 @@ impl RegionView {
                 _ => None,
             },
             changed_seconds_ago: change.map(|change| now.since(change.at).as_secs_f64()),
-            cause: change.map(|change| change.cause.to_string()),
+            cause: change.map(LastChange::cause),
             routes: own_stages(snapshot, id, state),
             latency_seconds: latency_seconds(state, now),
             endpoints: state
@@ -262,16 +262,6 @@ fn endpoint(state: &EndpointState, urls: &[String], now: Timestamp) -> EndpointV
             ProbeOutcome::Failed(failure) => failure.to_string(),
         }),
         probed_seconds_ago: probed.map(|(at, _)| now.since(*at).as_secs_f64()),
-    }
-}
-
-/// The operator's word on a region.
-#[must_use]
-pub fn admin_label(state: AdminState) -> &'static str {
-    match state {
-        AdminState::Auto => "auto",
-        AdminState::Drained => "drained",
-        AdminState::Forced => "forced",
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         prober,
         reloader,
     } = parts;
+    let journal = Arc::clone(board.journal());
     let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
     let sources = AdminSources {
@@ -44,7 +45,7 @@ pub(super) fn state(parts: Parts) -> AdminState {
         confirm: Box::new(move |name| Box::pin(confirm::confirm(confirmed.clone(), name))),
         metrics: Box::new(move |page| scrape::add(page, &board.live())),
     };
-    AdminState::new(clock, registry, flags, sources)
+    AdminState::new(clock, registry, flags, sources, journal)
 }
 
 fn reload(reloader: Arc<Reloader>) -> ReloadFuture {

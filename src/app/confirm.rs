@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::NotConfirmed;
 use crate::board::Board;
-use meridian_core::apply::{Event, Transition};
+use meridian_core::apply::{Event, What};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 
@@ -18,10 +18,11 @@ pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConf
             region: Arc::clone(&region),
         })
         .await;
-    let stage = changes.iter().find_map(|change| match change {
-        Transition::Failback {
-            region: of, stage, ..
-        } if *of == region => Some(*stage),
+    let of_region = changes
+        .iter()
+        .filter(|change| change.subject.region() == Some(&region));
+    let stage = of_region.into_iter().find_map(|change| match change.what {
+        What::Failback(stage) => Some(stage),
         _ => None,
     });
     match stage {

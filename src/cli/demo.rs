@@ -7,13 +7,12 @@ mod welcome;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::board::{Board, TimedTransition};
+use crate::board::Board;
+use crate::board::journal::Follower;
 use crate::cli::admin_client::AdminTarget;
 use crate::cli::demo::fault::FaultCommand;
 use crate::cli::demo::watch::Watch;
@@ -27,7 +26,7 @@ use crate::demo::ports::FreePorts;
 use crate::demo::region::SimulatedRegion;
 use crate::demo::{Regions, default_regions};
 use crate::load;
-use meridian_core::apply::Transition;
+use meridian_core::apply::{Change, Subject, What};
 use meridian_core::health::state::Health;
 
 /// How long the demo waits for its regions' first probes before it says what to try.
@@ -158,7 +157,7 @@ impl Demo {
             let control_address = control.address().map_err(cannot_start)?;
             tokio::spawn(control.serve());
             let app = run::start(config, world.config(), terminal).await?;
-            tokio::spawn(tell(app.board().transitions(), *terminal));
+            tokio::spawn(tell(app.board().journal().listen(), *terminal));
             // Late probes are no reason to keep anybody waiting.
             let _ = tokio::time::timeout(PROBED_WITHIN, all_probed(app.board())).await;
             terminal.data(&welcome(&plan, &regions, control_address, &world))?;
@@ -257,32 +256,21 @@ async fn all_probed(board: &Board) {
 }
 
 /// Says each region that goes down or comes back, until the board ends.
-async fn tell(mut transitions: Receiver<Arc<TimedTransition>>, terminal: Terminal) {
-    loop {
-        match transitions.recv().await {
-            Ok(timed) => {
-                if let Some(line) = news(&timed.transition) {
-                    terminal.say(&line);
-                }
-            }
-            // It fell behind: what is missed here, `status` shows.
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
+async fn tell(mut changes: Follower, terminal: Terminal) {
+    while let Some(timed) = changes.next().await {
+        if let Some(line) = news(&timed.change) {
+            terminal.say(&line);
         }
     }
 }
 
 /// The line for people; `None` for what is no news, such as the first probe of a region.
-fn news(transition: &Transition) -> Option<String> {
-    let Transition::Region {
-        region,
-        from,
-        to,
-        cause,
-    } = transition
+fn news(change: &Change) -> Option<String> {
+    let (Subject::Region(region), What::Health { from, to }) = (&change.subject, &change.what)
     else {
         return None;
     };
+    let cause = &change.cause;
     match (from, to) {
         (_, Health::Unhealthy) => Some(format!("{region} is down: {cause}")),
         (Health::Unhealthy, _) => Some(format!("{region} is back: {cause}")),
@@ -292,21 +280,26 @@ fn news(transition: &Transition) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use meridian_core::apply::ChangeCause;
+    use meridian_core::model::time::Timestamp;
+
     use super::*;
 
     #[test]
     fn a_region_that_goes_or_comes_back_is_news_and_its_first_probe_is_not() {
         let line = |from, to| {
-            news(&Transition::Region {
-                region: Arc::from("eu-west-1"),
-                from,
-                to,
-                cause: "connection refused".to_owned(),
+            news(&Change {
+                subject: Subject::Region(Arc::from("eu-west-1")),
+                what: What::Health { from, to },
+                cause: ChangeCause::Suspicion,
+                since: Timestamp::ZERO,
             })
         };
-        let down = Some("eu-west-1 is down: connection refused".to_owned());
+        let down = Some("eu-west-1 is down: a request failed".to_owned());
         assert_eq!(line(Health::Healthy, Health::Unhealthy), down);
-        let back = Some("eu-west-1 is back: connection refused".to_owned());
+        let back = Some("eu-west-1 is back: a request failed".to_owned());
         assert_eq!(line(Health::Unhealthy, Health::Healthy), back);
         assert_eq!(line(Health::Unproven, Health::Healthy), None);
     }

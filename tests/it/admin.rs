@@ -3,17 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use meridian::admin::health::Flags;
-use meridian::admin::view::{RouteView, StatusView};
+use meridian::admin::view::{HistoryView, RouteView, StatusView};
 use meridian::admin::{
     AdminError, AdminServer, AdminSources, AdminState, ExplainQuery, NotConfirmed,
 };
+use meridian::board::journal::{HISTORY, Journal};
 use meridian::clock::Clock;
 use meridian::telemetry::metrics::{MetricsRegistry, families};
+use meridian_core::apply::{Change, ChangeCause, Subject, What};
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::{RegionState, Snapshot};
 use meridian_core::model::id::RegionSet;
+use meridian_core::model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,7 +34,7 @@ struct Admin {
     reloads: Arc<AtomicUsize>,
     confirmed: Arc<AtomicUsize>,
     asked: Arc<Mutex<ExplainQuery>>,
-    state: Arc<AdminState>,
+    journal: Arc<Journal>,
     _serving: tokio::task::JoinHandle<()>,
 }
 
@@ -111,11 +115,17 @@ async fn start(token: Option<&str>) -> Admin {
         metrics: Box::new(|page| page.add(&families::LOG_DROPS, &[], 5)),
     };
     let registry = Arc::new(MetricsRegistry::default());
-    let state = AdminState::new(Clock::start(), registry, Arc::clone(&flags), sources);
+    let journal = Arc::new(Journal::default());
+    let state = AdminState::new(
+        Clock::start(),
+        registry,
+        Arc::clone(&flags),
+        sources,
+        Arc::clone(&journal),
+    );
     let state = Arc::new(state);
-    let for_server = Arc::clone(&state);
     let serving = tokio::spawn(async move {
-        server.serve(for_server).await;
+        tokio::join!(Arc::clone(&state).count_changes(), server.serve(state));
     });
     Admin {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
@@ -125,7 +135,7 @@ async fn start(token: Option<&str>) -> Admin {
         reloads,
         confirmed,
         asked,
-        state,
+        journal,
         _serving: serving,
     }
 }
@@ -143,6 +153,23 @@ impl Admin {
             headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
         send(self.address, request).await.unwrap()
+    }
+
+    /// Something changes at a region.
+    fn changes(&self, what: What, evidence: &'static str) {
+        let change = Change {
+            subject: Subject::Region("eu-west-1".into()),
+            what,
+            cause: ChangeCause::Suspicion,
+            since: Timestamp::ZERO,
+        };
+        self.journal
+            .keep(SystemTime::UNIX_EPOCH, 7, evidence, change);
+    }
+
+    async fn history(&self, since: u64) -> HistoryView {
+        let answer = self.get(&format!("/api/v1/events?since={since}")).await;
+        serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// Sends `head` as it is, with an end and `Connection: close`, and reads all there is.
@@ -311,21 +338,18 @@ async fn an_event_reaches_a_reader() {
         .unwrap();
     let mut seen = read_until(&mut stream, ": connected").await;
     assert!(seen.contains("text/event-stream"), "{seen}");
-    let transition = meridian_core::apply::Transition::Operator {
-        region: "eu-west-1".into(),
-        state: meridian_core::decide::snapshot::AdminState::Drained,
-        cause: "drill".to_owned(),
-    };
-    admin.state.announce(&transition, "operator");
-    seen = read_until(&mut stream, "\"cause\":\"drill\"").await;
+    let drained = What::Operator(meridian_core::decide::snapshot::AdminState::Drained);
+    admin.changes(drained, "operator");
+    seen = read_until(&mut stream, "\"to\":\"drained\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
-    assert!(seen.contains("\"to\":\"drained\""), "{seen}");
-    let suppressed = meridian_core::apply::Transition::EjectionSuppressed {
-        region: "eu-west-1".into(),
-        cause: "no other is well".to_owned(),
-    };
-    admin.state.announce(&suppressed, "probe");
-    let page = admin.get("/metrics").await;
+    assert!(seen.contains("\"cause\":\"a request failed\""), "{seen}");
+    admin.changes(What::EjectionSuppressed, "probe");
+    read_until(&mut stream, "event: ejection_suppressed").await;
+    let counted = "kind=\"ejection_suppressed\"";
+    let mut page = admin.get("/metrics").await;
+    while !text(&page).contains(counted) {
+        page = admin.get("/metrics").await;
+    }
     for line in [
         "meridian_ejections_suppressed_total{region=\"eu-west-1\"} 1\n",
         "meridian_ejections_suppressed_total{region=\"us-east-1\"} 0\n",
@@ -334,6 +358,54 @@ async fn an_event_reaches_a_reader() {
     ] {
         assert!(text(&page).contains(line), "{line}");
     }
+}
+
+#[tokio::test]
+async fn what_changed_before_a_caller_came_is_served_and_what_it_knows_is_left_out() {
+    let admin = start(None).await;
+    let empty = admin.history(0).await;
+    assert_eq!((empty.oldest, empty.newest, empty.events.len()), (1, 0, 0));
+    for began in [true, false] {
+        admin.changes(What::CorrelatedFailure { began }, "probe");
+    }
+    let all = admin.history(0).await;
+    let told: Vec<_> = all.events.iter().map(|event| event.to.as_deref()).collect();
+    assert_eq!(told, [Some("began"), Some("ended")]);
+    assert_eq!((all.oldest, all.newest, all.dropped), (1, 2, 0));
+    assert_eq!((all.events[0].sequence, all.events[0].revision), (1, 7));
+    let rest = admin.history(1).await;
+    assert_eq!(rest.events, all.events[1..]);
+    assert!(admin.history(2).await.events.is_empty());
+    let of_an_earlier_process = admin.history(900).await;
+    assert_eq!(of_an_earlier_process.events, all.events);
+    assert_eq!(admin.get("/api/v1/events?since=x").await.status, 400);
+
+    let mut stream = TcpStream::connect(admin.address).await.unwrap();
+    let request = "GET /api/v1/events?since=1 HTTP/1.1\r\nHost: localhost\r\n\
+        Accept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    admin.changes(What::EjectionSuppressed, "probe");
+    let seen = read_until(&mut stream, "id: 3\n").await;
+    assert!(
+        seen.contains("id: 2\nevent: correlated_failure\n"),
+        "{seen}"
+    );
+    assert!(!seen.contains("id: 1\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn the_history_is_bounded_and_says_what_it_dropped() {
+    let admin = start(None).await;
+    for _ in 0..HISTORY + 3 {
+        admin.changes(What::EjectionSuppressed, "probe");
+    }
+    let all = admin.history(0).await;
+    assert_eq!(all.events.len(), HISTORY);
+    assert_eq!((all.oldest, all.dropped), (4, 3));
+    assert_eq!(all.newest, HISTORY as u64 + 3);
+    assert_eq!(all.events[0].sequence, 4);
+    let page = admin.get("/metrics").await;
+    assert!(text(&page).contains("meridian_history_dropped_total 3\n"));
 }
 
 async fn read_until(stream: &mut TcpStream, end: &str) -> String {

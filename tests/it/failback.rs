@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_core::apply::{Event, Transition, apply};
+use meridian_core::apply::{Event, What, apply};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::Stage;
 use meridian_core::health::state::Health;
@@ -345,9 +345,9 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
     let mut told = Vec::new();
     let mut tell = |second, event: &dyn Fn(&Snapshot) -> Event| {
         let now = MEASURED + Duration::from_secs(second);
-        let (after, transitions) = apply(&snapshot, event(&snapshot), now);
+        let (after, changes) = apply(&snapshot, event(&snapshot), now);
         snapshot = after;
-        told.extend(transitions);
+        told.extend(changes);
         (
             snapshot.regions[1].out,
             snapshot.regions[1].last_change.clone(),
@@ -367,18 +367,21 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
     }
     let (out, why) = tell(6, &|_| Event::Tick);
     assert!(!out);
-    assert!(why.unwrap().cause.starts_with("no other region is sure"));
+    assert!(why.unwrap().cause().starts_with("no other region is sure"));
     tell(69, &|snapshot| probed(snapshot, 2, true));
     let (out, why) = tell(70, &|_| Event::Tick);
     assert!(out);
     assert_eq!(
-        &*why.unwrap().cause,
+        why.unwrap().cause(),
         "its probes still fail, and nothing keeps it any more"
     );
-    let of_b = told.iter().filter(|told| match told {
-        Transition::EjectionSuppressed { region, .. } => **region == *"b",
-        Transition::Failback { region, stage, .. } => **region == *"b" && *stage == Stage::Down,
-        _ => false,
+    let of_b = told.iter().filter(|told| {
+        let is_of_b = told.subject.region().is_some_and(|region| **region == *"b");
+        let is_it = matches!(
+            told.what,
+            What::EjectionSuppressed | What::Failback(Stage::Down)
+        );
+        is_of_b && is_it
     });
     assert_eq!(of_b.count(), 2, "{told:?}");
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::apply::Transition;
+use crate::apply::change::{ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{EndpointState, Snapshot};
 use crate::model::id::RegionId;
 use crate::table::origin::OriginHost;
@@ -22,9 +22,35 @@ pub(super) fn resolve_written(snapshot: &mut Snapshot) {
                 let address = SocketAddr::new(address, written.port);
                 let id = RegionId::at(index);
                 // What comes with a table is told as the table's own change.
-                resolve(snapshot, id, origin, &[address], &mut Vec::new());
+                let _ = resolve(snapshot, id, origin, &[address]);
             }
         }
+    }
+}
+
+/// What became of an origin's addresses.
+pub(super) struct Resolution {
+    region: Arc<str>,
+    url: Arc<str>,
+    addresses: usize,
+    added: usize,
+    removed: usize,
+}
+
+impl Resolution {
+    /// Tells it as a change.
+    pub(super) fn tell(self, changes: &mut Changes) -> ChangeCause {
+        let cause = ChangeCause::Resolved {
+            url: Arc::clone(&self.url),
+            addresses: self.addresses,
+        };
+        let subject = Subject::Origin {
+            region: self.region,
+            url: self.url,
+        };
+        let (added, removed) = (self.added, self.removed);
+        changes.tell(subject, What::Addresses { added, removed }, cause.clone());
+        cause
     }
 }
 
@@ -34,8 +60,7 @@ pub(super) fn resolve(
     region: RegionId,
     origin: u16,
     addresses: &[SocketAddr],
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+) -> Option<Resolution> {
     let definition = snapshot.table.regions.get(region.index())?;
     let url = definition.origins.get(usize::from(origin))?.url();
     let state = snapshot.regions.get_mut(region.index())?;
@@ -74,17 +99,11 @@ pub(super) fn resolve(
     }
     endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.origin));
     state.endpoints = endpoints.into();
-    let noun = if wanted.len() == 1 {
-        "address"
-    } else {
-        "addresses"
-    };
-    let cause = format!("{url} has {} {noun} now", wanted.len());
-    transitions.push(Transition::Addresses {
+    Some(Resolution {
         region: Arc::clone(&definition.name),
+        url: url.into(),
+        addresses: wanted.len(),
         added,
         removed,
-        cause: cause.clone(),
-    });
-    Some(cause)
+    })
 }

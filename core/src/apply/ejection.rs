@@ -1,9 +1,8 @@
 //! Which regions are out because of their health, and which keep their traffic all the same.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::Transition;
+use crate::apply::change::{ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::failback::Stage;
 use crate::health::state::{EjectedBy, Health};
@@ -28,7 +27,8 @@ const GRACE: Duration = Duration::from_secs(30);
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
 /// Brings `out`, `down_since` and the correlated failure up to date with the regions' health.
-pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
+pub(super) fn settle(snapshot: &mut Snapshot, changes: &mut Changes) {
+    let now = changes.now;
     let mut asks = false;
     for index in 0..snapshot.regions.len() {
         let verdict = verdict(snapshot, index, now);
@@ -43,19 +43,17 @@ pub(super) fn settle(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut 
             snapshot.last_ejection = Some(now);
             if snapshot.regions[index].suppressed {
                 // Nothing else says that it goes: its health is what it was.
-                transitions.push(Transition::Failback {
-                    region: Arc::clone(&snapshot.table.region(RegionId::at(index)).name),
-                    stage: Stage::Down,
-                    cause: "its probes still fail, and nothing keeps it any more".to_owned(),
-                });
+                let name = &snapshot.table.region(RegionId::at(index)).name;
+                let what = What::Failback(Stage::Down);
+                changes.tell_region(name, what, ChangeCause::SuppressionEnded);
             }
         }
     }
     if asks {
         ask_the_others(snapshot, now);
     }
-    note_correlated_failure(snapshot, now, transitions);
-    tell_suppressed(snapshot, now, transitions);
+    note_correlated_failure(snapshot, changes);
+    tell_suppressed(snapshot, changes);
 }
 
 /// Whether a region gets traffic, as far as its health is concerned.
@@ -127,18 +125,22 @@ pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
 
 /// If no region is well and all of them fell at about the same time, none is out. It lasts until
 /// one is well again.
-fn note_correlated_failure(
-    snapshot: &mut Snapshot,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) {
+fn note_correlated_failure(snapshot: &mut Snapshot, changes: &mut Changes) {
     let shared = is_correlated(&snapshot.regions, snapshot.correlated_failure);
     if shared != snapshot.correlated_failure {
         snapshot.correlated_failure = shared;
-        transitions.push(Transition::CorrelatedFailure { began: shared });
+        let cause = match shared {
+            true => ChangeCause::FellTogether,
+            false => ChangeCause::WellAgain,
+        };
+        changes.tell(
+            Subject::Fleet,
+            What::CorrelatedFailure { began: shared },
+            cause,
+        );
     }
     if shared {
-        snapshot.fell_together = Some(now);
+        snapshot.fell_together = Some(changes.now);
         for region in &mut snapshot.regions {
             region.out = false;
         }
@@ -156,19 +158,16 @@ fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
             .is_some_and(|(first, last)| lasts || last.since(first) <= CORRELATED_WITHIN)
 }
 
-fn tell_suppressed(snapshot: &mut Snapshot, now: Timestamp, transitions: &mut Vec<Transition>) {
+fn tell_suppressed(snapshot: &mut Snapshot, changes: &mut Changes) {
     let shared = snapshot.correlated_failure;
     for (definition, region) in snapshot.table.regions.iter().zip(&mut snapshot.regions) {
         let long = region
             .down_since
-            .is_some_and(|fell| now.since(fell) >= WORTH_TELLING);
+            .is_some_and(|fell| changes.now.since(fell) >= WORTH_TELLING);
         let suppressed = long && !region.out && !shared;
         if suppressed && !region.suppressed {
-            transitions.push(Transition::EjectionSuppressed {
-                region: Arc::clone(&definition.name),
-                cause: "no other region is sure to be well, or probes took one out a moment ago"
-                    .to_owned(),
-            });
+            let cause = ChangeCause::Suppressed;
+            changes.tell_region(&definition.name, What::EjectionSuppressed, cause);
         }
         region.suppressed = suppressed || (region.suppressed && region.down_since.is_some());
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::Transition;
+use crate::apply::change::{ChangeCause, Changes, Subject, What};
 use crate::apply::ejection::ask_the_others;
 use crate::decide::snapshot::{AdminState, EndpointState, Snapshot};
 use crate::health::state::{Flip, Limits};
@@ -15,9 +15,8 @@ pub(super) fn probed(
     snapshot: &mut Snapshot,
     id: EndpointId,
     outcome: ProbeOutcome,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
     let (region, place) = locate(snapshot, id)?;
     let definition = snapshot.table.regions.get(region.index())?;
     let limits = Limits {
@@ -27,17 +26,20 @@ pub(super) fn probed(
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if let ProbeOutcome::Passed { phases, warm } = &outcome {
-        endpoint.latency.observe(*phases, *warm, now);
+        endpoint.latency.observe(*phases, *warm, changes.now);
     }
     let passed = matches!(outcome, ProbeOutcome::Passed { .. });
-    let flip = endpoint.standing.observe(passed, limits, now);
-    let times = flip.map_or(1, |flip| flip.in_a_row);
+    let flip = endpoint.standing.observe(passed, limits, changes.now);
+    let in_a_row = flip.map_or(1, |flip| flip.in_a_row);
     let cause = match &outcome {
-        ProbeOutcome::Passed { .. } => format!("{times} in a row: the probe passed"),
-        ProbeOutcome::Failed(failure) => format!("{times} in a row: the probe failed: {failure}"),
+        ProbeOutcome::Passed { .. } => ChangeCause::ProbePassed { in_a_row },
+        ProbeOutcome::Failed(failure) => ChangeCause::ProbeFailed {
+            in_a_row,
+            failure: failure.clone(),
+        },
     };
-    endpoint.probed = Some((now, outcome));
-    settle(endpoint, flip, &definition.name, &cause, transitions);
+    endpoint.probed = Some((changes.now, outcome));
+    settle(endpoint, flip, &definition.name, &cause, changes);
     snapshot.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
@@ -48,12 +50,11 @@ pub(super) fn traffic_failed(
     id: EndpointId,
     kind: ErrorKind,
     in_a_row: u32,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
     // These say nothing about the endpoint.
     let says_nothing = matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint);
-    if says_nothing || snapshot.correlated_failure_lately(now) {
+    if says_nothing || snapshot.correlated_failure_lately(changes.now) {
         return None;
     }
     let (region, place) = locate(snapshot, id)?;
@@ -61,14 +62,18 @@ pub(super) fn traffic_failed(
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     let flip = endpoint.standing.traffic_failed(in_a_row);
-    let cause = format!("{in_a_row} in a row: a request failed: {}", kind.label());
-    settle(endpoint, flip, &definition.name, &cause, transitions);
+    let cause = ChangeCause::RequestsFailed { in_a_row, kind };
+    settle(endpoint, flip, &definition.name, &cause, changes);
     snapshot.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
 
 /// Takes in that an endpoint should be probed at once.
-pub(super) fn suspected(snapshot: &mut Snapshot, id: EndpointId, now: Timestamp) -> Option<String> {
+pub(super) fn suspected(
+    snapshot: &mut Snapshot,
+    id: EndpointId,
+    now: Timestamp,
+) -> Option<ChangeCause> {
     let (region, place) = locate(snapshot, id)?;
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let news = endpoints[place].standing.suspect(now);
@@ -77,7 +82,7 @@ pub(super) fn suspected(snapshot: &mut Snapshot, id: EndpointId, now: Timestamp)
         // What it proves depends on how the others are.
         ask_the_others(snapshot, now);
     }
-    news.then(|| "a request failed".to_owned())
+    news.then_some(ChangeCause::Suspicion)
 }
 
 /// Takes in how a probation request was answered.
@@ -85,9 +90,8 @@ pub(super) fn probation_answered(
     snapshot: &mut Snapshot,
     id: EndpointId,
     good: bool,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
     let (region, place) = locate(snapshot, id)?;
     let name = Arc::clone(&snapshot.table.region(region).name);
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
@@ -95,18 +99,15 @@ pub(super) fn probation_answered(
     if !endpoint.standing.is_on_probation() {
         return None;
     }
-    let flip = endpoint.standing.probation_answered(good, now);
+    let flip = endpoint.standing.probation_answered(good, changes.now);
     let cause = match flip {
-        Some(flip) => format!(
-            "{} in a row: a probation request was answered well",
-            flip.in_a_row
-        ),
-        None => "a probation request was answered".to_owned(),
+        Some(Flip { in_a_row, .. }) => ChangeCause::ProbationPassed { in_a_row },
+        None => ChangeCause::ProbationRequest,
     };
-    let changes = flip.is_some() || !good;
-    settle(endpoint, flip, &name, &cause, transitions);
+    let is_news = flip.is_some() || !good;
+    settle(endpoint, flip, &name, &cause, changes);
     snapshot.regions[region.index()].endpoints = endpoints.into();
-    changes.then_some(cause)
+    is_news.then_some(cause)
 }
 
 /// Takes in the operator's word on a region.
@@ -114,25 +115,16 @@ pub(super) fn operator(
     snapshot: &mut Snapshot,
     region: RegionId,
     state: AdminState,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
     let definition = snapshot.table.regions.get(region.index())?;
     let believed = snapshot.regions.get_mut(region.index())?;
     if believed.admin == state {
         return None;
     }
     believed.admin = state;
-    let word = match state {
-        AdminState::Auto => "follow probes and traffic again",
-        AdminState::Drained => "stay out",
-        AdminState::Forced => "serve, whatever probes say",
-    };
-    let cause = format!("the operator wants it to {word}");
-    transitions.push(Transition::Operator {
-        region: Arc::clone(&definition.name),
-        state,
-        cause: cause.clone(),
-    });
+    let cause = ChangeCause::Operator(state);
+    changes.tell_region(&definition.name, What::Operator(state), cause.clone());
     Some(cause)
 }
 
@@ -153,15 +145,15 @@ pub(super) fn settle(
     endpoint: &mut EndpointState,
     flip: Option<Flip>,
     region: &Arc<str>,
-    cause: &str,
-    transitions: &mut Vec<Transition>,
+    cause: &ChangeCause,
+    changes: &mut Changes,
 ) {
     endpoint.health = endpoint.standing.health();
-    transitions.extend(flip.map(|flip| Transition::Endpoint {
-        region: Arc::clone(region),
-        address: endpoint.address,
-        from: flip.from,
-        to: flip.to,
-        cause: cause.to_owned(),
-    }));
+    if let Some(Flip { from, to, .. }) = flip {
+        let subject = Subject::Endpoint {
+            region: Arc::clone(region),
+            address: endpoint.address,
+        };
+        changes.tell(subject, What::Health { from, to }, cause.clone());
+    }
 }

@@ -2,22 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::apply::Transition;
+use crate::apply::change::{ChangeCause, Changes, What};
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::health::failback::{Condition, Stage};
 use crate::health::state::Health;
 use crate::model::id::RegionId;
-use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackId;
 
 /// Brings every region's failback up to date, and the sets that decisions look at. Says whether
 /// anything changed that a reader may see.
-pub(super) fn advance(
-    snapshot: &mut Snapshot,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> bool {
+pub(super) fn advance(snapshot: &mut Snapshot, changes: &mut Changes) -> bool {
     let table = Arc::clone(&snapshot.table);
     let shared = snapshot.correlated_failure;
     let mut changed = false;
@@ -34,7 +29,7 @@ pub(super) fn advance(
         for (place, config) in table.failbacks().iter().enumerate() {
             let failback = &mut state.failback[place];
             let before = *failback;
-            let cause = failback.advance(is, config, now);
+            let cause = failback.advance(is, config, changes.now);
             let stage = failback.stage();
             changed |= before.stage() != stage;
             // What fell is told as the region's health; routes' own follow the table's, but
@@ -45,11 +40,8 @@ pub(super) fn advance(
                 stage == Stage::AwaitingConfirm
             };
             if let (true, Some(cause)) = (is_told, cause) {
-                transitions.push(Transition::Failback {
-                    region: Arc::clone(&region.name),
-                    stage,
-                    cause,
-                });
+                let cause = ChangeCause::Failback(cause);
+                changes.tell_region(&region.name, What::Failback(stage), cause);
             }
         }
     }
@@ -66,25 +58,20 @@ pub(super) fn advance(
 pub(super) fn confirm(
     snapshot: &mut Snapshot,
     name: &str,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
     let table = Arc::clone(&snapshot.table);
     let region = table.region_named(name)?;
     let state = snapshot.regions.get_mut(region.index())?;
     let mut stage = None;
     for (failback, config) in state.failback.iter_mut().zip(table.failbacks()) {
-        if failback.confirm(config, now) {
+        if failback.confirm(config, changes.now) {
             stage = stage.or_else(|| Some(failback.stage()));
         }
     }
-    let cause = "the operator agrees that it returns";
-    transitions.push(Transition::Failback {
-        region: Arc::clone(&table.region(region).name),
-        stage: stage?,
-        cause: cause.to_owned(),
-    });
-    Some(cause.to_owned())
+    let (name, what) = (&table.region(region).name, What::Failback(stage?));
+    changes.tell_region(name, what, ChangeCause::Confirmed);
+    Some(ChangeCause::Confirmed)
 }
 
 /// Brings failbacks into the order of a new table: each goes on from the old one that was

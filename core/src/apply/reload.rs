@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::apply::change::ChangeCause;
 use crate::apply::failback;
 use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
 use crate::health::slots::Slots;
@@ -15,7 +16,7 @@ pub(super) fn replace(
     snapshot: &mut Snapshot,
     table: Arc<RoutingTable>,
     unknown: UnknownViewer,
-) -> Option<String> {
+) -> Option<ChangeCause> {
     let before = std::mem::replace(&mut snapshot.table, table);
     let mut states = std::mem::take(&mut snapshot.regions);
     for region in &snapshot.table.regions {
@@ -41,7 +42,9 @@ pub(super) fn replace(
     snapshot.worse = Default::default();
     snapshot.unknown = unknown;
     snapshot.generation += 1;
-    Some(format!("table {} was loaded", snapshot.generation))
+    Some(ChangeCause::TableLoaded {
+        generation: snapshot.generation,
+    })
 }
 
 /// A region's state under its new definition.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::addresses;
+use crate::apply::change::ChangeCause;
 use crate::apply::saved::{SavedBeliefs, SavedEndpoint, SavedRegion};
 use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState, Snapshot};
 use crate::health::order::LatencyOrder;
@@ -25,7 +26,7 @@ pub(super) fn restore(
     away: Duration,
     keep_names: Duration,
     now: Timestamp,
-) -> Option<String> {
+) -> Option<ChangeCause> {
     let mut restored = 0_usize;
     for saved in &beliefs.regions {
         let Some(id) = snapshot.table.region_named(&saved.name) else {
@@ -53,7 +54,7 @@ pub(super) fn restore(
         let order = order.filter_map(|name| snapshot.table.region_named(name));
         snapshot.order = LatencyOrder::restored(order);
     }
-    (restored > 0).then(|| "what was known before the restart holds on".to_owned())
+    (restored > 0).then_some(ChangeCause::Restored)
 }
 
 /// The addresses that names had: a start does not have to wait for a name server.
@@ -66,7 +67,7 @@ fn use_names_again(snapshot: &mut Snapshot, id: RegionId, saved: &SavedRegion) {
                 |one: &&SavedEndpoint| one.origin == url && one.address.port() == origin.port;
             let endpoints = saved.endpoints.iter().filter(of_origin);
             let addresses: Vec<_> = endpoints.map(|one| one.address).collect();
-            addresses::resolve(snapshot, id, place, &addresses, &mut Vec::new());
+            addresses::resolve(snapshot, id, place, &addresses);
         }
     }
 }
@@ -128,7 +129,7 @@ fn restore_region(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{Event, Transition, apply};
+    use crate::apply::{Change, Event, apply};
     use crate::decide::snapshot::AdminState;
     use crate::health::failback::Stage;
     use crate::health::state::Health;
@@ -177,7 +178,7 @@ mod tests {
 
     struct World {
         snapshot: Snapshot,
-        transitions: Vec<Transition>,
+        transitions: Vec<Change>,
     }
 
     impl World {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::{Transition, ejection, failback};
+use crate::apply::change::{ChangeCause, Changes, What};
+use crate::apply::{ejection, failback};
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
@@ -14,14 +15,14 @@ use crate::model::time::Timestamp;
 pub(super) fn refresh(
     old: &Snapshot,
     new: &mut Snapshot,
-    cause: Option<&str>,
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
+    cause: Option<&ChangeCause>,
+    changes: &mut Changes,
 ) -> bool {
+    let now = changes.now;
     for region in &mut new.regions {
         region.health = best_health(region);
     }
-    ejection::settle(new, now, transitions);
+    ejection::settle(new, changes);
     for (index, region) in new.regions.iter_mut().enumerate() {
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);
@@ -29,13 +30,14 @@ pub(super) fn refresh(
     new.serving = new.regions_that(serves);
     new.probation = new.regions_that(has_probation);
     new.drained = new.regions_that(|region| region.admin == AdminState::Drained);
-    let returned = failback::advance(new, now, transitions);
+    let returned = failback::advance(new, changes);
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
     new.by_latency = new.order.regions();
 
-    region_transitions(old, new, cause, transitions);
-    transitions.extend(leader_transition(old, new, cause));
+    let cause = cause.unwrap_or(&ChangeCause::TimePassed);
+    tell_regions(old, new, cause, changes);
+    tell_leader(old, new, cause, changes);
     old.by_latency != new.by_latency
         || old.serving != new.serving
         || old.drained != new.drained
@@ -89,12 +91,7 @@ fn has_probation(region: &RegionState) -> bool {
 }
 
 /// Flips of regions that were in the old table too.
-fn region_transitions(
-    old: &Snapshot,
-    new: &Snapshot,
-    cause: Option<&str>,
-    transitions: &mut Vec<Transition>,
-) {
+fn tell_regions(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &mut Changes) {
     for (region, state) in new.table.regions.iter().zip(&new.regions) {
         let before = old
             .table
@@ -103,38 +100,29 @@ fn region_transitions(
         if let Some(before) = before
             && before.health != state.health
         {
-            transitions.push(Transition::Region {
-                region: Arc::clone(&region.name),
-                from: before.health,
-                to: state.health,
-                cause: cause.unwrap_or("time passed").to_owned(),
-            });
+            let (from, to) = (before.health, state.health);
+            changes.tell_region(&region.name, What::Health { from, to }, cause.clone());
         }
     }
 }
 
-fn leader_transition(old: &Snapshot, new: &Snapshot, cause: Option<&str>) -> Option<Transition> {
-    let before = leader(old)?;
-    let after = leader(new)?;
-    if before.0 == after.0 {
-        return None;
-    }
-    let figure = |latency: Option<Duration>| {
-        latency.map_or_else(|| "unknown".to_owned(), |latency| format!("{latency:.1?}"))
+fn tell_leader(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &mut Changes) {
+    let (Some(before), Some(after)) = (leader(old), leader(new)) else {
+        return;
     };
+    if before.0 == after.0 {
+        return;
+    }
     let present = new.table.region_named(before.0);
     let present = present.and_then(|id| new.regions.get(id.index()));
-    Some(Transition::Leader {
-        region: Arc::clone(after.0),
-        before: Arc::clone(before.0),
-        cause: format!(
-            "its first byte takes {}, that of {} {}; after: {}",
-            figure(median(after.1)),
-            before.0,
-            figure(present.and_then(median)),
-            cause.unwrap_or("time passed"),
-        ),
-    })
+    let faster = ChangeCause::Faster {
+        median: median(after.1),
+        than: Arc::clone(before.0),
+        other: present.and_then(median),
+        after: Box::new(cause.clone()),
+    };
+    let before = Arc::clone(before.0);
+    changes.tell_region(after.0, What::Leader { before }, faster);
 }
 
 fn leader(snapshot: &Snapshot) -> Option<(&Arc<str>, &RegionState)> {

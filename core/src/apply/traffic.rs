@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::apply::WindowCount;
+use crate::apply::change::{ChangeCause, Changes, Comparison};
 use crate::apply::ejection::is_surely_well;
 use crate::apply::evidence::{locate, settle};
-use crate::apply::{Transition, WindowCount};
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::health::fusion::excess;
 use crate::health::state::Health;
@@ -21,9 +22,9 @@ pub(super) fn late(
     snapshot: &mut Snapshot,
     id: EndpointId,
     (in_a_row, alone): (u32, bool),
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
+    let now = changes.now;
     let (region, place) = locate(snapshot, id)?;
     let endpoints = &snapshot.regions[region.index()].endpoints;
     if alone && !another_is_well(snapshot, region, endpoints[place].standing.suspected()) {
@@ -35,8 +36,8 @@ pub(super) fn late(
     if in_a_row < LATE_IN_A_ROW || !could_go || snapshot.correlated_failure_lately(now) {
         return None;
     }
-    let cause = format!("{in_a_row} in a row: the answer came far later than usual");
-    eject(snapshot, region, Some(place), &cause, in_a_row, transitions);
+    let cause = ChangeCause::RequestsLate { in_a_row };
+    eject(snapshot, region, Some(place), &cause, in_a_row, changes);
     snapshot.worse = worse(snapshot, now);
     Some(cause)
 }
@@ -54,9 +55,9 @@ fn another_is_well(snapshot: &Snapshot, region: RegionId, since: Option<Timestam
 pub(super) fn window(
     snapshot: &mut Snapshot,
     counts: &[WindowCount],
-    now: Timestamp,
-    transitions: &mut Vec<Transition>,
-) -> Option<String> {
+    changes: &mut Changes,
+) -> Option<ChangeCause> {
+    let now = changes.now;
     let traffic = Arc::make_mut(&mut snapshot.traffic);
     for count in counts {
         traffic.count((count.route, count.region), Sum::of(count), now);
@@ -64,15 +65,17 @@ pub(super) fn window(
     traffic.forget_old(now);
     compare_live(snapshot, now);
     let mut cause = None;
-    while let Some((region, text, failures)) = failing(snapshot, counts, now) {
-        eject(snapshot, region, None, &text, failures, transitions);
+    while let Some((region, comparison)) = failing(snapshot, counts, now) {
+        let failures = comparison.count;
+        let why = ChangeCause::Compared(comparison);
+        eject(snapshot, region, None, &why, failures, changes);
         Arc::make_mut(&mut snapshot.traffic).forget_region(region);
-        cause = Some(text);
+        cause = Some(why);
     }
     let worse = worse(snapshot, now);
     let before = std::mem::replace(&mut snapshot.worse, worse);
     if before != worse && cause.is_none() {
-        cause = Some("requests compare the regions anew".to_owned());
+        cause = Some(ChangeCause::ComparedAnew);
     }
     cause
 }
@@ -98,7 +101,7 @@ fn failing(
     snapshot: &Snapshot,
     counts: &[WindowCount],
     now: Timestamp,
-) -> Option<(RegionId, String, u32)> {
+) -> Option<(RegionId, Comparison)> {
     if snapshot.correlated_failure_lately(now) {
         return None;
     }
@@ -113,22 +116,39 @@ fn failing(
         (key, known.map_or(sum, |(_, known)| sum.among(known)))
     });
     let sums: Vec<_> = newest.chain(recent.iter().copied()).collect();
+    let sum_of = |key: (RouteId, RegionId)| {
+        let mut known = sums.iter().filter(|(known, _)| *known == key);
+        known.next().map(|(_, sum)| *sum)
+    };
     let trouble = |key: (RouteId, RegionId)| {
         let mut known = sums.iter().filter(|(known, _)| *known == key);
         known.find_map(|(_, sum)| sum.trouble())
     };
     sums.iter().find_map(|((route, region), sum)| {
-        let found = sum.trouble()?;
-        let siblings = snapshot.table.routes.get(route.index())?.regions;
-        let mut siblings = siblings.and(snapshot.serving).iter();
-        let better = |other: RegionId| {
-            other != *region
+        let trouble_found = sum.trouble()?;
+        let definition = snapshot.table.routes.get(route.index())?;
+        let mut siblings = definition.regions.and(snapshot.serving).iter();
+        let better = |other: &RegionId| {
+            *other != *region
                 && snapshot.regions[other.index()].health != Health::Unhealthy
-                && trouble((*route, other)).is_none()
+                && trouble((*route, *other)).is_none()
         };
         let state = snapshot.regions.get(region.index())?;
-        let serves = state.health != Health::Unhealthy && state.admin != AdminState::Forced;
-        (serves && siblings.any(better)).then(|| (*region, sum.describe(found), sum.count(found)))
+        if state.health == Health::Unhealthy || state.admin == AdminState::Forced {
+            return None;
+        }
+        let sibling = siblings.find(better)?;
+        let other = sum_of((*route, sibling)).unwrap_or_default();
+        let comparison = Comparison {
+            trouble: trouble_found,
+            count: sum.count(trouble_found),
+            requests: sum.requests,
+            route: Arc::clone(&definition.name),
+            sibling: Arc::clone(&snapshot.table.region(sibling).name),
+            sibling_count: other.count(trouble_found),
+            sibling_requests: other.requests,
+        };
+        Some((*region, comparison))
     })
 }
 
@@ -151,19 +171,6 @@ impl Sum {
             Trouble::FailsAlone => self.alone,
             Trouble::Overloaded => self.waits,
         }
-    }
-
-    fn describe(&self, trouble: Trouble) -> String {
-        let count = self.count(trouble);
-        let what = match trouble {
-            Trouble::Fails => "failed where another region did better",
-            Trouble::FailsAlone => "failed",
-            Trouble::Overloaded => "were told to come back later",
-        };
-        format!(
-            "{count} of {} requests {what} in the last seconds",
-            self.requests
-        )
     }
 }
 
@@ -211,9 +218,9 @@ fn eject(
     snapshot: &mut Snapshot,
     region: RegionId,
     place: Option<usize>,
-    cause: &str,
+    cause: &ChangeCause,
     in_a_row: u32,
-    transitions: &mut Vec<Transition>,
+    changes: &mut Changes,
 ) {
     let name = Arc::clone(&snapshot.table.region(region).name);
     let state = &mut snapshot.regions[region.index()];
@@ -224,7 +231,7 @@ fn eject(
     for (at, endpoint) in endpoints.iter_mut().enumerate() {
         if place.is_none_or(|place| place == at) {
             let flip = endpoint.standing.traffic_failed(in_a_row);
-            settle(endpoint, flip, &name, cause, transitions);
+            settle(endpoint, flip, &name, cause, changes);
         }
     }
     state.health = endpoints

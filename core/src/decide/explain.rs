@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::request::RequestFacts;
-use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::decide::snapshot::{RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Reasons, Rule, decide_with};
 use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
@@ -363,7 +363,11 @@ impl Case<'_> {
                 .unwrap_or_default()
                 .label()
                 .to_owned(),
-            admin: admin_label(state.map(|state| state.admin).unwrap_or_default()).to_owned(),
+            admin: state
+                .map(|state| state.admin)
+                .unwrap_or_default()
+                .label()
+                .to_owned(),
             latency_seconds: estimate.map(|estimate| estimate.median.as_secs_f64()),
             latency_spread_seconds: estimate.map(|estimate| estimate.spread.as_secs_f64()),
             latency_age_seconds: estimate.map(|estimate| estimate.age.as_secs_f64()),
@@ -455,12 +459,4 @@ fn weight(route: &Route, region: RegionId) -> Option<u32> {
     };
     let found = weights.iter().find(|(weighed, _)| *weighed == region);
     found.map(|(_, weight)| *weight)
-}
-
-fn admin_label(state: AdminState) -> &'static str {
-    match state {
-        AdminState::Auto => "auto",
-        AdminState::Drained => "drained",
-        AdminState::Forced => "forced",
-    }
 }

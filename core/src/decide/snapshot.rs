@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apply::ChangeCause;
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
 use crate::health::order::LatencyOrder;
@@ -126,8 +127,17 @@ pub struct RegionState {
 pub struct LastChange {
     /// When.
     pub at: Timestamp,
+    /// Why: what changed first comes first.
+    pub causes: Arc<[ChangeCause]>,
+}
+
+impl LastChange {
     /// Why, for people.
-    pub cause: Arc<str>,
+    #[must_use]
+    pub fn cause(&self) -> String {
+        let causes = self.causes.iter().map(ToString::to_string);
+        causes.collect::<Vec<_>>().join("; ")
+    }
 }
 
 impl RegionState {
@@ -172,6 +182,18 @@ pub enum AdminState {
     Drained,
     /// In, whatever probes say.
     Forced,
+}
+
+impl AdminState {
+    /// The word as a metric label and log value.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Drained => "drained",
+            Self::Forced => "forced",
+        }
+    }
 }
 
 /// What we believe of one endpoint.

@@ -1,12 +1,16 @@
 //! How traffic returns to a region that was out: a hold-down, then a ramp.
 
+mod cause;
 mod saved;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::time::Timestamp;
 use crate::table::failback::{FailbackConfig, FailbackMode};
 
+pub use crate::health::failback::cause::FailbackCause;
 pub use crate::health::failback::saved::SavedFailback;
 
 /// Percent of the viewers that a region gets, one step after the other; after the last, all.
@@ -22,7 +26,8 @@ pub const CALM: Duration = Duration::from_secs(600);
 pub const EXCUSE: Duration = Duration::from_secs(30);
 
 /// How far the return of a region is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// It gets all that it should.
     #[default]
@@ -139,53 +144,61 @@ impl Failback {
         is: Condition,
         config: &FailbackConfig,
         now: Timestamp,
-    ) -> Option<String> {
+    ) -> Option<FailbackCause> {
         let before = self.stage;
         let cause = self.step(is, config, now);
         (before.label() != self.stage.label() || before.share() != self.stage.share())
             .then_some(cause)
+            .flatten()
     }
 
-    fn step(&mut self, is: Condition, config: &FailbackConfig, now: Timestamp) -> String {
+    fn step(
+        &mut self,
+        is: Condition,
+        config: &FailbackConfig,
+        now: Timestamp,
+    ) -> Option<FailbackCause> {
         if is.shared {
             self.excused_until = now + EXCUSE;
         }
         if is.forced {
             self.stage = Stage::Full;
-            return "the operator wants it to serve".to_owned();
+            return Some(FailbackCause::Forced);
         }
         if !is.well {
-            return self.fall(is, now);
+            self.fall(is, now);
+            return Some(FailbackCause::Fell);
         }
         let first = !self.proven;
         self.proven |= is.proven;
         match self.stage {
             Stage::Full => {
                 self.forgive(now);
-                String::new()
+                None
             }
             Stage::Down if first || now < self.excused_until => {
                 self.stage = Stage::Full;
                 self.calm_since = now;
-                if now < self.excused_until {
-                    "it fell together with all others, so it returns at once".to_owned()
-                } else {
-                    "it serves for the first time".to_owned()
-                }
+                Some(match now < self.excused_until {
+                    true => FailbackCause::Excused,
+                    false => FailbackCause::FirstService,
+                })
             }
             Stage::Down => {
                 self.well_since = now;
                 if config.mode != FailbackMode::Manual {
                     self.hold_down(config, now);
                 }
-                self.after_hold_down(config, now)
+                Some(self.after_hold_down(config, now))
             }
-            Stage::HoldDown { .. } | Stage::AwaitingConfirm => self.after_hold_down(config, now),
-            Stage::Ramping { done, seen, .. } => self.ramp(is, done, seen, config, now),
+            Stage::HoldDown { .. } | Stage::AwaitingConfirm => {
+                Some(self.after_hold_down(config, now))
+            }
+            Stage::Ramping { done, seen, .. } => Some(self.ramp(is, done, seen, config, now)),
         }
     }
 
-    fn fall(&mut self, is: Condition, now: Timestamp) -> String {
+    fn fall(&mut self, is: Condition, now: Timestamp) {
         // What fell before it got any traffic back only begins its hold-down anew.
         let again = match self.stage {
             Stage::Down | Stage::HoldDown { .. } | Stage::AwaitingConfirm => false,
@@ -193,15 +206,10 @@ impl Failback {
             Stage::Ramping { .. } => true,
         };
         if again && !is.shared {
-            self.fell();
+            self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
         }
         self.calm_since = now;
         self.stage = Stage::Down;
-        "it fell".to_owned()
-    }
-
-    fn fell(&mut self) {
-        self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
     }
 
     /// Forgets one doubling for every calm while.
@@ -220,21 +228,19 @@ impl Failback {
         };
     }
 
-    fn after_hold_down(&mut self, config: &FailbackConfig, now: Timestamp) -> String {
+    fn after_hold_down(&mut self, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
         if let Stage::HoldDown { until } = self.stage
             && now < until
         {
-            return format!(
-                "it is well again, and has to stay so for {:?}",
-                until.since(now)
-            );
+            let left = until.since(now);
+            return FailbackCause::HoldDown { left };
         }
         if config.mode != FailbackMode::Auto {
             self.stage = Stage::AwaitingConfirm;
-            return "it is well again, and waits for an operator".to_owned();
+            return FailbackCause::AwaitsOperator;
         }
         self.begin_ramp(config, now);
-        "it stayed well until the end of the hold-down".to_owned()
+        FailbackCause::HoldDownEnded
     }
 
     fn begin_ramp(&mut self, config: &FailbackConfig, now: Timestamp) {
@@ -258,7 +264,7 @@ impl Failback {
         seen: Timestamp,
         config: &FailbackConfig,
         now: Timestamp,
-    ) -> String {
+    ) -> FailbackCause {
         if !is.worse {
             done += now.since(seen);
         }
@@ -272,14 +278,14 @@ impl Failback {
             self.stage = Stage::Full;
             self.returned = true;
             self.calm_since = now;
-            return "the ramp is over".to_owned();
+            return FailbackCause::RampEnded;
         };
         self.stage = Stage::Ramping {
             done,
             seen: now,
             share: *share,
         };
-        format!("it did well, and takes {share} % of the viewers now")
+        FailbackCause::RampStep { share: *share }
     }
 }
 

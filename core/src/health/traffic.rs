@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::health::latency::LatencyEstimate;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::outcome::Phases;
@@ -58,7 +60,8 @@ pub struct Sum {
 }
 
 /// What is wrong with a route in a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trouble {
     /// Requests fail that another region answers well.
     Fails,

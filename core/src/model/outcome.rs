@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The time each phase of one exchange took; a phase that did not happen is `None`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
     /// Name to address.
     pub dns: Option<Duration>,
@@ -16,7 +18,8 @@ pub struct Phases {
 }
 
 /// What one probe of one endpoint found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProbeOutcome {
     /// The endpoint answered as it should.
     Passed {
@@ -30,7 +33,8 @@ pub enum ProbeOutcome {
 }
 
 /// Why a probe failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProbeFailure {
     /// TCP said no.
     #[error("connection refused")]
@@ -88,7 +92,8 @@ impl ProbeFailure {
 
 /// How one attempt to forward a request failed: the closed set that the retry table, the
 /// metrics and `Proxy-Status` speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The region has no address to dial.
     NoEndpoint,

@@ -3,12 +3,14 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How far before the clock's start moments reach: what an earlier process saw keeps its age and
 /// its order when it is remembered. No outage lasts for a year.
 const PAST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A moment on the process's monotonic clock, in nanoseconds since a year before its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Default for Timestamp {

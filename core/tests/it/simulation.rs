@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::apply::{Event, Transition, WindowCount, apply};
+use meridian_core::apply::{Change, Event, What, WindowCount, apply};
 use meridian_core::config::{FailbackConfig, FailbackMode};
 use meridian_core::decide::decide;
 use meridian_core::decide::request::RequestFacts;
@@ -66,7 +66,7 @@ struct World {
     now: Timestamp,
     snapshot: Snapshot,
     due: BTreeMap<EndpointId, Timestamp>,
-    transitions: Vec<Transition>,
+    changes: Vec<Change>,
     /// By region number: milliseconds, and how many of noise on top.
     latency: Vec<(f64, f64)>,
     down: BTreeSet<u8>,
@@ -86,7 +86,7 @@ impl World {
             now: Timestamp::ZERO,
             snapshot: Snapshot::default(),
             due: BTreeMap::new(),
-            transitions: Vec::new(),
+            changes: Vec::new(),
             latency: latency.to_vec(),
             down: BTreeSet::new(),
             loss: 0,
@@ -109,9 +109,9 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         let keeps_endpoints = matches!(event, Event::Probed { .. } | Event::Tick);
-        let (snapshot, transitions) = apply(&self.snapshot, event, self.now);
+        let (snapshot, changes) = apply(&self.snapshot, event, self.now);
         self.snapshot = snapshot;
-        self.transitions.extend(transitions);
+        self.changes.extend(changes);
         self.check();
         if keeps_endpoints {
             return;
@@ -200,8 +200,8 @@ impl World {
     }
 
     fn moves(&self) -> usize {
-        let is_move = |transition: &&Transition| matches!(transition, Transition::Leader { .. });
-        self.transitions.iter().filter(is_move).count()
+        let is_move = |change: &&Change| matches!(change.what, What::Leader { .. });
+        self.changes.iter().filter(is_move).count()
     }
 }
 
@@ -233,7 +233,7 @@ fn two_equal_regions_with_noise_never_flap() {
         world.pass(seconds(60));
         let settled = world.moves();
         world.pass(seconds(3600));
-        assert!(world.moves() - settled <= 1, "{:?}", world.transitions);
+        assert!(world.moves() - settled <= 1, "{:?}", world.changes);
     });
 }
 

@@ -1,22 +1,25 @@
 //! A change of belief, as readers of events get it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admin::view::admin_label;
-use meridian_core::apply::Transition;
-use meridian_core::health::failback::Stage;
-use meridian_core::health::state::Health;
+use crate::board::journal::{History, TimedChange};
 
 /// A change of belief.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventView {
+    /// Counts the changes of this process, from 1.
+    #[serde(default)]
+    pub sequence: u64,
     /// When, in seconds since 1970.
     pub at_unix_seconds: f64,
-    /// `endpoint`, `region`, `ejection_suppressed`, `correlated_failure`, `leader`, `failback`, `addresses` or
-    /// `operator`.
+    /// The revision that first shows it.
+    #[serde(default)]
+    pub revision: u64,
+    /// `endpoint`, `region`, `ejection_suppressed`, `correlated_failure`, `leader`, `failback`,
+    /// `addresses` or `operator`.
     pub kind: String,
     /// Whose.
     pub region: String,
@@ -28,105 +31,55 @@ pub struct EventView {
     pub to: Option<String>,
     /// Why, or what else there is to say.
     pub cause: Option<String>,
+    /// The kind of evidence that led to it, as in `meridian_transitions_total`.
+    #[serde(default)]
+    pub evidence: String,
 }
 
-/// What it means that all regions fell together, or no longer do.
-fn correlated_failure(began: bool) -> &'static str {
-    if began {
-        "all regions fell together, so the fault is most likely on this side; none is out"
-    } else {
-        "a region is well again"
-    }
+/// What changed after a change that the caller knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// The sequence of the oldest change that is kept; earlier ones are gone.
+    pub oldest: u64,
+    /// The sequence of the newest change, to ask with the next time; 0 before the first.
+    pub newest: u64,
+    /// How many changes are gone for newer ones since the process started.
+    pub dropped: u64,
+    /// The changes, the oldest first.
+    pub events: Vec<EventView>,
 }
 
 impl EventView {
-    /// A transition, `at` since 1970-01-01 UTC.
+    /// A change as it was published.
     #[must_use]
-    pub fn of(transition: &Transition, at: Duration) -> Self {
-        let event = |kind: &str, region: &str| Self {
-            at_unix_seconds: at.as_secs_f64(),
-            kind: kind.to_owned(),
-            region: region.to_owned(),
-            address: None,
-            from: None,
-            to: None,
-            cause: None,
-        };
-        let health = |health: &Health| Some(health.label().to_owned());
-        match transition {
-            Transition::Endpoint {
-                region,
-                address,
-                from,
-                to,
-                cause,
-            } => Self {
-                address: Some(*address),
-                from: health(from),
-                to: health(to),
-                cause: Some(cause.clone()),
-                ..event("endpoint", region)
-            },
-            Transition::Region {
-                region,
-                from,
-                to,
-                cause,
-            } => Self {
-                from: health(from),
-                to: health(to),
-                cause: Some(cause.clone()),
-                ..event("region", region)
-            },
-            Transition::Leader {
-                region,
-                before,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                from: Some(before.to_string()),
-                to: Some(region.to_string()),
-                ..event("leader", region)
-            },
-            Transition::Failback {
-                region,
-                stage,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                to: Some(match stage {
-                    Stage::Ramping { share, .. } => format!("ramping at {share} %"),
-                    stage => stage.label().to_owned(),
-                }),
-                ..event("failback", region)
-            },
-            Transition::EjectionSuppressed { region, cause } => Self {
-                cause: Some(cause.clone()),
-                ..event("ejection_suppressed", region)
-            },
-            Transition::CorrelatedFailure { began } => Self {
-                to: Some(if *began { "began" } else { "ended" }.to_owned()),
-                cause: Some(correlated_failure(*began).to_owned()),
-                ..event("correlated_failure", "")
-            },
-            Transition::Addresses {
-                region,
-                added,
-                removed,
-                cause,
-            } => Self {
-                cause: Some(format!("{added} added, {removed} removed: {cause}")),
-                ..event("addresses", region)
-            },
-            Transition::Operator {
-                region,
-                state,
-                cause,
-            } => Self {
-                cause: Some(cause.clone()),
-                to: Some(admin_label(*state).to_owned()),
-                ..event("operator", region)
-            },
+    pub fn of(timed: &TimedChange) -> Self {
+        let row = timed.change.row();
+        let since_1970 = timed.at.duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            sequence: timed.sequence,
+            at_unix_seconds: since_1970.unwrap_or_default().as_secs_f64(),
+            revision: timed.revision,
+            kind: row.kind.to_owned(),
+            region: row.region.to_owned(),
+            address: row.address,
+            from: row.from.map(str::to_owned),
+            to: row.to.map(|to| to.into_owned()),
+            cause: Some(row.cause),
+            evidence: timed.evidence.to_owned(),
+        }
+    }
+}
+
+impl HistoryView {
+    /// A part of the history.
+    #[must_use]
+    pub fn of(history: &History) -> Self {
+        let events = history.changes.iter().map(|timed| EventView::of(timed));
+        Self {
+            oldest: history.oldest,
+            newest: history.newest,
+            dropped: history.oldest.saturating_sub(1),
+            events: events.collect(),
         }
     }
 }

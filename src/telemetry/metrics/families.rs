@@ -126,6 +126,8 @@ families! {
     EVIDENCE_CROWDED_OUT: Counter, "meridian_evidence_crowded_out_total", [];
     /// What workers and probes told while the control side had no room to hear it.
     EVENTS_DROPPED: Counter, "meridian_events_dropped_total", [];
+    /// Changes of belief that were dropped from the history for newer ones.
+    HISTORY_DROPPED: Counter, "meridian_history_dropped_total", [];
     /// Look-ups of origins' names, by result.
     DNS_ANSWERS: Counter, "meridian_dns_answers_total", ["result"];
     /// Answers with more addresses of one name than are used, which is 64.

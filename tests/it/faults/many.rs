@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use meridian_core::apply::Transition;
+use meridian_core::apply::What;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -58,9 +58,14 @@ async fn all_regions_that_fail_their_probes_together_keep_their_traffic() {
     }
     let told = "meridian_routing_decisions_total{route=\"all\",region=\"a\",reason=\"correlated_failure\"}";
     assert!(regions.edge.metric(told).await >= 20.0);
-    let history = regions.edge.app.board().history();
-    let began = Transition::CorrelatedFailure { began: true };
-    assert!(history.iter().any(|entry| entry.transition == began));
+    let history = regions.edge.app.board().journal().since(0);
+    let began = What::CorrelatedFailure { began: true };
+    assert!(
+        history
+            .changes
+            .iter()
+            .any(|timed| timed.change.what == began)
+    );
     for origin in [&regions.a, &regions.b, &regions.c] {
         origin.answer_probes(Probes::Pass);
     }

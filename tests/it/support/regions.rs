@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_core::apply::Transition;
+use meridian_core::apply::{Subject, What};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 use meridian_core::health::state::Health;
@@ -168,12 +168,14 @@ impl Edge {
     /// How often a region was left, and how often it was back in full after that.
     pub(crate) fn moves(&self, name: &str) -> (usize, usize) {
         let (mut away, mut back) = (0, 0);
-        for entry in self.app.board().history() {
-            match &entry.transition {
-                Transition::Region { region, to, .. } if &**region == name => {
-                    away += usize::from(*to == Health::Unhealthy);
-                }
-                Transition::Failback { region, stage, .. } if &**region == name => {
+        for entry in self.app.board().journal().since(0).changes {
+            let change = &entry.change;
+            if !matches!(&change.subject, Subject::Region(region) if &**region == name) {
+                continue;
+            }
+            match &change.what {
+                What::Health { to, .. } => away += usize::from(*to == Health::Unhealthy),
+                What::Failback(stage) => {
                     let left = away > 0;
                     back += usize::from(left && *stage == Stage::Full);
                 }

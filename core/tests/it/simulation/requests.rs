@@ -338,7 +338,7 @@ fn no_fault_breaks_a_rule_and_a_healed_region_gets_its_viewers_back() {
             assert!(
                 waited < LONGEST_WAY_BACK,
                 "left unused: {:?}",
-                worker.world.transitions
+                worker.world.changes
             );
             worker.pass(8);
             waited += 8;

@@ -165,6 +165,9 @@ mod tests {
     #[test]
     fn a_transition_says_of_what_from_what_to_what_and_why() {
         let event = EventView {
+            sequence: 1,
+            revision: 2,
+            evidence: "probe".to_owned(),
             at_unix_seconds: 0.0,
             kind: "endpoint".to_owned(),
             region: "eu".to_owned(),
