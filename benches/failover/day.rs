@@ -1,10 +1,16 @@
 //! A day under way: who asks for what, what happens meanwhile, and what is promised of it.
 
+mod calm;
+mod connections;
+mod few;
+mod lateness;
 pub(crate) mod load;
+mod operations;
 pub(crate) mod ordinary;
 pub(crate) mod play;
 pub(crate) mod review;
 pub(crate) mod second;
+mod shares;
 
 use std::ops::Range;
 use std::time::Duration;

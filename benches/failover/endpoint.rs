@@ -17,7 +17,7 @@ use crate::certificates::Certificates;
 use crate::fault::Behaviour;
 use crate::ledger::Ledger;
 use crate::setup::REGIONS;
-use crate::wish::Wish;
+use crate::wish::{Wish, around};
 use crate::{http1, http2, large};
 
 /// Bytes in a usual answer.
@@ -260,7 +260,8 @@ impl Endpoint {
 
     fn answer(&self, asked: &Asked, now: Behaviour, status: u16) -> Answer {
         let mut fields = vec![("x-region", self.region.to_string())];
-        if matches!(now, Behaviour::Overloaded | Behaviour::TooMany) {
+        let is_overloaded = matches!(now, Behaviour::Overloaded | Behaviour::TooMany);
+        if is_overloaded || status == 429 {
             fields.push(("retry-after", "5".to_owned()));
         }
         if let (Some(range), 200) = (&asked.download, status) {
@@ -304,6 +305,8 @@ impl Endpoint {
         match now {
             Behaviour::Later { probes, .. } if asked.is_health => usual + probes,
             Behaviour::Later { answers, .. } => usual + answers,
+            Behaviour::Varying { probes, .. } if asked.is_health => usual + around(probes),
+            Behaviour::Varying { answers, .. } => usual + around(answers),
             Behaviour::Cold => usual * 10,
             _ => usual,
         }

@@ -22,6 +22,8 @@ pub(crate) enum Behaviour {
     HalfUnavailable,
     /// Answers this much later, and health so much.
     Later { answers: Duration, probes: Duration },
+    /// The same, each time from half of it to one and a half.
+    Varying { answers: Duration, probes: Duration },
     /// Nothing happens; what is due meanwhile is answered as soon as it is over.
     Paused,
     /// Serves so many requests a second; others wait for a while, or get 503. Health is as usual.

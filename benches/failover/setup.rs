@@ -36,8 +36,7 @@ pub(crate) enum Setup {
     Names,
     /// The first two are nearly as far, and vary.
     Close,
-    /// Plain, and viewers have countries: those of the US are at home in the first region, those of
-    /// Japan in the second.
+    /// Plain, and viewers have countries: those of Japan prefer the second region.
     Countries,
     /// Plain, and the first two regions have equal weights.
     Halves,
@@ -97,6 +96,8 @@ pub(crate) enum Tuning {
     Defaults,
     /// A failback short enough for a bad day of a few seconds, and little patience with bodies.
     Shortened,
+    /// All, with so many workers.
+    Workers(u8),
     /// A failback that holds for 2 s and ramps for so many.
     Ramp(u64),
 }

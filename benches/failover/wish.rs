@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Wish {
     /// The answer takes so much longer than others (`later`, in milliseconds).
     later: Duration,
+    /// The same, from half of it to one and a half (`around`).
+    around: Duration,
     /// The status of the answer (`status`).
     status: u16,
     /// The same, of the preferred region alone (`near`).
@@ -20,6 +22,7 @@ impl Wish {
     pub(crate) fn of(path: &str) -> Self {
         let mut wish = Self {
             later: Duration::ZERO,
+            around: Duration::ZERO,
             status: 200,
             near: 200,
             pause: None,
@@ -30,6 +33,7 @@ impl Wish {
             let time = Duration::from_millis(number.into());
             match name {
                 "later" => wish.later = time,
+                "around" => wish.around = time,
                 "status" => wish.status = number,
                 "near" => wish.near = number,
                 "pause" => wish.pause = Some(time),
@@ -41,7 +45,7 @@ impl Wish {
 
     /// How much longer the answer takes.
     pub(crate) fn later(self) -> Duration {
-        self.later
+        self.later + around(self.around)
     }
 
     /// The status that `region` is to answer with.
@@ -52,4 +56,9 @@ impl Wish {
             self.status
         }
     }
+}
+
+/// From half of a time to one and a half.
+pub(crate) fn around(time: Duration) -> Duration {
+    time.mul_f64(0.5 + fastrand::f64())
 }

@@ -1,5 +1,6 @@
 //! The open-loop load of a day: requests start when they are due, however late others are.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,31 +39,34 @@ pub(crate) struct Call {
 
 /// Sends all requests of a day, and waits for what becomes of them.
 pub(crate) async fn load(day: &Day, proxy: SocketAddr, start: Instant) -> Vec<Call> {
+    let mut known = BTreeMap::new();
     let mut kinds = JoinSet::new();
     for (number, callers) in day.callers.iter().enumerate() {
-        kinds.spawn(send_all(
-            (number, callers.clone()),
-            proxy,
-            start,
-            day.length,
-        ));
+        let who = addresses(callers).into_iter().map(|address| {
+            let new = || Arc::new(Caller::new(proxy, address));
+            Arc::clone(known.entry(address).or_insert_with(new))
+        });
+        let (kind, who) = ((number, callers.clone()), who.collect());
+        kinds.spawn(send_all(kind, who, start, day.length));
     }
     kinds.join_all().await.concat()
 }
 
+/// Where they ask from; those of one address share its connections.
+fn addresses(callers: &Callers) -> Vec<Ipv4Addr> {
+    let range = callers.addresses.clone();
+    if range.is_empty() {
+        return vec![Ipv4Addr::LOCALHOST];
+    }
+    range.map(|last| Ipv4Addr::new(127, 0, 1, last)).collect()
+}
+
 async fn send_all(
     (kind, callers): (usize, Callers),
-    proxy: SocketAddr,
+    who: Vec<Arc<Caller>>,
     start: Instant,
     length: Duration,
 ) -> Vec<Call> {
-    let addresses = callers.addresses.clone();
-    let from = |last| Arc::new(Caller::new(proxy, Ipv4Addr::new(127, 0, 1, last)));
-    let who: Vec<_> = if addresses.is_empty() {
-        vec![Arc::new(Caller::new(proxy, Ipv4Addr::LOCALHOST))]
-    } else {
-        addresses.map(from).collect()
-    };
     let callers = Arc::new(callers);
     let gap = Duration::from_secs(1) * callers.at_once / callers.rate;
     let until = callers.span.end.min(length);

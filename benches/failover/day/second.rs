@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::day::{Callers, Day, Home, HomeShare, Promise, Step, What};
+use crate::day::calm::between;
+use crate::day::{Callers, Day, HomeShare, Promise, Step, What};
 use crate::fault::{Behaviour, Whom};
 use crate::setup::{Setup, Tuning};
 use crate::topology::Topology;
@@ -84,11 +85,6 @@ fn at(second: u64, whom: Whom, behaviour: Behaviour) -> Step {
         at: Duration::from_secs(second),
         what: What::Regions(whom, behaviour),
     }
-}
-
-fn between(from: u64, until: u64, share: HomeShare) -> Home {
-    let span = Duration::from_secs(from)..Duration::from_secs(until);
-    Home { span, share }
 }
 
 /// What else happens to a region on its way back.

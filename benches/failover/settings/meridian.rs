@@ -20,20 +20,24 @@ pub(super) fn text(site: &Site) -> String {
     let (listener, route) = match site.setup {
         Setup::Countries => (
             "trusted_peers = [\"loopback\"]\n",
-            "prefer = { US = [\"near\"], JP = [\"next\"] }\n",
+            "prefer = { JP = [\"next\"] }\n",
         ),
         Setup::Halves => ("", "weights = { near = 1000, next = 1000, far = 1 }\n"),
         _ => ("", ""),
     };
+    let workers = match site.tuning {
+        Tuning::Workers(count) => format!("workers = {count}\n"),
+        _ => String::new(),
+    };
     let tuning = match site.tuning {
-        Tuning::Defaults => String::new(),
+        Tuning::Defaults | Tuning::Workers(_) => String::new(),
         Tuning::Shortened => "[timeouts]\nbody_progress = \"3s\"\nresume_after = \"200ms\"\n\
             [failback]\nhold_down = \"2s\"\nramp = \"2s\"\n"
             .to_owned(),
         Tuning::Ramp(seconds) => format!("[failback]\nhold_down = \"2s\"\nramp = \"{seconds}s\"\n"),
     };
     format!(
-        r#"[[listener]]
+        r#"{workers}[[listener]]
 address = "{address}"
 {listener}[admin]
 address = "off"
