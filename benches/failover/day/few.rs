@@ -7,35 +7,42 @@ use crate::day::{Callers, Day};
 use crate::setup::{Setup, Tuning};
 use crate::topology::Topology;
 
-/// A few viewers ask for something of their own.
+/// Every row.
 pub(crate) fn days() -> Vec<Day> {
-    let beside = |few: Callers, rate| vec![Callers::get("/page/*", rate), few];
-    let one = |few: Callers| Callers {
+    [slow_ones(), refused_ones(), downloads()].concat()
+}
+
+/// The one at address 50.
+fn one(caller: Callers) -> Callers {
+    Callers {
         addresses: 50..51,
-        ..few
-    };
-    let few = |count: u8, some: Callers| Callers {
-        addresses: 1..1 + count,
-        ..some
-    };
+        ..caller
+    }
+}
+
+/// Those who ask for what takes so many milliseconds.
+fn slow(path: &'static str, rate: u32, takes: u64) -> Callers {
+    Callers {
+        takes: millis(takes),
+        ..Callers::get(path, rate)
+    }
+}
+
+/// Something slow for some, light things for others.
+fn slow_ones() -> Vec<Day> {
     let in_japan = Callers {
         country: Some("JP"),
         home: 1,
         ..Callers::get("/text/*", 60)
     };
-    let slow = |path, rate, takes| Callers {
-        takes: millis(takes),
-        ..Callers::get(path, rate)
-    };
-    let download = |path, pause: u64| Callers {
-        takes: millis(pause * 3),
-        ..Callers::get(path, 1)
-    };
     vec![
         Day {
             topology: Topology::of(Setup::Plain, Tuning::Workers(8)),
             callers: vec![
-                few(1, Callers::get("/page/*", 20)),
+                Callers {
+                    addresses: 1..2,
+                    ..Callers::get("/page/*", 20)
+                },
                 Callers {
                     span: Duration::ZERO..millis(5000),
                     ..one(Callers::get("/page/*", 20))
@@ -94,14 +101,21 @@ pub(crate) fn days() -> Vec<Day> {
                 42,
             )
         },
+    ]
+}
+
+/// Answers that are no success.
+fn refused_ones() -> Vec<Day> {
+    let usual = |rate| Callers::get("/page/*", rate);
+    vec![
         Day {
-            callers: beside(
+            callers: vec![
+                usual(120),
                 Callers {
                     stays: false,
                     ..one(Callers::get("/object?near=503", 40))
                 },
-                120,
-            ),
+            ],
             ..day(
                 "one-object",
                 "every fourth request is one object that near answers with 503",
@@ -110,7 +124,10 @@ pub(crate) fn days() -> Vec<Day> {
         },
         Day {
             callers: vec![
-                few(1, Callers::get("/page/*", 60)),
+                Callers {
+                    addresses: 1..2,
+                    ..usual(60)
+                },
                 Callers {
                     expected: 429,
                     ..one(Callers::get("/page/1?status=429", 80))
@@ -123,17 +140,24 @@ pub(crate) fn days() -> Vec<Day> {
             )
         },
         Day {
-            callers: beside(
+            callers: vec![
+                usual(100),
                 Callers {
                     expected: 404,
                     ..one(Callers::get("/old/*?status=404", 60))
                 },
-                100,
-            ),
+            ],
             ..day("crawl", "a crawler gets 404 for everything", 15)
         },
+    ]
+}
+
+/// Large bodies that pause everywhere.
+fn downloads() -> Vec<Day> {
+    let beside = |path, pause: u64| vec![Callers::get("/page/*", 50), slow(path, 1, pause * 3)];
+    vec![
         Day {
-            callers: beside(download("/large?pause=1300", 1300), 50),
+            callers: beside("/large?pause=1300", 1300),
             ..day(
                 "throttled",
                 "downloads throttled everywhere, pauses of 1.3 s",
@@ -141,7 +165,7 @@ pub(crate) fn days() -> Vec<Day> {
             )
         },
         Day {
-            callers: beside(download("/large?pause=1025", 1025), 50),
+            callers: beside("/large?pause=1025", 1025),
             ..day(
                 "limit-rate",
                 "the same, pauses of 1.02 s, as limit_rate makes them",

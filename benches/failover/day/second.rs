@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_millis(415);
 
 /// Every row, in the order of the table.
 pub(crate) fn days() -> Vec<Day> {
-    let mut days = singles();
+    let mut days = [down_again(), back_in_part(), stay_slow()].concat();
     for first in FAULTS {
         for second in FAULTS {
             days.push(pair(first, second, "held", 7, 13));
@@ -87,10 +87,16 @@ fn at(second: u64, whom: Whom, behaviour: Behaviour) -> Step {
     }
 }
 
-/// What else happens to a region on its way back.
-fn singles() -> Vec<Day> {
-    let down = |second, region| at(second, Whom::Region(region), Behaviour::Down);
-    let serves = |second, region| at(second, Whom::Region(region), Behaviour::Serving);
+fn down(second: u64, region: usize) -> Step {
+    at(second, Whom::Region(region), Behaviour::Down)
+}
+
+fn serves(second: u64, region: usize) -> Step {
+    at(second, Whom::Region(region), Behaviour::Serving)
+}
+
+/// Regions go down one after the other, or again, or for a moment.
+fn down_again() -> Vec<Day> {
     vec![
         Day {
             steps: vec![down(3, 0), down(6, 1), down(9, 2), serves(12, 0)],
@@ -114,6 +120,26 @@ fn singles() -> Vec<Day> {
             )
         },
         Day {
+            topology: Topology::of(Setup::Plain, Tuning::Defaults),
+            steps: vec![down(3, 0), serves(5, 0)],
+            promise: Promise {
+                may_refuse: true,
+                home: vec![between(22, 25, HomeShare::AtLeast(0.95))],
+                ..Promise::default()
+            },
+            ..day(
+                "short",
+                "near killed for 2 s, failback as it is by default",
+                25,
+            )
+        },
+    ]
+}
+
+/// A region comes back, but not as it was.
+fn back_in_part() -> Vec<Day> {
+    vec![
+        Day {
             topology: Topology {
                 delays: [8, 16, 120].map(Duration::from_millis),
                 ..Topology::of(Setup::Ordered, Tuning::Ramp(RAMP.as_secs()))
@@ -130,19 +156,6 @@ fn singles() -> Vec<Day> {
                 22,
             )
         },
-        stays_slow("stays-slow-4", "near 2 s slower for good, 4 GETs/s", 4, 40),
-        stays_slow(
-            "stays-slow-20",
-            "near 2 s slower for good, 20 GETs/s",
-            20,
-            25,
-        ),
-        stays_slow(
-            "stays-slow-50",
-            "near 2 s slower for good, 50 GETs/s",
-            50,
-            25,
-        ),
         Day {
             topology: Topology::of(Setup::Endpoints, Tuning::Ramp(RAMP.as_secs())),
             steps: vec![down(2, 0), at(5, Whom::Endpoint(0), Behaviour::Serving)],
@@ -157,20 +170,25 @@ fn singles() -> Vec<Day> {
                 22,
             )
         },
-        Day {
-            topology: Topology::of(Setup::Plain, Tuning::Defaults),
-            steps: vec![down(3, 0), serves(5, 0)],
-            promise: Promise {
-                may_refuse: true,
-                home: vec![between(22, 25, HomeShare::AtLeast(0.95))],
-                ..Promise::default()
-            },
-            ..day(
-                "short",
-                "near killed for 2 s, failback as it is by default",
-                25,
-            )
-        },
+    ]
+}
+
+/// A region stays slow after it was removed.
+fn stay_slow() -> Vec<Day> {
+    vec![
+        stays_slow("stays-slow-4", "near 2 s slower for good, 4 GETs/s", 4, 40),
+        stays_slow(
+            "stays-slow-20",
+            "near 2 s slower for good, 20 GETs/s",
+            20,
+            25,
+        ),
+        stays_slow(
+            "stays-slow-50",
+            "near 2 s slower for good, 50 GETs/s",
+            50,
+            25,
+        ),
     ]
 }
 

@@ -43,7 +43,8 @@ frontend viewers
     default_backend regions
 backend regions
     http-request disable-l7-retry unless METH_GET
-    option httpchk GET /health
+    option httpchk
+    http-check send meth GET uri /health ver HTTP/1.1 hdr Host bench.example
     http-check expect status 200
     http-reuse always
 {servers}{resolvers}"
