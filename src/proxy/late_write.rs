@@ -19,18 +19,18 @@ pub(super) async fn watch_for_late_write(
     at: &AttemptedAt,
     mut attempt: Pin<&mut impl Future<Output = AttemptResult>>,
 ) -> AttemptResult {
-    let patience = request.class.is_write();
-    let patience = patience.then(|| outliers.write_patience(request, at.region));
-    if let Some(patience) = patience.flatten() {
-        let mut left = patience;
+    let is_write = request.class.is_write();
+    let delay = is_write.then(|| outliers.write_patience(request, at.region));
+    if let Some(delay) = delay.flatten() {
+        let mut left = delay;
         while !left.is_zero() {
             if let Ok(result) = timeout(left, &mut attempt).await {
                 return result;
             }
             // The time that the viewer takes to upload is its own.
             left = match request.source.as_ref().map(ReplaySource::progress) {
-                Some(Progress::AwaitingViewer) => patience,
-                Some(Progress::TakenAt(when)) => patience.saturating_sub(when.elapsed()),
+                Some(Progress::AwaitingViewer) => delay,
+                Some(Progress::TakenAt(when)) => delay.saturating_sub(when.elapsed()),
                 None => Duration::ZERO,
             };
         }

@@ -41,7 +41,7 @@ pub(in crate::proxy) struct ResumeRequest {
     /// Where an attempt was overtaken: the last to be asked.
     overtaken: Option<RegionId>,
     /// Since when somebody has been asked; to the first byte that comes.
-    since: Option<Timestamp>,
+    waiting_since: Option<Timestamp>,
 }
 
 /// What of `request` may be asked of another region if the body of `chosen` breaks off; `None` if
@@ -84,7 +84,7 @@ impl ResumeRequest {
             promised,
             failed: FailedAttempts::after(chosen.attempts),
             overtaken: chosen.overtaken,
-            since: None,
+            waiting_since: None,
         }
     }
 
@@ -100,12 +100,12 @@ impl ResumeRequest {
 
     /// Whether somebody has been asked and no byte came since.
     pub(super) fn is_due(&self) -> bool {
-        self.since.is_some()
+        self.waiting_since.is_some()
     }
 
     /// Bytes come again.
     pub(super) fn goes_on(&mut self) {
-        self.since = None;
+        self.waiting_since = None;
     }
 
     /// Asks the next region that may be asked for all but the first `sent` bytes, if it has an
@@ -153,7 +153,7 @@ impl ResumeRequest {
         at: AttemptedAt,
         left: Duration,
     ) -> impl Future<Output = AttemptResult> + use<> {
-        let head = self.promised.rest(&self.request.head, sent);
+        let head = self.promised.range_head(&self.request.head, sent);
         let RetryStep {
             region,
             kind,
@@ -182,11 +182,11 @@ impl ResumeRequest {
     /// Until the viewer has seen nothing new for as long as a body may stand still.
     fn time_left(&mut self, upstream: &UpstreamSide) -> Duration {
         let now = upstream.attempts.clock.now();
-        if self.since.is_none() {
-            self.since = Some(now);
+        if self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
             self.decide_anew(upstream);
         }
-        let since = self.since.unwrap_or(now);
+        let since = self.waiting_since.unwrap_or(now);
         self.body_progress().saturating_sub(now.since(since))
     }
 

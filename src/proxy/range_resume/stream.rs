@@ -33,17 +33,17 @@ pub(in crate::proxy) struct ResumableBody {
     body: Option<OriginBody>,
     /// Where that is, or was.
     at: AttemptedAt,
-    /// Whether its end is still to be told.
-    is_untold: bool,
+    /// Whether its end is still to be reported.
+    is_unreported: bool,
     /// It is a part that another region went on with.
     is_part: bool,
     /// The attempt it came by is among those that failed.
     is_noted: bool,
     /// Runs while it stands still; absent once nobody else can be asked.
-    patience: Option<StallWatch>,
-    asked: Option<RangeAttempt>,
+    resume_timer: Option<StallWatch>,
+    attempt: Option<RangeAttempt>,
     /// Wakes us while the budget is spent: it has room again once other attempts end.
-    unpaid: Option<StallWatch>,
+    budget_timer: Option<StallWatch>,
     /// How the body broke off.
     error: Option<BodyError>,
 }
@@ -58,17 +58,17 @@ impl ResumableBody {
     ) -> Self {
         let stalls = &upstream.attempts.upstreams.stalls;
         Self {
-            patience: Some(stalls.watch(resume.resume_after())),
+            resume_timer: Some(stalls.watch(resume.resume_after())),
             upstream,
             resume,
             sent: 0,
             body: Some(body),
             at,
-            is_untold: true,
+            is_unreported: true,
             is_part: false,
             is_noted: false,
-            asked: None,
-            unpaid: None,
+            attempt: None,
+            budget_timer: None,
             error: None,
         }
     }
@@ -94,7 +94,7 @@ impl ResumableBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = self.poll_parts(cx, recorder);
         let ended = matches!(frame, Poll::Ready(None)) || self.is_end_stream();
-        if ended && std::mem::take(&mut self.is_untold) {
+        if ended && std::mem::take(&mut self.is_unreported) {
             self.upstream.outliers.body_ended(self.at.endpoint);
         }
         frame
@@ -122,12 +122,12 @@ impl ResumableBody {
                     Poll::Pending => {}
                 }
             }
-            if ready!(self.poll_rest(cx, recorder)) {
+            if ready!(self.poll_attempts(cx, recorder)) {
                 continue;
             }
             let Some(error) = self.error.take() else {
                 // It only stands still, and has the route's own time to go on.
-                self.patience = None;
+                self.resume_timer = None;
                 return Poll::Pending;
             };
             self.tell(Verdict::Alone);
@@ -138,7 +138,7 @@ impl ResumableBody {
     /// Whether the body, of which nothing is here now, is still waited for alone.
     fn is_patient(&mut self, cx: &Context<'_>) -> bool {
         let over = |watch: &mut StallWatch| watch.pending(cx);
-        self.asked.is_none() && !self.patience.as_mut().is_some_and(over)
+        self.attempt.is_none() && !self.resume_timer.as_mut().is_some_and(over)
     }
 
     /// A frame for the viewer, if this is one.
@@ -153,8 +153,8 @@ impl ResumableBody {
             return None;
         }
         self.sent += bytes;
-        if let Some(patience) = &mut self.patience {
-            patience.progressed();
+        if let Some(resume_timer) = &mut self.resume_timer {
+            resume_timer.progressed();
         }
         if bytes > 0 && self.resume.is_due() {
             self.goes_on(recorder);
@@ -184,19 +184,19 @@ impl ResumableBody {
     /// Bytes came after the body had broken off or stood still.
     fn goes_on(&mut self, recorder: &mut Recorder) {
         self.resume.goes_on();
-        self.unpaid = None;
-        self.patience = Some(self.watch());
-        if let Some(asked) = self.asked.take() {
-            recorder.overtaken(&asked.at);
-            recorder.resumed(asked.at.region, ResumeResult::Overtaken);
-            self.note(&asked.at, ErrorKind::BodyBroken, AttemptFault::Nobody);
+        self.budget_timer = None;
+        self.resume_timer = Some(self.watch());
+        if let Some(attempt) = self.attempt.take() {
+            recorder.overtaken(&attempt.at);
+            recorder.resumed(attempt.at.region, ResumeResult::Overtaken);
+            self.note(&attempt.at, ErrorKind::BodyBroken, AttemptFault::Nobody);
         }
     }
 
     fn broke(&mut self, error: BodyError) {
         self.body = None;
         self.error = Some(error);
-        self.is_untold = false;
+        self.is_unreported = false;
         self.resume
             .failed
             .will_report(&self.at, ErrorKind::BodyBroken);
@@ -211,11 +211,11 @@ impl ResumableBody {
     }
 
     /// Asks one region after the other for the rest; ready with whether one went on with it.
-    fn poll_rest(&mut self, cx: &mut Context<'_>, recorder: &mut Recorder) -> Poll<bool> {
+    fn poll_attempts(&mut self, cx: &mut Context<'_>, recorder: &mut Recorder) -> Poll<bool> {
         loop {
-            if let Some(asked) = &mut self.asked {
-                let result = ready!(asked.result.as_mut().poll(cx));
-                self.asked = None;
+            if let Some(attempt) = &mut self.attempt {
+                let result = ready!(attempt.result.as_mut().poll(cx));
+                self.attempt = None;
                 if self.settle(result, recorder) {
                     return Poll::Ready(true);
                 }
@@ -226,9 +226,9 @@ impl ResumableBody {
                 self.note(&at, ErrorKind::BodyBroken, AttemptFault::Nobody);
             }
             match self.resume.ask(&self.upstream, self.sent, recorder) {
-                Ok(asked) => {
-                    self.asked = asked;
-                    self.unpaid = None;
+                Ok(attempt) => {
+                    self.attempt = attempt;
+                    self.budget_timer = None;
                 }
                 Err(GiveUp::BudgetSpent) => {
                     self.wait_for_budget(cx, recorder);
@@ -240,12 +240,12 @@ impl ResumableBody {
     }
 
     fn wait_for_budget(&mut self, cx: &Context<'_>, recorder: &Recorder) {
-        let unpaid = self.unpaid.get_or_insert_with(|| {
+        let budget_timer = self.budget_timer.get_or_insert_with(|| {
             recorder.budget_spent(self.at.region);
             let stalls = &self.upstream.attempts.upstreams.stalls;
             stalls.watch(Duration::ZERO)
         });
-        unpaid.pending(cx);
+        budget_timer.pending(cx);
     }
 
     /// Takes in what a region answered; whether the body goes on with it.
@@ -257,7 +257,7 @@ impl ResumableBody {
                 let fits = promised.continues(&answer.origin.response, self.sent);
                 recorder.continued(&at, &answer.origin, fits);
                 if fits {
-                    self.splice(at, answer);
+                    self.continue_with(at, answer);
                     return true;
                 }
                 // Another version, or no ranges: no fault of the region.
@@ -289,18 +289,18 @@ impl ResumableBody {
     }
 
     /// Goes on with `answer`; the connection that broke or stood still is dropped.
-    fn splice(&mut self, at: AttemptedAt, answer: OriginAnswer) {
+    fn continue_with(&mut self, at: AttemptedAt, answer: OriginAnswer) {
         let outliers = &self.upstream.outliers;
         if self.body.take().is_some() {
             outliers.late(&self.at, true);
         }
         outliers.answered(&self.resume.request, &at, &answer);
         self.at = at;
-        self.is_untold = true;
+        self.is_unreported = true;
         self.is_part = true;
         self.is_noted = false;
         self.error = None;
-        self.patience = Some(self.watch());
+        self.resume_timer = Some(self.watch());
         let limit = self.resume.body_progress();
         let upstreams = &self.upstream.attempts.upstreams;
         let response = upstreams.response_body(*answer.origin, at.endpoint, limit, None);

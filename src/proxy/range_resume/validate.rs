@@ -62,7 +62,7 @@ impl PromisedRange {
     }
 
     /// `head`, asking for all but the first `sent` bytes of what was promised.
-    pub(super) fn rest(&self, head: &OutgoingHead, sent: u64) -> OutgoingHead {
+    pub(super) fn range_head(&self, head: &OutgoingHead, sent: u64) -> OutgoingHead {
         let mut headers = head.headers.clone();
         for condition in CONDITIONS {
             headers.remove(condition);
@@ -290,7 +290,7 @@ mod tests {
             added: AddedFields::default(),
             host: None,
         };
-        let rest = promise.rest(&head, 30).headers;
+        let rest = promise.range_head(&head, 30).headers;
         assert_eq!(rest[header::RANGE], "bytes=130-199");
         assert_eq!(rest[header::IF_RANGE], "\"v1\"");
         assert_eq!(rest.len(), 3, "{rest:?}");
