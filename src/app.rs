@@ -2,10 +2,11 @@
 
 mod admin;
 mod confirm;
+mod drain_report;
+mod error;
 mod names;
 mod scrape;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::admin::health::Flags;
-use crate::admin::{AdminError, AdminServer};
+use crate::admin::AdminServer;
+use crate::app::admin::AdminParts;
+pub use crate::app::drain_report::DrainReport;
+pub use crate::app::error::AppError;
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::descriptors::{raise_limit, shortage};
@@ -28,12 +32,11 @@ use crate::probe::Prober;
 use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
 use crate::resources::{BuildContext, Resources};
 use crate::state::{self, StateStore};
-use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::access_log::{AccessLog, WorkerLog};
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::worker::{self, WorkerParts, WorkerPhase};
 use meridian_core::apply::{Event, apply};
-use meridian_core::config::problems::Problems;
-use meridian_core::config::{Config, DrainConfig};
+use meridian_core::config::{AccessLogConfig, Config, DrainConfig};
 use meridian_core::decide::snapshot::Snapshot;
 
 /// How long the access log may take to write its last lines.
@@ -41,25 +44,6 @@ const LOG_LIMIT: Duration = Duration::from_secs(2);
 
 /// Between two looks at how many connections are left.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
-
-/// Why the proxy cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The configuration is invalid, or names something that cannot be used.
-    #[error("{0}")]
-    Config(Problems),
-    /// The admin address cannot be used.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// The system refused something.
-    #[error("cannot {what}: {cause}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system says.
-        cause: std::io::Error,
-    },
-}
 
 /// A running proxy. When it is dropped its workers end at once.
 #[derive(Debug)]
@@ -77,39 +61,6 @@ pub struct App {
     tasks: tokio::task::JoinSet<()>,
 }
 
-/// How a drain went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainReport {
-    /// Connections that were open when listeners closed.
-    pub connections: u64,
-    /// Those of them that were still open at the end and were cut.
-    pub cut: u64,
-    /// From the signal to the end.
-    pub took: Duration,
-}
-
-impl fmt::Display for DrainReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let drained = self.connections.saturating_sub(self.cut);
-        let seconds = self.took.as_secs_f64();
-        write!(
-            f,
-            "drained {drained} connections in {seconds:.1} s, {} cut",
-            self.cut
-        )
-    }
-}
-
-/// What the control side's parts share while they are wired.
-struct Parts {
-    clock: Clock,
-    board: Board,
-    registry: Arc<MetricsRegistry>,
-    flags: Arc<Flags>,
-    prober: Prober,
-    reloader: Arc<Reloader>,
-}
-
 impl App {
     /// Builds and starts everything `config`, which was read from `source`, asks for. Listeners
     /// are bound when this returns.
@@ -120,22 +71,13 @@ impl App {
         let clock = Clock::start();
         let registry = Arc::new(MetricsRegistry::default());
         let workers = worker_count(&config);
-        let connections = config.limits.connections_per_worker as u64 * workers as u64;
-        if let Some(shortage) = shortage(raise_limit(), connections) {
-            tracing::warn!("{shortage}");
-        }
+        allow_files(&config, workers);
         // The admin address first: a second proxy on this machine is told so before it takes
         // half of a port's connections.
         let server = AdminServer::bind(&config.admin).await?;
         let resources = build(config, &registry, workers, clock.wall())?;
-        let access_log = resources.config.access_log.clone();
-        let (log, worker_logs) =
-            AccessLog::start(&access_log, workers, &registry).map_err(|cause| {
-                AppError::System {
-                    what: "open the access log",
-                    cause,
-                }
-            })?;
+        let access_log = &resources.config.access_log;
+        let (log, worker_logs) = open_log(access_log, workers, &registry)?;
         let log = Arc::new(log);
         let board = start_board(resources, clock, &registry);
         names::follow(&board, clock, &registry);
@@ -147,27 +89,15 @@ impl App {
             .map(|_| Arc::new(EdgeCounters::new(&registry)))
             .collect();
         let (phase, watched) = watch::channel(WorkerPhase::Serving);
-        let parts = worker_logs.into_iter().zip(&counters).enumerate();
-        let parts = parts.map(|(number, (log, counters))| WorkerParts {
-            number,
-            board: board.clone(),
-            clock,
-            log,
-            counters: Arc::clone(counters),
-            phase: watched.clone(),
-        });
-        let threads = start_workers(parts)?;
+        let threads = start_workers(worker_logs, &counters, &board, clock, &watched)?;
         flags.listening.store(true, Ordering::Release);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&reloader).watch());
         tasks.spawn(Arc::clone(&store).keep());
-        tasks.spawn(follow_reloads(
-            Arc::clone(&reloader),
-            board.clone(),
-            Arc::clone(&log),
-        ));
+        let following = follow_reloads(Arc::clone(&reloader), board.clone(), Arc::clone(&log));
+        tasks.spawn(following);
         let admin = server.as_ref().map(AdminServer::address);
-        let parts = Parts {
+        let parts = AdminParts {
             clock,
             board: board.clone(),
             registry: Arc::clone(&registry),
@@ -326,14 +256,46 @@ fn worker_count(config: &Config) -> usize {
     }
 }
 
+fn open_log(
+    config: &AccessLogConfig,
+    workers: usize,
+    registry: &MetricsRegistry,
+) -> Result<(AccessLog, Vec<WorkerLog>), AppError> {
+    AccessLog::start(config, workers, registry).map_err(|cause| AppError::System {
+        what: "open the access log",
+        cause,
+    })
+}
+
 fn start_workers(
-    parts: impl Iterator<Item = WorkerParts>,
+    logs: Vec<WorkerLog>,
+    counters: &[Arc<EdgeCounters>],
+    board: &Board,
+    clock: Clock,
+    phase: &watch::Receiver<WorkerPhase>,
 ) -> Result<Vec<JoinHandle<()>>, AppError> {
+    let logs = logs.into_iter().zip(counters).enumerate();
+    let parts = logs.map(|(number, (log, counters))| WorkerParts {
+        number,
+        board: board.clone(),
+        clock,
+        log,
+        counters: Arc::clone(counters),
+        phase: phase.clone(),
+    });
     let started = parts.map(worker::start).collect::<Result<_, _>>();
     started.map_err(|cause| AppError::System {
         what: "start a worker",
         cause,
     })
+}
+
+/// Raises the limit of open files, and says if it is too low all the same.
+fn allow_files(config: &Config, workers: usize) {
+    let connections = config.limits.connections_per_worker as u64 * workers as u64;
+    if let Some(shortage) = shortage(raise_limit(), connections) {
+        tracing::warn!("{shortage}");
+    }
 }
 
 fn build(

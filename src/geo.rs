@@ -1,6 +1,7 @@
 //! Address to country: the user's database flattened once, then the built-in table.
 
 pub mod builtin;
+mod error;
 pub mod flat;
 pub mod mmdb;
 pub mod special;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::geo::error::GeoError;
 use crate::geo::mmdb::{CountryField, Database};
 use meridian_core::model::country::Country;
 use meridian_core::model::viewer::ViewerSource;
@@ -120,70 +122,5 @@ impl GeoInfo {
     #[must_use]
     pub fn is_stale(&self, now: Duration) -> bool {
         self.age(now).is_some_and(|age| age > STALE_AFTER)
-    }
-}
-
-/// Why a database could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum GeoError {
-    /// The file is missing or may not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is no MMDB, or has lost its end.
-    #[error("{} is no MMDB file, or a truncated one: {reason}", path.display())]
-    NotMmdb {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An MMDB whose tree or records are broken.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An MMDB about something else.
-    #[error(
-        "{} ({kind}) has no country code in its records: neither country.iso_code, \
-         country_code nor country",
-        path.display()
-    )]
-    NoCountry {
-        /// The file.
-        path: PathBuf,
-        /// What it calls itself.
-        kind: String,
-    },
-}
-
-impl GeoError {
-    /// The file that could not be used.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Unreadable { path, .. }
-            | Self::NotMmdb { path, .. }
-            | Self::Damaged { path, .. }
-            | Self::NoCountry { path, .. } => path,
-        }
-    }
-
-    /// The error's kind as a metric label and log value.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => "unreadable",
-            Self::NotMmdb { .. } => "not_mmdb",
-            Self::Damaged { .. } => "damaged",
-            Self::NoCountry { .. } => "no_country",
-        }
     }
 }

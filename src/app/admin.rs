@@ -6,14 +6,16 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::admin::health::Flags;
 use crate::admin::view::ReloadView;
 use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
-use crate::app::{Parts, confirm, scrape};
-use crate::board::Live;
+use crate::app::{confirm, scrape};
+use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::probe::{ProbeReport, Prober};
 use crate::reload::{Cause, Outcome, ReloadResult, Reloader};
 use crate::resources::tls::certificate_facts;
+use crate::telemetry::metrics::MetricsRegistry;
 use meridian_core::decide::explain::explain;
 use meridian_core::decide::request::RequestFacts;
 use meridian_core::model::country::Country;
@@ -21,9 +23,19 @@ use meridian_core::model::outcome::ProbeOutcome;
 use meridian_core::model::viewer::{Viewer, ViewerSource};
 use meridian_core::table::path::matched_path;
 
+/// The parts of the control side that the admin is told of.
+pub(super) struct AdminParts {
+    pub(super) clock: Clock,
+    pub(super) board: Board,
+    pub(super) registry: Arc<MetricsRegistry>,
+    pub(super) flags: Arc<Flags>,
+    pub(super) prober: Prober,
+    pub(super) reloader: Arc<Reloader>,
+}
+
 /// The admin server's view of everything.
-pub(super) fn state(parts: Parts) -> AdminState {
-    let Parts {
+pub(super) fn state(parts: AdminParts) -> AdminState {
+    let AdminParts {
         clock,
         board,
         registry,

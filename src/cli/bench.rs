@@ -38,14 +38,14 @@ use crate::cli::bench::mix::CountryMix;
 use crate::cli::bench::plan::Plan;
 use crate::cli::bench::report::LoadReport;
 use crate::cli::bench::tally::LoadTally;
-use crate::cli::bench::template::{Field, Template, method};
+use crate::cli::bench::template::{HeaderField, Template, method};
 use crate::cli::bench::worker::{Orders, Update};
 use crate::cli::bench::workers::{Job, Workers};
 use crate::cli::failure::Failure;
+use crate::cli::options::{Output, OutputFormat};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::time;
-use crate::cli::{Output, OutputFormat};
 use crate::descriptors::raise_limit;
 
 /// The first request is due so long after all workers were told: time enough to have heard.
@@ -103,8 +103,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "METHOD", default_value = "GET", value_parser = method)]
     method: Method,
     /// A header of each request; may be given more than once
-    #[arg(long = "header", value_name = "'KEY: VALUE'", value_parser = Field::parse)]
-    headers: Vec<Field>,
+    #[arg(long = "header", value_name = "'KEY: VALUE'", value_parser = HeaderField::parse)]
+    headers: Vec<HeaderField>,
     /// Bytes of each request's body
     #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64 << 20))]
     body_size: u32,

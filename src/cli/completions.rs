@@ -3,7 +3,6 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::definition;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 
@@ -19,10 +18,14 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, terminal: &Terminal) -> Result<(), Failure> {
+    pub(crate) fn run(
+        &self,
+        mut definition: clap::Command,
+        terminal: &Terminal,
+    ) -> Result<(), Failure> {
         // The generator panics when its writer fails; a vector never does.
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut definition(), "meridian", &mut text);
+        clap_complete::generate(self.shell, &mut definition, "meridian", &mut text);
         terminal.data(&String::from_utf8_lossy(&text))
     }
 }

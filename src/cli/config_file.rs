@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::Globals;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::load;
@@ -15,9 +14,9 @@ const PLACES: [&str; 2] = ["./meridian.toml", "/etc/meridian/meridian.toml"];
 ///
 /// # Errors
 /// When none exists; the message names all that were tried.
-pub(crate) fn locate(globals: &Globals) -> Result<PathBuf, Failure> {
-    if let Some(path) = &globals.config {
-        return Ok(path.clone());
+pub(crate) fn locate(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
     }
     let found = PLACES.iter().map(Path::new).find(|path| path.exists());
     found.map(Path::to_owned).ok_or_else(|| {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, Output, OutputFormat};
 
 /// A region that was down and is well again waits for this where `failback.mode` is "confirm" or
 /// "manual". Where it is "auto", the rest of the hold is left out. The ramp begins at once.

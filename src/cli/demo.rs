@@ -1,5 +1,6 @@
 //! `meridian demo`: a whole multi-region world in one process, and the faults to try in it.
 
+mod control_flag;
 mod fault;
 mod watch;
 mod welcome;
@@ -13,13 +14,13 @@ use clap::{Args, Subcommand};
 
 use crate::board::Board;
 use crate::board::journal::Follower;
-use crate::cli::admin_client::AdminTarget;
 use crate::cli::demo::fault::FaultCommand;
 use crate::cli::demo::watch::Watch;
 use crate::cli::demo::welcome::{asked_address, welcome};
 use crate::cli::failure::Failure;
+use crate::cli::options::Globals;
+use crate::cli::run;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, run};
 use crate::demo::control::{Control, Whereabouts};
 use crate::demo::files::{DemoFiles, WorldPlan};
 use crate::demo::ports::FreePorts;
@@ -35,9 +36,6 @@ const PROBED_WITHIN: Duration = Duration::from_secs(3);
 /// What a demo logs unless told otherwise. Regions that go and come are said in a line of their
 /// own, so that what is logged of them does not drown the commands.
 const LOG_FILTER: &str = "warn,meridian::board=error";
-
-/// Where a demo's faults are set, unless that port was taken.
-const DEFAULT_CONTROL: &str = "http://127.0.0.1:9902";
 
 /// Simulated regions on loopback with real delays, and in front of them the proxy, with TLS on a
 /// certificate made on the spot. Prints commands to paste. Ctrl-C ends it all.
@@ -104,20 +102,6 @@ enum DemoCommand {
     Watch(Watch),
     #[command(flatten)]
     Fault(FaultCommand),
-}
-
-/// Where a running demo is.
-#[derive(Debug, Args)]
-struct ControlFlag {
-    /// Where the demo takes faults; it prints this when it starts
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MERIDIAN_DEMO_CONTROL",
-        hide_env_values = true,
-        default_value = DEFAULT_CONTROL
-    )]
-    control: AdminTarget,
 }
 
 impl Demo {

@@ -9,9 +9,10 @@ use http::{HeaderMap, Method};
 use serde_json::Value;
 
 use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
+use crate::cli::config_file;
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::geo::GeoTable;
 use meridian_core::apply::{Event, apply};
 use meridian_core::config::Config;
@@ -108,7 +109,7 @@ impl Explain {
     }
 
     fn offline(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let path = config_file::locate(globals)?;
+        let path = config_file::locate(globals.config.as_deref())?;
         let config = config_file::load(&path, terminal)?;
         terminal.say(&format!(
             "from {} alone: no region was probed, so any may serve and no latency is known; \

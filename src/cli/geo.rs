@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::cli::config_file;
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::geo::{GeoInfo, GeoTable};
 
 /// Uses the database that --geoip or the configuration names, then the built-in table.
@@ -56,7 +57,7 @@ impl DatabaseArg {
         if self.geoip.is_some() {
             return Ok(self.geoip.clone());
         }
-        match config_file::locate(globals) {
+        match config_file::locate(globals.config.as_deref()) {
             Ok(path) => Ok(config_file::load(&path, terminal)?.viewer.geoip),
             Err(_) => Ok(None),
         }

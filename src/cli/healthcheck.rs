@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use http::Method;
 
-use crate::cli::Globals;
 use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
+use crate::cli::options::Globals;
 use crate::cli::terminal::Terminal;
 
 /// Waits a second at most. Exits with 0 or 1, never with anything else.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::Globals;
 use crate::cli::failure::Failure;
+use crate::cli::options::Globals;
 use crate::cli::terminal::Terminal;
 
 /// Writes ./meridian.toml, or the file that -c names. Never overwrites.

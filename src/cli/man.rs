@@ -1,11 +1,10 @@
 //! `meridian man`: the manual page, as roff.
 
-use crate::cli::definition;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 
-pub(crate) fn run(terminal: &Terminal) -> Result<(), Failure> {
+pub(crate) fn run(definition: clap::Command, terminal: &Terminal) -> Result<(), Failure> {
     let mut text = Vec::new();
-    clap_mangen::Man::new(definition()).render(&mut text)?;
+    clap_mangen::Man::new(definition).render(&mut text)?;
     terminal.data(&String::from_utf8_lossy(&text))
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, Output, OutputFormat};
 
 /// Blocks until the new table serves or is refused. A refused one changes nothing.
 #[derive(Debug, Args)]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::app::{App, AppError};
+use crate::cli::config_file;
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, LogFormat};
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, LogFormat, config_file};
 use crate::resources::CANNOT_LISTEN;
 use crate::state::last_good::LastGood;
 use crate::telemetry::logging::{self, Form};
@@ -41,7 +42,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 
 impl Run {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let written = config_file::locate(globals)
+        let written = config_file::locate(globals.config.as_deref())
             .and_then(|source| Ok((config_file::load(&source, terminal)?, source)));
         // Without a way out there is nothing to log before the refusal.
         let written = match (written, &self.last_good) {

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use http::Method;
 use serde::Deserialize;
 
-use crate::cli::Globals;
 use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
+use crate::cli::options::Globals;
 use crate::cli::table::columns;
 use crate::cli::terminal::Terminal;
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::config_file;
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
-use crate::cli::{Globals, Output, OutputFormat, config_file};
 use crate::clock::Clock;
 use crate::load;
 use crate::resources::BuildContext;
@@ -28,7 +29,7 @@ pub(crate) struct Validate {
 
 impl Validate {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let path = config_file::locate(globals)?;
+        let path = config_file::locate(globals.config.as_deref())?;
         let loaded = load_all(&path);
         let color = terminal.talks_in_color();
         match (loaded, self.output.format) {

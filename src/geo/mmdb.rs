@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
 use tokio::time::Instant;
 
-use crate::geo::GeoError;
+use crate::geo::error::GeoError;
 use crate::geo::flat::{FlatBuilder, FlatTable};
 use crate::geo::special;
 use meridian_core::model::country::Country;

@@ -12,9 +12,9 @@ const COUNTRY: HeaderName = HeaderName::from_static("cloudfront-viewer-country")
 
 /// One field of a request, as `'Key: value'` on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field(HeaderName, HeaderValue);
+pub(super) struct HeaderField(HeaderName, HeaderValue);
 
-impl Field {
+impl HeaderField {
     /// Reads one.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Template {
     pub(super) fn new(
         method: Method,
         destination: &Destination,
-        fields: &[Field],
+        fields: &[HeaderField],
         body: Bytes,
         mix: Option<&CountryMix>,
         is_http2: bool,
@@ -76,10 +76,10 @@ impl Template {
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         let usual = HeaderValue::from_str(destination.authority.as_str());
         headers.insert(header::HOST, usual.map_err(|error| error.to_string())?);
-        for Field(name, _) in fields {
+        for HeaderField(name, _) in fields {
             headers.remove(name);
         }
-        for Field(name, value) in fields {
+        for HeaderField(name, value) in fields {
             headers.append(name, value.clone());
         }
         let uri = match is_http2 {
@@ -128,7 +128,10 @@ mod tests {
 
     fn template(fields: &[&str], mix: Option<&str>, is_http2: bool) -> Template {
         let destination = "https://api.test:8443/x?y".parse().unwrap();
-        let fields: Vec<_> = fields.iter().map(|it| Field::parse(it).unwrap()).collect();
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|it| HeaderField::parse(it).unwrap())
+            .collect();
         let mix = mix.map(|mix| CountryMix::parse(mix).unwrap());
         let body = Bytes::from_static(b"abc");
         Template::new(
@@ -179,7 +182,7 @@ mod tests {
             "Content-Length: 3",
             "Connection: close",
         ] {
-            assert!(Field::parse(wrong).is_err(), "{wrong}");
+            assert!(HeaderField::parse(wrong).is_err(), "{wrong}");
         }
         assert!(method("CONNECT").is_err() && method("G T").is_err());
         assert_eq!(method("PATCH"), Ok(Method::PATCH));

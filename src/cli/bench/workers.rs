@@ -38,7 +38,7 @@ pub(super) struct Job {
 
 /// What workers do now.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum RunPhase {
     Opening,
     Running(Instant),
     Over,
@@ -49,14 +49,14 @@ enum Phase {
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     updates: Receiver<Update>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<RunPhase>,
 }
 
 impl Workers {
     /// Starts the threads; each opens its connections and waits for [`Self::go`].
     pub(super) fn start(job: &Job) -> Result<Self, Failure> {
         let (sender, updates) = mpsc::channel(UPDATES);
-        let phase = watch::Sender::new(Phase::Opening);
+        let phase = watch::Sender::new(RunPhase::Opening);
         let mut threads = Vec::with_capacity(job.threads);
         for index in 0..job.threads {
             let (job, sender, phase) = (job.share(index), sender.clone(), phase.subscribe());
@@ -79,12 +79,12 @@ impl Workers {
 
     /// From this moment requests are due.
     pub(super) fn go(&self, start: Instant) {
-        self.phase.send_replace(Phase::Running(start));
+        self.phase.send_replace(RunPhase::Running(start));
     }
 
     /// Nothing more is sent, and nothing waited for.
     pub(super) fn stop(&self) {
-        self.phase.send_replace(Phase::Over);
+        self.phase.send_replace(RunPhase::Over);
     }
 }
 
@@ -128,7 +128,7 @@ fn no_thread(error: &std::io::Error) -> Failure {
     Failure::Failed(format!("cannot start a thread: {error}"))
 }
 
-fn worker(job: Job, updates: &Sender<Update>, phase: watch::Receiver<Phase>) {
+fn worker(job: Job, updates: &Sender<Update>, phase: watch::Receiver<RunPhase>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default());
@@ -142,7 +142,7 @@ fn worker(job: Job, updates: &Sender<Update>, phase: watch::Receiver<Phase>) {
     }
 }
 
-async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phase>) {
+async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<RunPhase>) {
     let shared = Rc::new(ConnectionSetup {
         dialer: job.dialer.clone(),
         template: job.template.clone(),
@@ -150,7 +150,7 @@ async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phas
     });
     let mut stopped = phase.clone();
     let stop = async move {
-        let _ = stopped.wait_for(|it| matches!(it, Phase::Over)).await;
+        let _ = stopped.wait_for(|it| matches!(it, RunPhase::Over)).await;
     };
     tokio::pin!(stop);
     let (connections, open, fault) = tokio::select! {
@@ -159,9 +159,9 @@ async fn run(job: Job, updates: &Sender<Update>, mut phase: watch::Receiver<Phas
     };
     let _ = updates.send(Update::Ready(open, fault)).await;
     let going = phase
-        .wait_for(|phase| !matches!(phase, Phase::Opening))
+        .wait_for(|phase| !matches!(phase, RunPhase::Opening))
         .await;
-    let Ok(Phase::Running(start)) = going.map(|phase| *phase) else {
+    let Ok(RunPhase::Running(start)) = going.map(|phase| *phase) else {
         return;
     };
     let alarm = Alarm::best();

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use http::Method;
 
 use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
-use crate::cli::demo::ControlFlag;
+use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 use crate::demo::control::RegionFault;

@@ -17,15 +17,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::admin::view::EventView;
 use crate::cli::admin_client::{AdminRequest, AdminTarget, ask};
-use crate::cli::demo::ControlFlag;
+use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::demo::watch::report::Report;
 use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
 use crate::cli::demo::watch::viewer::SimulatedViewer;
 use crate::cli::failure::Failure;
+use crate::cli::options::{Globals, Output};
 use crate::cli::stop::Stop;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::time;
-use crate::cli::{Globals, Output};
 use crate::demo::control::Whereabouts;
 
 /// Every so many requests one is a POST.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::cli::DEFAULT_ADMIN;
-use crate::cli::demo::DEFAULT_CONTROL;
+use crate::cli::demo::control_flag::DEFAULT_CONTROL;
+use crate::cli::options::DEFAULT_ADMIN;
 use crate::cli::table::columns;
 use crate::demo::Regions;
 use crate::demo::fault::Fault;

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::view::EventView;
-use crate::cli::OutputFormat;
 use crate::cli::counts::counts;
 use crate::cli::demo::watch::tally::{SecondLine, Summary, Totals};
 use crate::cli::failure::Failure;
+use crate::cli::options::OutputFormat;
 use crate::cli::terminal::Terminal;
 use crate::cli::time::{at, wait};
 
