@@ -18,8 +18,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admin::health::Flags;
 use crate::admin::AdminServer;
+use crate::admin::health::Flags;
 use crate::app::admin::AdminParts;
 pub use crate::app::drain_report::DrainReport;
 pub use crate::app::error::AppError;

@@ -1,9 +1,16 @@
 //! What must stay absent, read from the sources and from the packages that are built.
 
+mod circles;
+mod names;
+mod sizes;
+pub(crate) mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use self::sources::{Source, sources};
 
 /// The core's modules, the highest first: each may import those after it.
 const CORE: [(&str, &[&str]); 8] = [
@@ -47,68 +54,6 @@ const PER_REQUEST: [&str; 12] = [
     "trace_span!",
     ".instrument(",
 ];
-
-pub(crate) struct Source {
-    /// Whether it is of the pure core's package.
-    is_core: bool,
-    /// Relative to `src`, with slashes.
-    pub(crate) path: String,
-    /// Without comments and without the tests at the end.
-    pub(crate) lines: Vec<(usize, String)>,
-}
-
-impl Source {
-    fn module(&self) -> &str {
-        let end = self.path.find(['/', '.']).unwrap_or(self.path.len());
-        &self.path[..end]
-    }
-}
-
-pub(crate) fn sources() -> Vec<Source> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = sources_below(&project.join("src"), false);
-    found.extend(sources_below(&project.join("core/src"), true));
-    assert!(found.len() > 20, "the sources were found");
-    found
-}
-
-fn sources_below(root: &Path, is_core: bool) -> Vec<Source> {
-    let mut folders = vec![root.to_owned()];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("src can be listed") {
-            let path = entry.expect("src can be listed").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(source(root, &path, is_core));
-            }
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
-}
-
-fn source(root: &Path, path: &PathBuf, is_core: bool) -> Source {
-    let text = fs::read_to_string(path).expect("a source is text");
-    let relative = path.strip_prefix(root).expect("it is below src");
-    let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-    let lines = (1..)
-        .zip(text.lines())
-        .take_while(|(_, line)| {
-            !line.trim().starts_with("#[cfg(test)]") && !line.trim().starts_with("#[cfg(all(test")
-                || line.starts_with(' ')
-        })
-        .map(|(number, line)| {
-            let code = line.split("//").next().unwrap_or_default();
-            (number, code.to_owned())
-        });
-    Source {
-        is_core,
-        path: parts.join("/"),
-        lines: lines.collect(),
-    }
-}
 
 /// The modules of this crate that a line names.
 fn imports(line: &str) -> impl Iterator<Item = &str> {
@@ -167,34 +112,42 @@ fn imports_of_the_core_point_down() {
     }));
 }
 
-/// The shell's modules that requests pass through, the highest first: none imports one before it.
-const PATH_OF_A_REQUEST: [&str; 8] = [
+/// The shell's modules, the highest first: none imports one before it.
+const SHELL: [&str; 22] = [
+    "main",
+    "cli",
+    "app",
     "worker",
     "edge",
     "proxy",
+    "admin",
+    "reload",
+    "state",
+    "load",
+    "probe",
     "board",
     "resources",
     "geo",
     "upstream",
+    "stream",
     "telemetry",
+    "demo",
+    "executor",
+    "descriptors",
+    "ciphers",
+    "clock",
 ];
 
 #[test]
-fn imports_along_the_path_of_a_request_point_down() {
-    let height = |module: &str| PATH_OF_A_REQUEST.iter().position(|one| *one == module);
-    none(&offences(&sources(), |source, line| {
-        let Some(own) = height(source.module()) else {
-            return false;
-        };
+fn imports_of_the_shell_point_down() {
+    let sources = sources();
+    let shell = sources
+        .iter()
+        .filter(|source| !source.is_core && source.module() != "lib");
+    let height = |module: &str| SHELL.iter().position(|one| *one == module);
+    none(&offences(shell, |source, line| {
+        let own = height(source.module()).expect("the module has a place in the order");
         imports(line).any(|module| height(module).is_some_and(|other| other < own))
-    }));
-}
-
-#[test]
-fn only_the_commands_import_the_application() {
-    none(&offences(&sources(), |source, line| {
-        let may = ["app", "cli", "main", "demo"].contains(&source.module());
-        !may && imports(line).any(|module| module == "app")
     }));
 }
 

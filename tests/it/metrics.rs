@@ -16,7 +16,7 @@ use meridian_core::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
 use meridian_core::table::route::{HostPattern, Route};
 use meridian_core::table::{RoutingTable, Written};
 
-use crate::house::{self, Source};
+use crate::house::sources::{Source, sources};
 use crate::support::client::get;
 use crate::support::edge::Edge;
 use crate::support::metrics::{page, value};
@@ -230,7 +230,7 @@ fn words_after<'a>(
 /// written the compiler sees: it is a field that would never be read.
 #[test]
 fn every_family_is_written_by_production_code() {
-    let sources = house::sources();
+    let sources = sources();
     let is_metrics = |source: &&Source| source.path.starts_with("telemetry/metrics");
     let file = |name: &str| {
         let path = format!("telemetry/metrics/{name}.rs");
