@@ -54,6 +54,11 @@ impl Setup {
         millis.map(Duration::from_millis)
     }
 
+    /// Whether regions speak HTTP/2.
+    pub(crate) fn is_http2(self) -> bool {
+        self == Self::Http2
+    }
+
     /// Whether traffic may begin elsewhere than in the first region.
     pub(crate) fn has_choice(self) -> bool {
         matches!(self, Self::Close | Self::Halves)

@@ -61,6 +61,11 @@ impl Topology {
         }
     }
 
+    /// How long a region takes to answer the proxy.
+    pub(crate) fn delay(self, region: usize) -> Duration {
+        self.delays[region] + self.network.delay() * 2
+    }
+
     /// Whether there can be such regions, and the proxy can have them.
     pub(crate) fn suits(self, proxy: Proxy) -> bool {
         let is_front_there = self.network != Network::Nginx || Proxy::Nginx.version().is_some();

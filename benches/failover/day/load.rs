@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::caller::{Caller, Whole};
+use crate::caller::{Caller, Heard, Whole};
 use crate::day::{Callers, Day};
 
 /// When a viewer gives up on an answer.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// When one who leaves early does.
 const LEAVES: Duration = Duration::from_millis(2);
+/// How often a region is asked by itself.
+const OWN_EVERY: Duration = Duration::from_millis(25);
 /// Between the numbers of two kinds of callers.
 const NUMBERS: u64 = 1_000_000;
 
@@ -50,6 +52,40 @@ pub(crate) async fn load(day: &Day, proxy: SocketAddr, start: Instant) -> Vec<Ca
         kinds.spawn(send_all(kind, who, start, day.length));
     }
     kinds.join_all().await.concat()
+}
+
+/// What 99 of 100 GETs take beyond `usual` that are sent to a region itself meanwhile: the day as it
+/// is without a proxy, the noise of the machine included. Those that are lost say nothing.
+pub(crate) async fn own_p99(
+    region: SocketAddr,
+    usual: Duration,
+    start: Instant,
+    length: Duration,
+) -> Duration {
+    let who = Arc::new(Caller::new(region, Ipv4Addr::LOCALHOST));
+    let mut calls = JoinSet::new();
+    let mut due = Duration::ZERO;
+    while due < length {
+        sleep_until(start + due).await;
+        let who = Arc::clone(&who);
+        calls.spawn(async move {
+            let heard = who.exchange("GET /page/0 HTTP/1.1\r\nhost: bench.example\r\n\r\n");
+            let heard = timeout_at(start + due + PATIENCE, heard).await;
+            let is_good = matches!(heard, Ok(Ok(Heard { status: 200, .. })));
+            is_good.then(|| start.elapsed().saturating_sub(due))
+        });
+        due += OWN_EVERY;
+    }
+    let waits = calls.join_all().await.into_iter().flatten();
+    p99(waits.map(|wait| wait.saturating_sub(usual)))
+}
+
+/// 99 of 100 are at most this.
+pub(crate) fn p99(waits: impl Iterator<Item = Duration>) -> Duration {
+    let mut waits: Vec<_> = waits.collect();
+    waits.sort_unstable();
+    let at = (waits.len() * 99).div_ceil(100).saturating_sub(1);
+    waits.get(at).copied().unwrap_or_default()
 }
 
 /// Where they ask from; those of one address share its connections.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep_until};
 
-use crate::day::load::load;
+use crate::day::load::{load, own_p99};
 use crate::day::review::Review;
 use crate::day::{Callers, Day, What};
 use crate::large;
@@ -29,12 +29,28 @@ pub(crate) fn run(
         LazyLock::force(&large::BODY);
     }
     let scene = Scene::open(proxy, day.topology, folder, running)?;
-    let calls = scene.runtime.block_on(async {
+    let (calls, own) = scene.runtime.block_on(async {
         let start = Instant::now() + Duration::from_millis(20);
         let calls = load(day, scene.site.address, start);
-        tokio::join!(calls, happen(day, &scene, start)).0
+        let (calls, own, ()) =
+            tokio::join!(calls, own(day, &scene, start), happen(day, &scene, start));
+        (calls, own)
     });
-    Ok(Review::of(day, proxy, &calls, &scene.world.ledger))
+    Ok(Review::of(day, proxy, (&calls, own), &scene.world.ledger))
+}
+
+/// What the day itself adds to 99 of 100 answers of the preferred region, where that counts
+/// from the start and the region speaks HTTP/1.1.
+async fn own(day: &Day, scene: &Scene, start: Instant) -> Duration {
+    let topology = day.topology;
+    let is_calm = day.promise.p99.is_some_and(|(from, _)| from.is_zero());
+    match scene.site.regions[0].last() {
+        Some(region) if is_calm && !topology.setup.is_http2() => {
+            let usual = topology.delay(0);
+            own_p99(*region, usual, start, day.length).await
+        }
+        _ => Duration::ZERO,
+    }
 }
 
 async fn happen(day: &Day, scene: &Scene, start: Instant) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::day::load::Call;
+use crate::day::load::{Call, p99};
 use crate::day::{Day, Home, HomeShare, NOISE, seconds};
 use crate::ledger::Ledger;
 use crate::proxy::Proxy;
@@ -30,6 +30,8 @@ pub(crate) struct Review {
     waited: usize,
     /// The same of 99 in 100.
     p99: Duration,
+    /// The same of the preferred region by itself.
+    own: Duration,
     /// GETs that another region served without the home region being asked.
     strangers: f64,
     /// The share of each span that is promised.
@@ -39,8 +41,14 @@ pub(crate) struct Review {
 }
 
 impl Review {
-    /// Judges what became of the calls.
-    pub(crate) fn of(day: &Day, proxy: Proxy, calls: &[Call], ledger: &Ledger) -> Self {
+    /// Judges what became of the calls. `own` is how much longer than usual the preferred region took
+    /// by itself, for 99 in 100.
+    pub(crate) fn of(
+        day: &Day,
+        proxy: Proxy,
+        (calls, own): (&[Call], Duration),
+        ledger: &Ledger,
+    ) -> Self {
         let judged: Vec<_> = calls.iter().filter(|call| !call.is_aborted).collect();
         let is_post = |call: &&&Call| day.callers[call.callers].is_post;
         let gets: Vec<_> = judged
@@ -73,6 +81,7 @@ impl Review {
             p99: p99(timed()
                 .filter(|call| call.due >= from)
                 .map(|call| excess(call))),
+            own,
             strangers: 1.0 - share(&staying, |call| is_at_home(day, call, ledger)),
             home: day
                 .promise
@@ -98,7 +107,7 @@ impl Review {
             (self.waited > 0).then(|| format!("waits {} ({})", seconds(self.wait), self.waited)),
             promise
                 .p99
-                .filter(|(_, bar)| self.p99 > *bar + NOISE)
+                .filter(|(_, bar)| self.p99 > self.own.max(*bar) + NOISE)
                 .map(|_| format!("p99 +{}", seconds(self.p99))),
             promise
                 .rise
@@ -139,7 +148,7 @@ impl Review {
     pub(crate) fn long(&self) -> String {
         let mut text = format!(
             "GET {} lost {}; POST {} lost {} ({} wrongly); twice {}; waits {} ms beyond its own, {} \
-             over the bar; p99 {} ms; {:.1} % elsewhere unasked; rises {:.0} points; home",
+             over the bar; p99 {} ms, near itself {} ms; {:.1} % elsewhere unasked; rises {:.0} points; home",
             self.gets,
             self.gets_lost,
             self.posts,
@@ -149,6 +158,7 @@ impl Review {
             self.wait.as_millis(),
             self.waited,
             self.p99.as_millis(),
+            self.own.as_millis(),
             self.strangers * 100.0,
             self.rise * 100.0,
         );
@@ -173,6 +183,7 @@ impl Review {
             "extra_wait_ms": millis(self.wait),
             "gets_over_wait_bar": self.waited,
             "extra_p99_ms": millis(self.p99),
+            "own_p99_ms": millis(self.own),
             "elsewhere_unasked": self.strangers,
             "home": self.home,
             "rise": self.rise,
@@ -183,7 +194,7 @@ impl Review {
 /// How much longer a call took than it does by itself.
 fn excess(day: &Day, call: &Call) -> Duration {
     let callers = &day.callers[call.callers];
-    let home = day.topology.delays[callers.home] + day.topology.network.delay() * 2;
+    let home = day.topology.delay(callers.home);
     call.wait.saturating_sub(callers.takes + home)
 }
 
@@ -254,12 +265,4 @@ fn may_refuse(day: &Day, proxy: Proxy, call: &Call) -> bool {
         status => matches!(status, Some((429 | 503, _))),
     };
     day.promise.may_refuse && is_clear && day.steps.iter().any(|step| is_near(step.at))
-}
-
-/// 99 of 100 are at most this.
-fn p99(waits: impl Iterator<Item = Duration>) -> Duration {
-    let mut waits: Vec<_> = waits.collect();
-    waits.sort_unstable();
-    let at = (waits.len() * 99).div_ceil(100).saturating_sub(1);
-    waits.get(at).copied().unwrap_or_default()
 }
