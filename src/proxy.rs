@@ -71,7 +71,7 @@ use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::decide;
 use meridian_core::decide::request::{RequestClass, RequestFacts};
-use meridian_core::outlier::Evidence;
+use meridian_core::outlier::OutlierDetector;
 use meridian_core::table::path::matched_path;
 
 /// What one worker serves requests with; lives on the worker's thread.
@@ -89,7 +89,7 @@ impl Proxy {
     /// The proxy of worker number `worker`.
     #[must_use]
     pub fn new(worker: usize, board: Board, clock: Clock, log: WorkerLog) -> Self {
-        let detector = Rc::<Evidence>::default();
+        let detector = Rc::<OutlierDetector>::default();
         let view = Rc::new(LiveView::new(&board, Rc::clone(&detector)));
         let outliers = OutlierReporter::new(worker, detector, Rc::clone(&view), board);
         let live = view.load();

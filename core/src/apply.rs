@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::apply::change::Changes;
 use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::health::traffic_count::TrafficCount;
 use crate::model::id::{EndpointId, RegionId, RouteId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;
@@ -151,21 +152,20 @@ pub struct WindowCount {
     pub route: RouteId,
     /// The region.
     pub region: RegionId,
-    /// Attempts that ended, well or not.
-    pub requests: u32,
-    /// Those of them that failed where another region, or endpoint, did better with the same
-    /// request.
-    pub failures: u32,
-    /// Those that failed and could be tried nowhere else.
-    pub alone: u32,
-    /// Those that were asked to come back later: 429, or 503 with `Retry-After`.
-    pub waits: u32,
-    /// One of 64 bits for each viewer.
-    pub viewers: u64,
-    /// The bits of those whose requests failed or were put off.
-    pub failing_viewers: u64,
-    /// The mean of first bytes, if any came.
-    pub first_byte: Option<Duration>,
+    /// What became of them.
+    pub count: TrafficCount,
+}
+
+impl WindowCount {
+    /// The counts of a route in a region.
+    #[must_use]
+    pub fn new((route, region): (RouteId, RegionId), count: TrafficCount) -> Self {
+        Self {
+            route,
+            region,
+            count,
+        }
+    }
 }
 
 /// The snapshot after `event`, and what changed. `old` stays as it is.

@@ -8,3 +8,4 @@ pub mod schedule;
 pub mod slots;
 pub mod state;
 pub mod traffic;
+pub mod traffic_count;

@@ -9,7 +9,7 @@ pub mod apply;
 pub mod config;
 pub mod decide;
 pub mod health;
-pub mod hedge;
+pub mod hedge_delay;
 pub mod model;
 pub mod outlier;
 pub mod table;

@@ -8,6 +8,7 @@ pub mod origin;
 pub mod path;
 pub mod policy;
 pub mod route;
+pub mod traffic_policy;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::table::failback::{FailbackConfig, FailbackId};
 use crate::table::index::RouteIndex;
 use crate::table::origin::Region;
 use crate::table::route::Route;
+use crate::table::traffic_policy::TrafficPolicy;
 
 /// Where in the configuration something was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,8 @@ pub struct RoutingTable {
     pub routes: Vec<Route>,
     /// Finds a route by host and path.
     pub index: RouteIndex,
+    /// How live requests are judged.
+    pub traffic: TrafficPolicy,
     /// By country: the regions whose place is known, the nearest first.
     nearest: Vec<Vec<RegionId>>,
     /// By region: a hash of its name, the same in every table and on every host.
@@ -63,6 +67,7 @@ impl RoutingTable {
             .map(|region| xxh3_64(region.name.as_bytes()))
             .collect();
         Self {
+            traffic: TrafficPolicy::default(),
             nearest,
             seeds,
             failbacks: vec![FailbackConfig::default()],
@@ -94,6 +99,12 @@ impl RoutingTable {
             }
         }
         self
+    }
+
+    /// The same table, judging live requests by `traffic`.
+    #[must_use]
+    pub fn with_traffic_policy(self, traffic: TrafficPolicy) -> Self {
+        Self { traffic, ..self }
     }
 
     /// The different failback policies, the table's own first; never empty in a table that was built.

@@ -11,7 +11,7 @@ use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, RetryFacts};
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
-use meridian_core::outlier::Verdict;
+use meridian_core::outlier::FailureVerdict;
 use meridian_core::table::policy::RetryPolicy;
 
 /// Attempts that failed, in order.
@@ -92,7 +92,11 @@ impl FailedAttempts {
         match fault {
             AttemptFault::Endpoint => self.will_report(at, kind),
             AttemptFault::AskedToWait => {
-                outliers.failed(request, FailureReport::new(at, kind), Verdict::AskedToWait);
+                outliers.failed(
+                    request,
+                    FailureReport::new(at, kind),
+                    FailureVerdict::AskedToWait,
+                );
             }
             AttemptFault::Nobody => {}
         }
@@ -125,7 +129,7 @@ impl FailedAttempts {
     ) {
         match (self.reports.as_slice(), reason) {
             ([failure], GiveUp::NotRetryable | GiveUp::BodyTooLarge) => {
-                outliers.failed(request, *failure, Verdict::Alone);
+                outliers.failed(request, *failure, FailureVerdict::Uncompared);
             }
             (failures, _) => {
                 for failure in failures {

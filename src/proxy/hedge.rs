@@ -20,9 +20,6 @@ use meridian_core::decide::snapshot::EndpointState;
 /// A budget that is spent now has room again as soon as the attempts that spent it end.
 const UNTIL_BUDGET_HAS_ROOM: Duration = Duration::from_millis(25);
 
-/// What a viewer waits at most for an endpoint on probation before another region is asked.
-const PROBATION_DELAY: Duration = Duration::from_millis(250);
-
 /// An attempt at the region of `step`, and, when its answer is late and the request may be
 /// repeated, a second one at the next region beside it. The first good answer wins; the other
 /// attempt is dropped, and its connection with it.
@@ -85,7 +82,7 @@ fn hedge_delay(state: &RequestState<'_>, at: &AttemptedAt) -> Option<Duration> {
         && request.route().retry.attempts >= 2;
     // What has to prove itself gets no more time than what is known of it allows.
     let most = match at.on_probation {
-        true => PROBATION_DELAY,
+        true => request.live.snapshot.table.traffic.hedge.probation_delay,
         false => Duration::MAX,
     };
     let outliers = &state.upstream.outliers;

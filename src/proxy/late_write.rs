@@ -20,7 +20,7 @@ pub(super) async fn watch_for_late_write(
     mut attempt: Pin<&mut impl Future<Output = AttemptResult>>,
 ) -> AttemptResult {
     let is_write = request.class.is_write();
-    let delay = is_write.then(|| outliers.write_patience(request, at.region));
+    let delay = is_write.then(|| outliers.late_write_delay(request, at.region));
     if let Some(delay) = delay.flatten() {
         let mut left = delay;
         while !left.is_zero() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::board::{Board, Live, LiveCache};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::RegionSet;
-use meridian_core::outlier::Evidence;
+use meridian_core::outlier::OutlierDetector;
 
 /// What is published, held by one request to its end. Counted per worker, so that workers do not
 /// meet at one counter.
@@ -32,7 +32,7 @@ impl Deref for LiveRef {
 #[derive(Debug)]
 pub(super) struct LiveView {
     newest: RefCell<Newest>,
-    detector: Rc<Evidence>,
+    detector: Rc<OutlierDetector>,
 }
 
 #[derive(Debug)]
@@ -42,9 +42,10 @@ struct Newest {
 }
 
 impl LiveView {
-    pub(super) fn new(board: &Board, detector: Rc<Evidence>) -> Self {
+    pub(super) fn new(board: &Board, detector: Rc<OutlierDetector>) -> Self {
         let mut cache = board.cache();
         let held = LiveRef(Rc::new(Arc::clone(cache.load())));
+        detector.follow_policy(held.snapshot.table.traffic);
         Self {
             newest: RefCell::new(Newest { cache, held }),
             detector,
@@ -58,6 +59,7 @@ impl LiveView {
         if !Arc::ptr_eq(newest, &held.0) {
             self.detector
                 .forget(returning(&held.snapshot, &newest.snapshot));
+            self.detector.follow_policy(newest.snapshot.table.traffic);
             *held = LiveRef(Rc::new(Arc::clone(newest)));
         }
         held.clone()

@@ -15,7 +15,7 @@ use meridian_core::apply::Event;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
-use meridian_core::outlier::{Evidence, PairId, Verdict};
+use meridian_core::outlier::{FailureVerdict, OutlierDetector, RouteRegion};
 
 /// A failure that may count against an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl FailureReport {
 #[derive(Debug)]
 pub(super) struct OutlierReporter {
     worker: usize,
-    detector: Rc<Evidence>,
+    detector: Rc<OutlierDetector>,
     view: Rc<LiveView>,
     board: Board,
 }
@@ -47,7 +47,7 @@ pub(super) struct OutlierReporter {
 impl OutlierReporter {
     pub(super) fn new(
         worker: usize,
-        detector: Rc<Evidence>,
+        detector: Rc<OutlierDetector>,
         view: Rc<LiveView>,
         board: Board,
     ) -> Self {
@@ -68,13 +68,13 @@ impl OutlierReporter {
     }
 
     /// How late the answer to a write may be; `None` while too little is known of writes.
-    pub(super) fn write_patience(
+    pub(super) fn late_write_delay(
         &self,
         request: &OutgoingRequest,
         region: RegionId,
     ) -> Option<Duration> {
         self.detector
-            .write_patience((request.decision.route, region))
+            .late_write_delay((request.decision.route, region))
     }
 
     /// A good answer clears an endpoint of the failures before it.
@@ -111,7 +111,7 @@ impl OutlierReporter {
         &self,
         request: &OutgoingRequest,
         failure: FailureReport,
-        verdict: Verdict,
+        verdict: FailureVerdict,
     ) {
         if !self.is_current(request.live.snapshot.generation) {
             return;
@@ -126,7 +126,7 @@ impl OutlierReporter {
 
     /// A failure that no better answer followed, so that nothing is proved.
     pub(super) fn inconclusive(&self, failure: FailureReport) {
-        self.tell(self.detector.doubted(failure.endpoint));
+        self.tell(self.detector.inconclusive(failure.endpoint));
     }
 
     /// Another endpoint was asked because this one was late, and did better; the body was already on
@@ -144,7 +144,7 @@ impl OutlierReporter {
 
     /// The body of an answer ended as it should.
     pub(super) fn body_ended(&self, endpoint: EndpointId) {
-        self.detector.whole(endpoint);
+        self.detector.body_ended(endpoint);
         self.probation_ended_at(endpoint, true);
     }
 
@@ -218,7 +218,7 @@ impl OutlierReporter {
 #[derive(Debug)]
 pub(super) struct BodyReport {
     outliers: Rc<OutlierReporter>,
-    pair: PairId,
+    pair: RouteRegion,
     endpoint: EndpointId,
     viewer: IpAddr,
     generation: u64,

@@ -1,19 +1,10 @@
 //! Which of a worker's requests are spent on regions that have to prove themselves.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
 
 use crate::clock::Clock;
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::time::Timestamp;
-
-/// Between two requests that one worker spends on probation: ten of them need not take longer than
-/// the viewers of a second's outage would notice.
-const GAP: Duration = Duration::from_millis(100);
-
-/// Of so many safe requests at most one is spent on probation, or a quiet service's viewers would
-/// all wait for a region that is still broken.
-const ONE_IN: u32 = 4;
 
 /// When a request was last spent on probation, and whether it still is: one at a time, or all that
 /// came before the first was found late would be late too.
@@ -29,13 +20,14 @@ pub(super) struct ProbationRequest<'a>(&'a Cell<bool>);
 
 impl ProbationRequests {
     /// Whether a safe request may be spent on finding out whether an endpoint serves again: one in
-    /// [`GAP`], and never more than one of [`ONE_IN`].
+    /// an interval, and never more than one in a few.
     pub(super) fn may_spend_one(&self, snapshot: &Snapshot, clock: &Clock) -> bool {
         if snapshot.probation.is_empty() || self.is_under_way.get() {
             return false;
         }
-        let is_due = clock.now().since(self.last.get()) >= GAP;
-        is_due && self.random.borrow_mut().u32(..ONE_IN) == 0
+        let policy = &snapshot.table.traffic.probation;
+        let is_due = clock.now().since(self.last.get()) >= policy.interval;
+        is_due && self.random.borrow_mut().u32(..policy.one_in.max(1)) == 0
     }
 
     /// A request is spent on it.

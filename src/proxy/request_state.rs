@@ -17,7 +17,7 @@ use meridian_core::decide::failover::{Attempts, GiveUp};
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
-use meridian_core::outlier::Verdict;
+use meridian_core::outlier::FailureVerdict;
 
 /// The answer that the viewer gets.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl<'a> RequestState<'a> {
                 self.recorder.answered(&at, &answer.origin);
                 outliers.answered(self.request, &at, &answer);
                 for failure in self.failed.take_reports() {
-                    outliers.failed(self.request, failure, Verdict::Compared);
+                    outliers.failed(self.request, failure, FailureVerdict::Compared);
                     outliers.probation_ended_at(failure.endpoint, false);
                 }
                 return Ok(Some(self.chosen(at, answer, beside)));

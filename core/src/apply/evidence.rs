@@ -22,6 +22,7 @@ pub(super) fn probed(
     let limits = Limits {
         rise: definition.probe.rise,
         fall: definition.probe.fall,
+        probation: snapshot.table.traffic.probation,
     };
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
@@ -94,12 +95,15 @@ pub(super) fn probation_answered(
 ) -> Option<ChangeCause> {
     let (region, place) = locate(snapshot, id)?;
     let name = Arc::clone(&snapshot.table.region(region).name);
+    let policy = snapshot.table.traffic.probation;
     let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if !endpoint.standing.is_on_probation() {
         return None;
     }
-    let flip = endpoint.standing.probation_answered(good, changes.now);
+    let flip = endpoint
+        .standing
+        .probation_answered(good, &policy, changes.now);
     let cause = match flip {
         Some(Flip { in_a_row, .. }) => ChangeCause::ProbationPassed { in_a_row },
         None => ChangeCause::ProbationRequest,

@@ -9,12 +9,8 @@ use crate::apply::evidence::{locate, settle};
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
 use crate::health::fusion::excess;
 use crate::health::state::Health;
-use crate::health::traffic::{Sum, Trouble};
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
-
-/// So many late answers in a row eject an endpoint.
-const LATE_IN_A_ROW: u32 = 5;
 
 /// Takes in that an endpoint's answers come late. Lateness alone never takes out the last region
 /// that a route has: a slow answer is better than none, and if all are slow the fault is ours.
@@ -33,7 +29,8 @@ pub(super) fn late(
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
     let could_go = has_spare || others_serve(snapshot, region);
-    if in_a_row < LATE_IN_A_ROW || !could_go || snapshot.correlated_failure_lately(now) {
+    let policy = &snapshot.table.traffic.outlier_detection;
+    if in_a_row < policy.consecutive_late || !could_go || snapshot.correlated_failure_lately(now) {
         return None;
     }
     let cause = ChangeCause::RequestsLate { in_a_row };
@@ -60,7 +57,7 @@ pub(super) fn window(
     let now = changes.now;
     let traffic = Arc::make_mut(&mut snapshot.traffic);
     for count in counts {
-        traffic.count((count.route, count.region), Sum::of(count), now);
+        traffic.count((count.route, count.region), &count.count, now);
     }
     traffic.forget_old(now);
     compare_live(snapshot, now);
@@ -105,13 +102,14 @@ fn failing(
     if snapshot.correlated_failure_lately(now) {
         return None;
     }
+    let policy = &snapshot.table.traffic.outlier_detection;
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
     let recent: Vec<_> = snapshot.traffic.sums(now).collect();
     let newest = counts.iter().map(|count| {
         let key = (count.route, count.region);
         let known = recent.iter().find(|(known, _)| *known == key);
-        let sum = Sum::of(count);
+        let sum = count.count;
         // Who asks most is alone in what is told within milliseconds.
         (key, known.map_or(sum, |(_, known)| sum.among(known)))
     });
@@ -122,10 +120,10 @@ fn failing(
     };
     let trouble = |key: (RouteId, RegionId)| {
         let mut known = sums.iter().filter(|(known, _)| *known == key);
-        known.find_map(|(_, sum)| sum.trouble())
+        known.find_map(|(_, sum)| sum.trouble(policy))
     };
     sums.iter().find_map(|((route, region), sum)| {
-        let trouble_found = sum.trouble()?;
+        let trouble_found = sum.trouble(policy)?;
         let definition = snapshot.table.routes.get(route.index())?;
         let mut siblings = definition.regions.and(snapshot.serving).iter();
         let better = |other: &RegionId| {
@@ -141,37 +139,15 @@ fn failing(
         let other = sum_of((*route, sibling)).unwrap_or_default();
         let comparison = Comparison {
             trouble: trouble_found,
-            count: sum.count(trouble_found),
+            count: sum.behind(trouble_found),
             requests: sum.requests,
             route: Arc::clone(&definition.name),
             sibling: Arc::clone(&snapshot.table.region(sibling).name),
-            sibling_count: other.count(trouble_found),
+            sibling_count: other.behind(trouble_found),
             sibling_requests: other.requests,
         };
         Some((*region, comparison))
     })
-}
-
-impl Sum {
-    fn of(count: &WindowCount) -> Self {
-        Self {
-            requests: count.requests,
-            failures: count.failures,
-            alone: count.alone,
-            waits: count.waits,
-            viewers: count.viewers,
-            failing_viewers: count.failing_viewers,
-            first_byte: count.first_byte,
-        }
-    }
-
-    fn count(&self, trouble: Trouble) -> u32 {
-        match trouble {
-            Trouble::Fails => self.failures,
-            Trouble::FailsAlone => self.alone,
-            Trouble::Overloaded => self.waits,
-        }
-    }
 }
 
 /// Regions on their way back that do worse than a sibling on the same route.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
+use crate::table::traffic_policy::ProbationPolicy;
 
 pub use crate::health::state::saved::SavedHealth;
 
@@ -44,6 +45,8 @@ pub struct Limits {
     pub rise: u32,
     /// Failures until an endpoint is unhealthy; 0 counts as 1.
     pub fall: u32,
+    /// What one that live requests ejected must answer to return.
+    pub probation: ProbationPolicy,
 }
 
 /// Whose evidence made an endpoint unhealthy.
@@ -106,14 +109,6 @@ struct Probation {
     heard: Timestamp,
 }
 
-/// Good answers in a row that end probation well. Where half of the requests fail, it passes once in
-/// a thousand times.
-pub const PROBATION_ANSWERS: u32 = 10;
-
-/// Without any probation request for so long, the probes' word has to do: an endpoint that
-/// gets only writes would never return otherwise.
-pub const PROBATION_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Relapses that count: the first takes the usual probation, each further one twice as many answers as
 /// the one before, so 40 at most.
 const MOST_RELAPSES: u8 = 3;
@@ -171,7 +166,7 @@ impl HealthState {
     /// Counts a probe's result.
     pub fn observe(&mut self, passed: bool, limits: Limits, now: Timestamp) -> Option<Flip> {
         if passed && self.probation.is_some() {
-            return self.time_out(now);
+            return self.time_out(&limits.probation, now);
         }
         let agrees = match self.health {
             Health::Healthy => passed,
@@ -219,7 +214,12 @@ impl HealthState {
     }
 
     /// A probation request was answered, well or not.
-    pub fn probation_answered(&mut self, good: bool, now: Timestamp) -> Option<Flip> {
+    pub fn probation_answered(
+        &mut self,
+        good: bool,
+        policy: &ProbationPolicy,
+        now: Timestamp,
+    ) -> Option<Flip> {
         let probation = self.probation.as_mut()?;
         if !good {
             // Its probes have to pass again before the next requests are spent on it.
@@ -230,7 +230,7 @@ impl HealthState {
         probation.good += 1;
         probation.heard = now;
         let good = probation.good;
-        (good >= self.answers_needed()).then(|| self.flip(Health::Healthy, good, None))
+        (good >= self.answers_needed(policy)).then(|| self.flip(Health::Healthy, good, None))
     }
 
     /// A request failed there: a probe should look at once. Says whether that is news.
@@ -257,8 +257,10 @@ impl HealthState {
     }
 
     /// The more often traffic ejected it lately, the more requests must speak for it.
-    fn answers_needed(&self) -> u32 {
-        PROBATION_ANSWERS << self.relapses.saturating_sub(1).min(MOST_RELAPSES)
+    fn answers_needed(&self, policy: &ProbationPolicy) -> u32 {
+        policy
+            .answers
+            .saturating_mul(1 << self.relapses.saturating_sub(1).min(MOST_RELAPSES))
     }
 
     fn begin_probation(&mut self, now: Timestamp) {
@@ -269,9 +271,9 @@ impl HealthState {
         });
     }
 
-    fn time_out(&mut self, now: Timestamp) -> Option<Flip> {
+    fn time_out(&mut self, policy: &ProbationPolicy, now: Timestamp) -> Option<Flip> {
         let probation = self.probation?;
-        (now.since(probation.heard) >= PROBATION_TIMEOUT)
+        (now.since(probation.heard) >= policy.timeout)
             .then(|| self.flip(Health::Healthy, probation.good, None))
     }
 
@@ -289,7 +291,18 @@ impl HealthState {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { rise: 2, fall: 3 };
+    const PROBATION: ProbationPolicy = ProbationPolicy {
+        answers: 10,
+        timeout: Duration::from_secs(60),
+        interval: Duration::from_millis(100),
+        one_in: 4,
+    };
+
+    const LIMITS: Limits = Limits {
+        rise: 2,
+        fall: 3,
+        probation: PROBATION,
+    };
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::after_start(Duration::from_secs(seconds))
@@ -367,11 +380,14 @@ mod tests {
         pass(&mut state, LIMITS.rise);
         assert!(state.is_on_probation());
         pass(&mut state, 100);
-        for _ in 1..PROBATION_ANSWERS {
-            assert_eq!(state.probation_answered(true, at(1)), None);
+        for _ in 1..PROBATION.answers {
+            assert_eq!(state.probation_answered(true, &PROBATION, at(1)), None);
         }
         assert_eq!(
-            state.probation_answered(true, at(1)).unwrap().to,
+            state
+                .probation_answered(true, &PROBATION, at(1))
+                .unwrap()
+                .to,
             Health::Healthy
         );
     }
@@ -380,7 +396,7 @@ mod tests {
     fn one_bad_answer_ends_a_probation_and_probes_must_pass_again() {
         let mut state = ejected();
         pass(&mut state, LIMITS.rise);
-        assert_eq!(state.probation_answered(false, at(1)), None);
+        assert_eq!(state.probation_answered(false, &PROBATION, at(1)), None);
         assert!(!state.is_on_probation());
         pass(&mut state, LIMITS.rise - 1);
         assert!(!state.is_on_probation());
@@ -400,9 +416,9 @@ mod tests {
     fn without_requests_that_could_try_it_the_probes_word_has_to_do() {
         let mut state = ejected();
         pass(&mut state, LIMITS.rise);
-        let patient = state.observe(true, LIMITS, at(PROBATION_TIMEOUT.as_secs() - 1));
+        let patient = state.observe(true, LIMITS, at(PROBATION.timeout.as_secs() - 1));
         assert_eq!(patient, None);
-        let flip = state.observe(true, LIMITS, at(PROBATION_TIMEOUT.as_secs()));
+        let flip = state.observe(true, LIMITS, at(PROBATION.timeout.as_secs()));
         assert_eq!(flip.unwrap().to, Health::Healthy);
     }
 
@@ -420,7 +436,7 @@ mod tests {
         let returns = |state: &mut HealthState| {
             pass(state, LIMITS.rise);
             (1..1000)
-                .find(|_| state.probation_answered(true, at(1)).is_some())
+                .find(|_| state.probation_answered(true, &PROBATION, at(1)).is_some())
                 .unwrap()
         };
         for needed in [10, 20, 40, 40] {
@@ -440,5 +456,29 @@ mod tests {
         assert!(state.suspect(at(5)));
         assert!(!state.suspect(at(5)));
         assert!(state.suspect(at(6)));
+    }
+
+    #[test]
+    fn probation_takes_as_many_answers_and_as_long_as_was_written() {
+        let probation = ProbationPolicy {
+            answers: 3,
+            timeout: Duration::from_secs(5),
+            ..PROBATION
+        };
+        let limits = Limits {
+            probation,
+            ..LIMITS
+        };
+        let mut state = ejected();
+        pass(&mut state, LIMITS.rise);
+        let answers = (1..100).find(|_| {
+            let flip = state.probation_answered(true, &probation, at(1));
+            flip.is_some()
+        });
+        assert_eq!(answers, Some(3));
+        let mut state = ejected();
+        pass(&mut state, LIMITS.rise);
+        assert_eq!(state.observe(true, limits, at(4)), None);
+        assert!(state.observe(true, limits, at(5)).is_some());
     }
 }

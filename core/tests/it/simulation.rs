@@ -15,7 +15,8 @@ use meridian_core::decide::decide;
 use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::health::schedule::next_probe;
-use meridian_core::health::state::{Health, PROBATION_ANSWERS};
+use meridian_core::health::state::Health;
+use meridian_core::health::traffic_count::TrafficCount;
 use meridian_core::model::id::{EndpointId, RegionId, RouteId};
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::model::time::Timestamp;
@@ -23,6 +24,7 @@ use meridian_core::model::viewer::{UnknownViewer, Viewer, ViewerSource};
 use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
 use meridian_core::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
 use meridian_core::table::route::{HostPattern, Route};
+use meridian_core::table::traffic_policy::ProbationPolicy;
 use meridian_core::table::{RoutingTable, Written};
 
 fn region(name: &str) -> Region {
@@ -577,13 +579,13 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
         let count = |region, (requests, failures)| WindowCount {
             route: RouteId(0),
             region: RegionId(region),
-            requests,
-            failures,
-            alone: 0,
-            waits: 0,
-            viewers: 1,
-            failing_viewers: u64::from(failures > 0),
-            first_byte: None,
+            count: TrafficCount {
+                requests,
+                failures,
+                viewers: 1,
+                failing_viewers: u64::from(failures > 0),
+                ..TrafficCount::default()
+            },
         };
         Event::TrafficWindow {
             generation: world.snapshot.generation,
@@ -607,7 +609,7 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
         "its probes have to pass again"
     );
     world.pass(seconds(10));
-    for _ in 0..PROBATION_ANSWERS {
+    for _ in 0..ProbationPolicy::default().answers {
         assert!(!world.serves(0));
         world.tell(tried(true));
     }

@@ -20,7 +20,7 @@ use crate::upstream::body::BodyError;
 use crate::upstream::stall::StallWatch;
 use meridian_core::decide::failover::GiveUp;
 use meridian_core::model::outcome::ErrorKind;
-use meridian_core::outlier::Verdict;
+use meridian_core::outlier::FailureVerdict;
 
 /// A body that streams from one origin after another.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl ResumableBody {
                 self.resume_timer = None;
                 return Poll::Pending;
             };
-            self.tell(Verdict::Alone);
+            self.tell(FailureVerdict::Uncompared);
             return Poll::Ready(Some(Err(error)));
         }
     }
@@ -161,13 +161,13 @@ impl ResumableBody {
         }
         if self.left() == 0 {
             // Only now is it known that others did better: they may break off as well.
-            self.tell(Verdict::Compared);
+            self.tell(FailureVerdict::Compared);
         }
         Some(frame)
     }
 
     /// Tells of the failures so far.
-    fn tell(&mut self, verdict: Verdict) {
+    fn tell(&mut self, verdict: FailureVerdict) {
         let ResumeRequest {
             request, failed, ..
         } = &mut self.resume;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use meridian_core::health::state::{Health, PROBATION_ANSWERS};
+use meridian_core::health::state::Health;
+use meridian_core::table::traffic_policy::ProbationPolicy;
 
 use crate::support::edge::Edge;
 use crate::support::load::{Load, Visits};
@@ -71,7 +72,7 @@ impl Zones {
         visits.no_get_was_lost_or_waited(PATIENCE);
         // One try may have been under way when the fault ended.
         let methods = self.methods(before);
-        let probation = PROBATION_ANSWERS as usize - 1;
+        let probation = ProbationPolicy::default().answers as usize - 1;
         assert!(methods.len() >= probation, "{methods:?}");
         assert!(methods[..probation].iter().all(|method| method == "GET"));
         assert_eq!(self.edge.moves("a"), (0, 0));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::snapshot::AdminState;
 use crate::health::failback::FailbackCause;
-use crate::health::traffic::Trouble;
+use crate::health::traffic_count::Trouble;
 use crate::model::outcome::{ErrorKind, ProbeFailure};
 
 /// Why something changed. As text it is a sentence for people.
@@ -197,7 +197,7 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.trouble {
             Trouble::Fails => "failed where another region did better",
-            Trouble::FailsAlone => "failed",
+            Trouble::FailsUncompared => "failed",
             Trouble::Overloaded => "were told to come back later",
         };
         let (count, requests) = (self.count, self.requests);

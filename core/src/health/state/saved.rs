@@ -60,8 +60,18 @@ mod tests {
     use super::*;
     use crate::health::state::Limits;
     use crate::model::time::Timestamp;
+    use crate::table::traffic_policy::ProbationPolicy;
 
-    const LIMITS: Limits = Limits { rise: 2, fall: 3 };
+    const LIMITS: Limits = Limits {
+        rise: 2,
+        fall: 3,
+        probation: ProbationPolicy {
+            answers: 10,
+            timeout: Duration::from_secs(60),
+            interval: Duration::from_millis(100),
+            one_in: 4,
+        },
+    };
 
     #[test]
     fn what_traffic_ejected_needs_probation_after_a_restart_too() {

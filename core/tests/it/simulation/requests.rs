@@ -1,7 +1,7 @@
 //! Requests through hours of faults: where they go, what is tried again, and that all comes back.
 //!
 //! The same pure functions as in a worker decide here (`decide`, `failover::next`, the budget and a
-//! worker's evidence); only sockets are missing. What must hold is written down a second time,
+//! worker's detector); only sockets are missing. What must hold is written down a second time,
 //! apart from the code: an own table of what may be repeated, and an own count of the budget.
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use meridian_core::decide::failover::{Attempt, Attempts, Next, RetryFacts, is_ch
 use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::decide::{Decision, Ranked};
-use meridian_core::outlier::{Evidence, Verdict};
+use meridian_core::outlier::{FailureVerdict, OutlierDetector};
 
 use super::*;
 
@@ -52,7 +52,7 @@ struct Worker {
     world: World,
     east: Serving,
     budget: Budget,
-    evidence: Evidence,
+    detector: OutlierDetector,
     /// Requests and charged retries of the last ten seconds, counted apart from the budget.
     requests: VecDeque<Timestamp>,
     retries: VecDeque<(Timestamp, RegionId)>,
@@ -78,7 +78,7 @@ impl Worker {
             world: World::with(seed, routed(), &latency),
             east: Serving::Well,
             budget: Budget::default(),
-            evidence: Evidence::default(),
+            detector: OutlierDetector::default(),
             requests: VecDeque::new(),
             retries: VecDeque::new(),
             tried: Timestamp::ZERO,
@@ -92,7 +92,7 @@ impl Worker {
             let count = self.world.random.usize(4..16);
             self.batch(count);
             let generation = self.world.snapshot.generation;
-            let told = self.evidence.drain(generation, self.world.now);
+            let told = self.detector.drain(generation, self.world.now);
             self.tell(told);
         }
     }
@@ -220,14 +220,14 @@ impl Worker {
             Serving::Well | Serving::Flaky => {
                 let took = Duration::from_millis(if region == EAST { 5 } else { 40 });
                 let told = self
-                    .evidence
+                    .detector
                     .answered(pair, endpoint.id, request.viewer, took, true);
                 self.tell(told);
                 self.tried(endpoint, true);
                 for (region, id, kind) in std::mem::take(&mut request.blamed) {
-                    let (pair, compared) = ((ROUTE, region), Verdict::Compared);
+                    let (pair, compared) = ((ROUTE, region), FailureVerdict::Compared);
                     let told = self
-                        .evidence
+                        .detector
                         .failed(pair, id, request.viewer, kind, compared);
                     self.tell(told);
                 }
@@ -237,9 +237,9 @@ impl Worker {
         self.tried(endpoint, false);
         let asked_to_wait = serving == Serving::Overloaded && !on_probation;
         if asked_to_wait {
-            let verdict = Verdict::AskedToWait;
+            let verdict = FailureVerdict::AskedToWait;
             let told = self
-                .evidence
+                .detector
                 .failed(pair, endpoint.id, request.viewer, error, verdict);
             self.tell(told);
         } else {

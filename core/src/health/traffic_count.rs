@@ -1,0 +1,251 @@
+//! What became of requests: counts that add up.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::traffic_policy::OutlierDetection;
+
+/// Fewer requests than this say nothing about whether a region does worse than another.
+pub const ENOUGH: u32 = 20;
+
+/// What became of the requests of one route in one region within some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficCount {
+    /// Attempts that ended, well or not.
+    pub requests: u32,
+    /// Those that failed where another region, or endpoint, did better with the same request.
+    pub failures: u32,
+    /// Those that failed and could be tried nowhere else.
+    pub uncompared: u32,
+    /// Those that were asked to come back later: 429, or 503 with `Retry-After`.
+    pub put_off: u32,
+    /// One of 64 bits for each viewer.
+    pub viewers: u64,
+    /// The bits of those whose requests failed or were put off.
+    pub failing_viewers: u64,
+    /// The sum of first bytes, in microseconds, and how many came.
+    pub first_byte_micros: u64,
+    /// See [`first_byte_micros`](Self::first_byte_micros).
+    pub timed: u32,
+}
+
+/// What is wrong with a route in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// Requests fail that another region answers well.
+    Fails,
+    /// Nearly all requests fail, of those that can be tried nowhere else.
+    FailsUncompared,
+    /// Most requests are asked to come back later.
+    Overloaded,
+}
+
+impl TrafficCount {
+    /// An attempt of `viewer` ended.
+    pub fn request(&mut self, viewer: IpAddr) {
+        self.requests = self.requests.saturating_add(1);
+        self.viewers |= viewer_mark(viewer);
+    }
+
+    /// A first byte came after so long.
+    pub fn first_byte(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.first_byte_micros = self.first_byte_micros.saturating_add(micros);
+        self.timed = self.timed.saturating_add(1);
+    }
+
+    /// The mean of first bytes, if any came.
+    #[must_use]
+    pub fn mean_first_byte(&self) -> Option<Duration> {
+        let mean = self.first_byte_micros.checked_div(u64::from(self.timed));
+        mean.map(Duration::from_micros)
+    }
+
+    /// Those that did not end well, for whatever reason.
+    #[must_use]
+    pub fn bad(&self) -> u32 {
+        let failed = self.failures.saturating_add(self.uncompared);
+        failed.saturating_add(self.put_off)
+    }
+
+    /// Adds another one's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.failures = self.failures.saturating_add(other.failures);
+        self.uncompared = self.uncompared.saturating_add(other.uncompared);
+        self.put_off = self.put_off.saturating_add(other.put_off);
+        self.viewers |= other.viewers;
+        self.failing_viewers |= other.failing_viewers;
+        self.first_byte_micros = self
+            .first_byte_micros
+            .saturating_add(other.first_byte_micros);
+        self.timed = self.timed.saturating_add(other.timed);
+    }
+
+    /// The same counts, among the viewers of `recent`.
+    #[must_use]
+    pub fn among(self, recent: &Self) -> Self {
+        Self {
+            viewers: self.viewers | recent.viewers,
+            failing_viewers: self.failing_viewers | recent.failing_viewers,
+            ..self
+        }
+    }
+
+    /// What is wrong, if anything is. One viewer's requests among those of many prove nothing where
+    /// nothing was compared: it may be the viewer that is refused.
+    #[must_use]
+    pub fn trouble(&self, policy: &OutlierDetection) -> Option<Trouble> {
+        let (all, failing) = (self.viewers.count_ones(), self.failing_viewers.count_ones());
+        let most_viewers = failing * 2 >= all;
+        let is_share = |count: u32, percent: u8| {
+            u64::from(count) * 100 >= u64::from(self.requests) * u64::from(percent)
+        };
+        let is_many = |count, least, percent| count >= least && is_share(count, percent);
+        if is_many(
+            self.failures,
+            policy.minimum_failures,
+            policy.failure_percent,
+        ) {
+            Some(Trouble::Fails)
+        } else if !most_viewers {
+            None
+        } else if is_many(
+            self.put_off,
+            policy.minimum_failures,
+            policy.put_off_percent,
+        ) {
+            Some(Trouble::Overloaded)
+        } else {
+            let percent = policy.uncompared_failure_percent;
+            is_many(self.uncompared, policy.minimum_uncompared_failures, percent)
+                .then_some(Trouble::FailsUncompared)
+        }
+    }
+
+    /// How many requests are behind `trouble`.
+    #[must_use]
+    pub fn behind(&self, trouble: Trouble) -> u32 {
+        match trouble {
+            Trouble::Fails => self.failures,
+            Trouble::FailsUncompared => self.uncompared,
+            Trouble::Overloaded => self.put_off,
+        }
+    }
+
+    /// Whether it does clearly worse than `sibling`: failures by 5 % of all requests more, or
+    /// first bytes later by more than twice and 100 ms. What is far away is no worse for it, so
+    /// only a region's own usual time tells, given as `usual`.
+    #[must_use]
+    pub fn worse_than(&self, sibling: &Self, usual: Option<Duration>) -> bool {
+        if self.requests < ENOUGH {
+            return false;
+        }
+        let rate = |count: &Self| f64::from(count.bad()) / f64::from(count.requests.max(1));
+        let late = usual
+            .zip(self.mean_first_byte())
+            .is_some_and(|(usual, now)| {
+                let other = sibling.mean_first_byte();
+                now > usual * 2 + Duration::from_millis(100)
+                    && other.is_some_and(|other| now > other * 2)
+            });
+        rate(self) > rate(sibling) + 0.05 || late
+    }
+}
+
+/// One of 64 bits for a viewer: enough to tell one who fails from many who do.
+#[must_use]
+pub fn viewer_mark(viewer: IpAddr) -> u64 {
+    let folded = match viewer {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    };
+    1 << (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: OutlierDetection = OutlierDetection {
+        consecutive_failures: 5,
+        consecutive_late: 5,
+        consecutive_late_uncompared: 10,
+        suspect_after: 2,
+        failure_percent: 20,
+        minimum_failures: 10,
+        uncompared_failure_percent: 80,
+        minimum_uncompared_failures: 20,
+        put_off_percent: 50,
+        late_write_at_least: Duration::from_millis(250),
+    };
+
+    /// Counts of `requests` of the same two viewers.
+    fn of(requests: u32) -> TrafficCount {
+        TrafficCount {
+            requests,
+            viewers: 0b11,
+            failing_viewers: 0b11,
+            ..TrafficCount::default()
+        }
+    }
+
+    #[test]
+    fn failures_are_trouble_when_they_are_many_and_a_share() {
+        let failing = |failures, requests, policy: &OutlierDetection| {
+            let count = TrafficCount {
+                failures,
+                ..of(requests)
+            };
+            count.trouble(policy) == Some(Trouble::Fails)
+        };
+        assert!(failing(10, 50, &POLICY));
+        assert!(!failing(9, 9, &POLICY));
+        assert!(!failing(10, 51, &POLICY));
+        let share = OutlierDetection {
+            failure_percent: 50,
+            ..POLICY
+        };
+        assert!(!failing(10, 50, &share) && failing(25, 50, &share));
+        let few = OutlierDetection {
+            minimum_failures: 3,
+            ..POLICY
+        };
+        assert!(failing(3, 15, &few));
+    }
+
+    #[test]
+    fn what_was_put_off_or_not_compared_has_thresholds_of_its_own() {
+        let put_off = |count, policy: &OutlierDetection| {
+            let count = TrafficCount {
+                put_off: count,
+                ..of(40)
+            };
+            count.trouble(policy)
+        };
+        assert_eq!(put_off(20, &POLICY), Some(Trouble::Overloaded));
+        let all = OutlierDetection {
+            put_off_percent: 100,
+            ..POLICY
+        };
+        assert_eq!(put_off(20, &all), None);
+        let uncompared = |count, policy: &OutlierDetection| {
+            let count = TrafficCount {
+                uncompared: count,
+                ..of(25)
+            };
+            count.trouble(policy)
+        };
+        assert_eq!(uncompared(20, &POLICY), Some(Trouble::FailsUncompared));
+        assert_eq!(uncompared(19, &POLICY), None);
+        let fewer = OutlierDetection {
+            minimum_uncompared_failures: 10,
+            uncompared_failure_percent: 40,
+            ..POLICY
+        };
+        assert_eq!(uncompared(10, &fewer), Some(Trouble::FailsUncompared));
+    }
+}

@@ -1,0 +1,90 @@
+//! What one worker saw of one route in one region.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::health::traffic_count::{TrafficCount, viewer_mark};
+use crate::hedge_delay::LatencyTracker;
+use crate::model::id::{RegionId, RouteId};
+
+/// A route in a region.
+pub type RouteRegion = (RouteId, RegionId);
+
+/// Seconds without a request after which it makes room.
+const QUIET: u8 = 60;
+
+/// So many failures, and every fifth request among them, are told before the second is over.
+const FAILURES_THAT_HURRY: u32 = 10;
+
+/// How an attempt failed, as far as evidence goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureVerdict {
+    /// Another region, or another endpoint, did better with the same request.
+    Compared,
+    /// Nothing else was tried: the request could not be repeated.
+    Uncompared,
+    /// It asked to be spared: 429, or 503 with `Retry-After`.
+    AskedToWait,
+}
+
+/// One route in one region.
+#[derive(Debug, Default)]
+pub(super) struct RouteStats {
+    pub(super) latency: LatencyTracker,
+    /// Of requests that must not be asked twice, which are known by their own times only.
+    pub(super) write_latency: LatencyTracker,
+    /// Seconds without a request.
+    quiet: u8,
+    /// What was counted since the board was told last.
+    untold: TrafficCount,
+}
+
+impl RouteStats {
+    /// Whether it had a request lately. To be asked once a second.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let is_quiet = self.untold.requests == 0;
+        self.quiet = if is_quiet {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.quiet < QUIET
+    }
+
+    /// Counts a good answer's head.
+    pub(super) fn answered(&mut self, viewer: IpAddr, first_byte: Duration) {
+        self.untold.request(viewer);
+        self.untold.first_byte(first_byte);
+    }
+
+    /// Counts a failure.
+    pub(super) fn failed(&mut self, viewer: IpAddr, verdict: FailureVerdict) {
+        let untold = &mut self.untold;
+        untold.request(viewer);
+        untold.failing_viewers |= viewer_mark(viewer);
+        let counter = match verdict {
+            FailureVerdict::Compared => &mut untold.failures,
+            FailureVerdict::Uncompared => &mut untold.uncompared,
+            FailureVerdict::AskedToWait => &mut untold.put_off,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// Counts a body that failed after its head was counted as good.
+    pub(super) fn body_failed(&mut self, viewer: IpAddr) {
+        self.untold.failing_viewers |= viewer_mark(viewer);
+        self.untold.uncompared = self.untold.uncompared.saturating_add(1);
+    }
+
+    /// Whether the board should hear before the second is over.
+    pub(super) fn is_urgent(&self) -> bool {
+        let bad = self.untold.bad();
+        bad >= FAILURES_THAT_HURRY && bad.saturating_mul(5) >= self.untold.requests
+    }
+
+    /// What was counted since this was asked last, if anything was.
+    pub(super) fn take(&mut self) -> Option<TrafficCount> {
+        let count = std::mem::take(&mut self.untold);
+        (count.requests > 0).then_some(count)
+    }
+}
