@@ -7,6 +7,7 @@ pub mod index;
 pub mod origin;
 pub mod path;
 pub mod policy;
+pub mod residency;
 pub mod route;
 pub mod traffic_policy;
 

@@ -9,7 +9,8 @@ use crate::config::region_names::RegionNames;
 use crate::model::country::{Country, CountryGroup};
 use crate::model::id::{RegionId, RegionSet};
 use crate::model::viewer::UnknownViewer;
-use crate::table::policy::{Preference, Residency};
+use crate::table::policy::Preference;
+use crate::table::residency::{PermittedSet, Residency};
 use crate::table::route::Route;
 
 /// Lists of regions by country or group of countries.
@@ -153,7 +154,10 @@ pub(super) fn residency_makes_sense(
 }
 
 fn everyone_has_a_region(span: Span, route: &Route, context: &CheckContext<'_>) {
-    let mut left_out = Country::all().filter(|country| route.permitted(Some(*country)).is_empty());
+    let mut left_out = Country::all().filter(|country| {
+        let permitted = route.permitted(Some(*country), UnknownViewer::Any);
+        permitted.is_none_or(PermittedSet::is_empty)
+    });
     let shown: Vec<_> = left_out.by_ref().take(8).map(|c| c.to_string()).collect();
     if shown.is_empty() {
         return;

@@ -1,7 +1,7 @@
 //! Why a request goes where it goes, for people and for programs.
 //!
-//! [`explain`] calls the proxy's own [`decide_with`], with a collector that keeps the reasons,
-//! so the two cannot disagree.
+//! [`explain`] calls the proxy's own [`decide`] and reads the filters that it asks, so the two
+//! cannot disagree.
 
 mod text;
 
@@ -11,15 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionState, Snapshot};
-use crate::decide::{Decision, Exclusion, NoDecision, Reasons, Rule, decide_with};
+use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
 use crate::health::failback::{Failback, Stage};
 use crate::health::state::Health;
 use crate::model::country::Country;
-use crate::model::id::{RegionId, RouteId};
+use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::place::Place;
 use crate::model::time::Timestamp;
 use crate::model::viewer::{UnknownViewer, Viewer};
 use crate::table::policy::Policy;
+use crate::table::residency::PermittedSet;
 use crate::table::route::{HostPattern, Route};
 
 /// One decision with every reason; prints as aligned text.
@@ -125,28 +126,29 @@ pub struct ExplainedRegion {
 /// `facts.path` must be as matched, as for [`decide`](crate::decide::decide).
 #[must_use]
 pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) -> Explanation {
-    let mut reasons = Reasons::default();
-    let result = decide_with(snapshot, facts, &mut reasons);
+    let result = decide(snapshot, facts);
+    let matched = match result {
+        Ok(Decision { route, .. })
+        | Err(NoDecision::UnknownViewer(route) | NoDecision::NoRegion(route)) => Some(route),
+        Err(NoDecision::NoRoute) => None,
+    };
     let case = Case {
         snapshot,
         viewer: facts.viewer,
-        country: reasons.matched.and_then(|(_, country)| country),
+        matched,
+        country: facts.viewer.counts_as(snapshot.unknown),
         now,
     };
-    let mut route = reasons.matched.map(|(id, _)| case.route(id));
-    if let (Err(NoDecision::UnknownViewer(_)), Some(route)) = (&result, &mut route) {
-        route.permitted.clear();
-    }
-    let matched = reasons.matched.map(|(id, _)| snapshot.table.route(id));
+    let excluded = exclusions(snapshot, facts);
     Explanation {
         method: None,
         host: facts.host.map(ToOwned::to_owned),
         path: facts.path.to_owned(),
         generation: snapshot.generation,
         viewer: case.viewer(),
-        route,
+        route: matched.map(|id| case.route(id)),
         verdict: case.verdict(result),
-        regions: case.regions(matched, result.ok(), &reasons.excluded),
+        regions: case.regions(result.ok(), &excluded),
     }
 }
 
@@ -154,6 +156,8 @@ pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) ->
 struct Case<'a> {
     snapshot: &'a Snapshot,
     viewer: &'a Viewer,
+    /// The route that took the request.
+    matched: Option<RouteId>,
     /// The country the viewer counts as from.
     country: Option<Country>,
     now: Timestamp,
@@ -181,7 +185,7 @@ impl Case<'_> {
 
     fn route(&self, id: RouteId) -> ExplainedRoute {
         let route = self.snapshot.table.route(id);
-        let permitted = route.permitted(self.country).iter();
+        let permitted = self.permitted(route);
         let holds = (0..).zip(&route.residency).filter(|(_, line)| {
             self.country
                 .is_some_and(|country| line.group.contains(country))
@@ -196,9 +200,14 @@ impl Case<'_> {
             matches: format!("{host}{}", route.path),
             policy: route.policy.label().to_owned(),
             written: self.snapshot.table.place(route.written),
-            permitted: permitted.map(|region| self.name(region)).collect(),
+            permitted: permitted.iter().map(|region| self.name(region)).collect(),
             residency: holds.map(|(at, _)| self.residency(route, at)).collect(),
         }
+    }
+
+    fn permitted(&self, route: &Route) -> RegionSet {
+        let permitted = route.permitted(self.country, self.snapshot.unknown);
+        permitted.map_or(RegionSet::EMPTY, PermittedSet::regions)
     }
 
     fn residency(&self, route: &Route, line: u16) -> Line {
@@ -244,7 +253,7 @@ impl Case<'_> {
                 )
             }
             Err(NoDecision::NoRegion(id)) => {
-                let permitted = self.snapshot.table.route(id).permitted(self.country);
+                let permitted = self.permitted(self.snapshot.table.route(id));
                 refused(
                     "no_region",
                     unwritten(if permitted.is_empty() {
@@ -326,10 +335,10 @@ impl Case<'_> {
 
     fn regions(
         &self,
-        route: Option<&Route>,
         decision: Option<Decision>,
         excluded: &[(RegionId, Exclusion)],
     ) -> Vec<ExplainedRegion> {
+        let route = self.matched.map(|id| self.snapshot.table.route(id));
         let ranked = decision.map(|decision| decision.ranked).unwrap_or_default();
         let unranked = (0..self.snapshot.table.regions.len())
             .map(RegionId::at)
@@ -395,7 +404,7 @@ impl Case<'_> {
             (Exclusion::Ramping(share), _) => unwritten(&format!(
                 "well again, gets {share} % of the viewers so far, not this one"
             )),
-            (Exclusion::HoldDown, _) => unwritten(&self.hold_down(route, region)),
+            (Exclusion::HoldDown, _) => unwritten(&self.hold_down(region)),
         }
     }
 
@@ -408,17 +417,9 @@ impl Case<'_> {
     }
 
     /// Until when a region is in hold-down.
-    fn hold_down(&self, route: Option<&Route>, region: RegionId) -> String {
-        let routes = &self.snapshot.table.routes;
-        let place = routes
-            .iter()
-            .position(|one| route.is_some_and(|route| std::ptr::eq(one, route)));
-        let id = RouteId(
-            place
-                .and_then(|at| u32::try_from(at).ok())
-                .unwrap_or(u32::MAX),
-        );
-        let policy = self.snapshot.table.failback_of(id);
+    fn hold_down(&self, region: RegionId) -> String {
+        let failback_of = |route| self.snapshot.table.failback_of(route);
+        let policy = self.matched.map(failback_of).unwrap_or_default();
         let failback = self
             .state(region)
             .and_then(|state| state.failback.get(policy.index()));

@@ -1,12 +1,10 @@
-//! Orders that depend on the viewer: by distance and by weight.
+//! Scores that depend on the viewer: by distance and by weight.
 
 use std::net::IpAddr;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::decide::candidates::Order;
-use crate::model::country::Country;
-use crate::model::id::{MAX_REGIONS, RegionId};
+use crate::model::id::{MAX_REGIONS, RegionId, RegionSet};
 use crate::model::place::Place;
 use crate::table::RoutingTable;
 
@@ -16,40 +14,29 @@ const REGION_BITS: u32 = MAX_REGIONS as u32 - 1;
 /// Keys compared at a time.
 const LANES: usize = 8;
 
-/// Takes the regions whose place is known, the nearest to `place` first, or else to `country`.
-pub(super) fn nearest(
-    table: &RoutingTable,
-    place: Option<Place>,
-    country: Option<Country>,
-    order: &mut Order<'_>,
-) {
-    let Some(place) = place else {
-        let regions = country.map_or(&[][..], |country| table.nearest_to(country));
-        regions.iter().for_each(|region| order.take(*region));
-        return;
-    };
+/// How far those of `regions` whose place is known are from `place`.
+pub(super) fn by_distance(table: &RoutingTable, place: Place, regions: RegionSet) -> Scores {
     let mut scores = Scores::default();
-    for region in order.rest().iter() {
+    for region in regions.iter() {
         if let Some(to) = table.region(region).place {
             scores.push(region, (1.0 - place.nearness(to)).max(0.0));
         }
     }
-    scores.take_all(order);
+    scores
 }
 
-/// Takes the regions with a weight by weighted rendezvous hashing: each viewer stays with its
-/// region, and when one goes only its own viewers move.
-pub(super) fn weighted(
+/// The scores of those of `regions` that have a weight, by weighted rendezvous hashing: each viewer
+/// stays with its region, and when one goes only its own viewers move.
+pub(super) fn by_weight(
     table: &RoutingTable,
     weights: &[(RegionId, u32)],
     viewer: IpAddr,
-    order: &mut Order<'_>,
-) {
+    regions: RegionSet,
+) -> Scores {
     let viewer = viewer_hash(viewer);
-    let rest = order.rest();
     let mut scores = Scores::default();
     for (region, weight) in weights {
-        if rest.contains(*region) {
+        if regions.contains(*region) {
             // An exponential variable with the weight as its rate; the least one wins. Division
             // and rounding are exact to the bit on every host (IEEE 754), as the logarithm of a
             // C library is not.
@@ -57,7 +44,7 @@ pub(super) fn weighted(
             scores.push(*region, exponential as f32 / *weight as f32);
         }
     }
-    scores.take_all(order);
+    scores
 }
 
 /// A number from 0 to 99 that stays the same for a viewer and a region: who is below a region's
@@ -129,7 +116,7 @@ fn viewer_hash(viewer: IpAddr) -> u64 {
 }
 
 /// Regions and how far each is from the best; none is negative.
-struct Scores {
+pub(super) struct Scores {
     /// The bits of the score, which for floats that are not negative order as the floats do, and
     /// the region in the lowest, so that no two are equal and near ties end by name.
     keys: [u32; MAX_REGIONS],
@@ -153,11 +140,11 @@ impl Scores {
         }
     }
 
-    /// Takes them all, the least score first.
+    /// Gives them all to `take`, the least score first.
     ///
     /// Each key's place is the number of keys below it. That is more comparisons than a sort
     /// makes, but they have no branches to mispredict and go several at a time.
-    fn take_all(&self, order: &mut Order<'_>) {
+    pub(super) fn best_first(&self, mut take: impl FnMut(RegionId)) {
         let mut sorted = [RegionId(0); MAX_REGIONS];
         let lanes = self.len.next_multiple_of(LANES).min(MAX_REGIONS);
         let padded = &self.keys[..lanes];
@@ -166,7 +153,7 @@ impl Scores {
             sorted[below as usize % MAX_REGIONS] = RegionId((key & REGION_BITS) as u8);
         }
         for region in &sorted[..self.len] {
-            order.take(*region);
+            take(*region);
         }
     }
 }

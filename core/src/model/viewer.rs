@@ -47,6 +47,17 @@ pub struct Viewer {
     pub place: Option<Place>,
 }
 
+impl Viewer {
+    /// The country that decides, where `unknown` may have to name it.
+    #[must_use]
+    pub fn counts_as(&self, unknown: UnknownViewer) -> Option<Country> {
+        match (self.country, unknown) {
+            (Some(country), _) | (None, UnknownViewer::Country(country)) => Some(country),
+            (None, UnknownViewer::Any | UnknownViewer::Refuse) => None,
+        }
+    }
+}
+
 /// What to do with a viewer whose country no source knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownViewer {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::country::CountryGroup;
-use crate::model::id::{RegionId, RegionSet};
+use crate::model::id::RegionId;
 use crate::table::Written;
 
 /// How to rank the regions that are left after every filter.
@@ -43,17 +43,6 @@ pub struct Preference {
     pub group: CountryGroup,
     /// Which, in order.
     pub regions: Vec<RegionId>,
-    /// Where it was written.
-    pub written: Written,
-}
-
-/// The only regions that may serve some countries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Residency {
-    /// For whom.
-    pub group: CountryGroup,
-    /// Which.
-    pub regions: RegionSet,
     /// Where it was written.
     pub written: Written,
 }

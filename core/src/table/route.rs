@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet};
+use crate::model::viewer::UnknownViewer;
 use crate::table::Written;
-use crate::table::policy::{Policy, Preference, Residency, RetryPolicy, UpstreamTimeouts};
+use crate::table::policy::{Policy, Preference, RetryPolicy, UpstreamTimeouts};
+use crate::table::residency::{PermittedSet, Residency};
 
 /// Host and path match, the regions it may use, and a policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,17 +39,15 @@ pub struct Route {
 }
 
 impl Route {
-    /// The regions that may serve a viewer from `country`, whatever happens: every residency
-    /// line that names the country holds at once.
+    /// The regions that may serve a viewer who counts as from `country`, whatever happens; `None`
+    /// where `unknown` refuses a viewer from no known country.
     #[must_use]
-    pub fn permitted(&self, country: Option<Country>) -> RegionSet {
-        let Some(country) = country else {
-            return self.regions;
-        };
-        self.residency
-            .iter()
-            .filter(|line| line.group.contains(country))
-            .fold(self.regions, |permitted, line| permitted.and(line.regions))
+    pub fn permitted(
+        &self,
+        country: Option<Country>,
+        unknown: UnknownViewer,
+    ) -> Option<PermittedSet> {
+        PermittedSet::of(self.regions, &self.residency, country, unknown)
     }
 
     /// The first residency line that keeps a viewer from `country` out of `region`; index into

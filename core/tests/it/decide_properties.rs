@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_core::decide::snapshot::AdminState;
-use meridian_core::decide::{Decision, NoDecision, Reasons, decide, decide_with};
+use meridian_core::decide::{Decision, NoDecision, decide, exclusions};
 use meridian_core::model::country::Country;
 use meridian_core::model::id::{RegionId, RegionSet, RouteId};
 use meridian_core::model::viewer::{UnknownViewer, Viewer};
@@ -135,10 +135,9 @@ proptest! {
         let snapshot = case.world().snapshot();
         let viewer = case.viewer();
         let facts = facts("/", &viewer);
-        let mut reasons = Reasons::default();
-        let decision = decide_with(&snapshot, &facts, &mut reasons);
+        let decision = decide(&snapshot, &facts);
         let serving = decision.map(|d| d.ranked.serving().to_vec()).unwrap_or_default();
-        let mut seen: Vec<_> = reasons.excluded.iter().map(|(r, _)| *r).collect();
+        let mut seen: Vec<_> = exclusions(&snapshot, &facts).iter().map(|(r, _)| *r).collect();
         seen.extend(serving);
         seen.sort();
         let all: Vec<_> = RegionSet::first(REGIONS).iter().collect();
@@ -152,7 +151,8 @@ proptest! {
         let route = &snapshot.table.routes[0];
         match decide(&snapshot, &facts("/", &viewer)) {
             Ok(Decision { permitted, ranked, .. }) => {
-                prop_assert_eq!(permitted, route.permitted(viewer.country));
+                prop_assert_eq!(Some(permitted), route.permitted(viewer.country, snapshot.unknown));
+                let permitted = permitted.regions();
                 let tried: RegionSet = ranked.all().iter().copied().collect();
                 prop_assert_eq!(tried, permitted.without(snapshot.drained));
                 prop_assert_eq!(tried.len(), ranked.all().len());
@@ -163,7 +163,7 @@ proptest! {
                 prop_assert!(case.refuse && viewer.country.is_none() && !route.residency.is_empty());
             }
             Err(NoDecision::NoRegion(_)) => {
-                let permitted = route.permitted(viewer.country);
+                let permitted = route.permitted(viewer.country, snapshot.unknown).unwrap();
                 prop_assert!(permitted.without(snapshot.drained).is_empty());
             }
             Err(NoDecision::NoRoute) => prop_assert!(false, "the route takes every path"),

@@ -6,11 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use meridian_core::decide::budget::Budget;
 use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, Next, RetryFacts, hedge, next};
 use meridian_core::decide::request::RequestClass;
-use meridian_core::decide::{Decision, Ranked, Rule};
-use meridian_core::model::id::{RegionId, RegionSet, RouteId};
+use meridian_core::decide::{Decision, decide};
+use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
-use meridian_core::table::policy::RetryPolicy;
+use meridian_core::table::policy::{Policy, RetryPolicy};
+
+use crate::support::world::{World, facts, viewer};
 
 const A: RegionId = RegionId(0);
 const B: RegionId = RegionId(1);
@@ -32,16 +34,12 @@ const NOTHING_SENT: [ErrorKind; 7] = [
 
 /// A, B and C in this order; C is the last resort.
 fn decision() -> Decision {
-    let mut ranked = Ranked::new();
-    ranked.push(A);
-    ranked.push(B);
-    ranked.push_last_resort(C);
-    Decision {
-        route: RouteId(0),
-        permitted: RegionSet::first(3),
-        ranked,
-        rule: Rule::Latency,
-    }
+    let mut world = World::new(&["a", "b", "c"]);
+    world.route("all", "/", &["a", "b", "c"], Policy::Failover);
+    world.measured("a", 1.0);
+    world.measured("b", 1.0);
+    world.down("c");
+    decide(&world.snapshot(), &facts("/", &viewer(None))).expect("two regions serve")
 }
 
 fn failed(region: RegionId, error: ErrorKind) -> Attempt {
@@ -300,7 +298,7 @@ fn the_route_bounds_the_attempts() {
 #[test]
 fn the_last_region_left_is_dialled_once_more() {
     let mut request = request(RequestClass::Read);
-    request.decision.permitted = [A].into_iter().collect();
+    request.decision.permitted.retain(|region| *region == A);
     let refused = failed(A, ErrorKind::ConnectRefused);
     assert_eq!(request.after(&[refused]), Next::Again(A));
     let last = request.after(&[refused, refused]);
@@ -312,7 +310,7 @@ fn the_last_region_left_is_dialled_once_more() {
 #[test]
 fn a_region_outside_the_permitted_set_is_never_tried() {
     let mut request = request(RequestClass::Read);
-    request.decision.permitted.remove(B);
+    request.decision.permitted.retain(|region| *region != B);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::GatewayStatus)]),
         Next::Try(C)

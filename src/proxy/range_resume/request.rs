@@ -222,8 +222,7 @@ impl ResumeRequest {
                         .zip(all)
                         .is_some_and(|(number, all)| all.contains(&number))
                 };
-                let permitted = request.decision.permitted.iter();
-                request.decision.permitted = permitted.filter(leads_to).collect();
+                request.decision.permitted.retain(leads_to);
             }
         }
         if let Some(overtaken) = self.overtaken {

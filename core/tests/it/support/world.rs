@@ -19,7 +19,8 @@ use meridian_core::model::place::known_region;
 use meridian_core::model::time::Timestamp;
 use meridian_core::model::viewer::{UnknownViewer, Viewer, ViewerSource};
 use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, Region, UpstreamSpec};
-use meridian_core::table::policy::{Policy, Preference, Residency, RetryPolicy, UpstreamTimeouts};
+use meridian_core::table::policy::{Policy, Preference, RetryPolicy, UpstreamTimeouts};
+use meridian_core::table::residency::Residency;
 use meridian_core::table::route::{HostPattern, Route};
 use meridian_core::table::{RoutingTable, Written};
 
