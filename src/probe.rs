@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
-use crate::probe::http::{Line, Question};
+use crate::probe::http::{ProbeClient, ProbeQuestion};
 use crate::telemetry::metrics::{MetricsRegistry, families};
-use crate::upstream::connect::Target;
+use crate::upstream::connect::DialTarget;
 use meridian_core::apply::Event;
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::health::schedule::next_probe;
@@ -59,7 +59,7 @@ pub struct ProbeReport {
 /// A handle to the probes; cheap to clone. They end with the board.
 #[derive(Clone, Debug)]
 pub struct Prober {
-    desk: Arc<Desk>,
+    probes: Arc<ProbeRegistry>,
     changes: watch::Receiver<u64>,
 }
 
@@ -69,25 +69,25 @@ impl Prober {
     #[must_use]
     pub fn start(board: &Board, clock: Clock, registry: Arc<MetricsRegistry>) -> Self {
         let (changed, changes) = watch::channel(0);
-        let desk = Arc::new(Desk {
+        let probes = Arc::new(ProbeRegistry {
             entries: Mutex::default(),
             changed,
         });
-        let supervisor = Supervisor {
+        let supervisor = ProbeSupervisor {
             board: board.clone(),
             clock,
             registry,
-            desk: Arc::clone(&desk),
+            probes: Arc::clone(&probes),
             tasks: JoinSet::new(),
             generation: watch::channel(0).0,
         };
         tokio::spawn(supervisor.run());
-        Self { desk, changes }
+        Self { probes, changes }
     }
 
     /// Probes `endpoint` now instead of when it is due; nothing happens if it is not known.
     pub fn probe_now(&self, endpoint: EndpointId) {
-        if let Some(entry) = self.desk.lock().get(&endpoint) {
+        if let Some(entry) = self.registry.lock().get(&endpoint) {
             entry.hurry.notify_one();
         }
     }
@@ -95,7 +95,7 @@ impl Prober {
     /// What was last seen of every endpoint, in order of their slots.
     #[must_use]
     pub fn reports(&self) -> Vec<ProbeReport> {
-        let entries = self.desk.lock();
+        let entries = self.probes.lock();
         entries.values().map(|entry| entry.report.clone()).collect()
     }
 
@@ -108,13 +108,13 @@ impl Prober {
 
 /// What the probe tasks and their readers share: one entry per endpoint.
 #[derive(Debug)]
-struct Desk {
-    entries: Mutex<BTreeMap<EndpointId, Entry>>,
+struct ProbeRegistry {
+    entries: Mutex<BTreeMap<EndpointId, ProbeEntry>>,
     changed: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ProbeEntry {
     report: ProbeReport,
     /// The suspicion that was followed last.
     suspected: Option<Timestamp>,
@@ -122,7 +122,7 @@ struct Entry {
     task: AbortHandle,
 }
 
-impl Entry {
+impl ProbeEntry {
     /// Probes at once when requests gave a new reason to.
     fn follow_suspicion(&mut self, suspected: Option<Timestamp>) {
         if suspected > self.suspected {
@@ -132,8 +132,8 @@ impl Entry {
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointId, Entry>> {
+impl ProbeRegistry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointId, ProbeEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -197,16 +197,16 @@ impl ProbeMetrics {
 }
 
 /// Keeps exactly one task per endpoint.
-struct Supervisor {
+struct ProbeSupervisor {
     board: Board,
     clock: Clock,
     registry: Arc<MetricsRegistry>,
-    desk: Arc<Desk>,
+    probes: Arc<ProbeRegistry>,
     tasks: JoinSet<()>,
     generation: watch::Sender<u64>,
 }
 
-impl Supervisor {
+impl ProbeSupervisor {
     async fn run(mut self) {
         let mut revisions = self.board.revisions();
         loop {
@@ -230,8 +230,8 @@ impl Supervisor {
         let wanted: BTreeMap<EndpointId, (RegionId, &EndpointState)> = endpoints(live)
             .map(|(region, endpoint)| (endpoint.id, (region, endpoint)))
             .collect();
-        let desk = Arc::clone(&self.desk);
-        let mut entries = desk.lock();
+        let probes = Arc::clone(&self.probes);
+        let mut entries = probes.lock();
         let before = entries.len();
         entries.retain(|id, entry| {
             let stays = wanted.contains_key(id);
@@ -256,29 +256,29 @@ impl Supervisor {
                 passed: 0,
                 failed: 0,
             };
-            entries.insert(id, self.hire(report, first_delay(missing)));
+            entries.insert(id, self.spawn(report, first_delay(missing)));
             changed = true;
         }
         drop(entries);
         if changed {
-            desk.touch();
+            probes.touch();
         }
     }
 
     /// Starts the task of one endpoint.
-    fn hire(&mut self, report: ProbeReport, delay: Duration) -> Entry {
+    fn spawn(&mut self, report: ProbeReport, delay: Duration) -> ProbeEntry {
         let hurry = Arc::new(Notify::new());
         let task = ProbeTask {
             endpoint: report.endpoint,
             board: self.board.clone(),
             clock: self.clock,
             metrics: ProbeMetrics::new(&self.registry, &report.region),
-            desk: Arc::clone(&self.desk),
+            probes: Arc::clone(&self.probes),
             hurry: Arc::clone(&hurry),
             generation: self.generation.subscribe(),
         };
         let task = self.tasks.spawn(task.run(Instant::now() + delay));
-        Entry {
+        ProbeEntry {
             report,
             suspected: None,
             hurry,
@@ -312,18 +312,18 @@ struct ProbeTask {
     board: Board,
     clock: Clock,
     metrics: ProbeMetrics,
-    desk: Arc<Desk>,
+    probes: Arc<ProbeRegistry>,
     hurry: Arc<Notify>,
     generation: watch::Receiver<u64>,
 }
 
 impl ProbeTask {
     async fn run(mut self, first: Instant) {
-        let mut line = Line::default();
+        let mut client = ProbeClient::default();
         let mut due = first;
         let mut passed = false;
         loop {
-            let Some(now) = self.probe(&mut line, due, passed).await else {
+            let Some(now) = self.probe(&mut client, due, passed).await else {
                 return;
             };
             passed = now;
@@ -349,11 +349,16 @@ impl ProbeTask {
 
     /// Probes once, not before `due`; says whether it passed, as before where there is no outcome,
     /// or nothing if the endpoint is gone.
-    async fn probe(&self, line: &mut Line, due: Instant, passed_before: bool) -> Option<bool> {
+    async fn probe(
+        &self,
+        client: &mut ProbeClient,
+        due: Instant,
+        passed_before: bool,
+    ) -> Option<bool> {
         sleep_until(due).await;
         let question = self.question(&self.board.live())?;
         let outcome = match question {
-            Ok(question) => line.probe(&question).await,
+            Ok(question) => client.probe(&question).await,
             Err(failure) => Some(ProbeOutcome::Failed(failure)),
         };
         let Some(outcome) = outcome else {
@@ -362,7 +367,8 @@ impl ProbeTask {
         };
         let passed = matches!(outcome, ProbeOutcome::Passed { .. });
         self.metrics.record(&outcome);
-        self.desk.record(self.endpoint, &outcome, self.clock.wall());
+        self.probes
+            .record(self.endpoint, &outcome, self.clock.wall());
         self.board.tell(Event::Probed {
             endpoint: self.endpoint,
             outcome,
@@ -370,17 +376,17 @@ impl ProbeTask {
         Some(passed)
     }
 
-    fn question(&self, live: &Live) -> Option<Result<Question, ProbeFailure>> {
+    fn question(&self, live: &Live) -> Option<Result<ProbeQuestion, ProbeFailure>> {
         let (id, endpoint) = live.snapshot.endpoint(self.endpoint)?;
         let region = live.snapshot.table.region(id);
         let origin = region.origins.get(usize::from(endpoint.origin))?;
         let tls = live.resources.upstream_tls.get(id.index());
-        let target = match Target::of(region, endpoint, tls.and_then(Option::as_ref)) {
+        let target = match DialTarget::of(region, endpoint, tls.and_then(Option::as_ref)) {
             Ok(target) => target,
             Err(error) => return Some(Err(ProbeFailure::Tls(error.to_string()))),
         };
         let spec = region.probe.clone();
-        Some(Ok(Question {
+        Some(Ok(ProbeQuestion {
             target,
             region: Arc::clone(&region.name),
             authority: spec.host.clone().unwrap_or_else(|| origin.authority()),

@@ -154,7 +154,7 @@ impl Proxy {
         metrics.holds_denied(buffers.take_denied());
         let refused = upstreams.pools.take_refused();
         metrics.idle_evicted(refused.idle);
-        metrics.uploads_cut(refused.parting);
+        metrics.uploads_cut(refused.lingering);
         self.upstream.outliers.sweep(self.clock.now());
         let regions = live.snapshot.regions.iter();
         let known: BTreeSet<_> = regions

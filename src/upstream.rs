@@ -11,6 +11,6 @@ pub mod http1;
 pub mod pool;
 pub mod read_allowance;
 pub mod stall;
-pub mod resolve;
+pub mod dns;
 pub mod tls;
 pub mod trailers;

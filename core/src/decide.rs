@@ -3,8 +3,8 @@
 //! [`decide`] is a pure function over one immutable [`Snapshot`]; it allocates nothing. The
 //! proxy and `explain` call the same one.
 
-pub mod endpoint;
-pub mod budget;
+pub mod pick_endpoint;
+pub mod retry_budget;
 pub mod failover;
 mod filters;
 pub mod explain;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::upstream::resolve::{Names, Resolver};
+use crate::upstream::dns::{Resolver, ResolverInput};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::RegionId;
 
@@ -16,7 +16,7 @@ pub(super) fn follow(board: &Board, clock: Clock, registry: &MetricsRegistry) {
     let (reader, writer) = (board.clone(), board.clone());
     let names = move || {
         let live = reader.live();
-        Names {
+        ResolverInput {
             generation: live.snapshot.generation,
             table: Arc::clone(&live.snapshot.table),
             dns: live.resources.config.dns.clone(),

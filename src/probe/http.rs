@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::probe::assert;
 use crate::stream::counted::CountedStream;
-use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
+use crate::upstream::connect::{DialError, DialTarget, UpstreamStream, dial};
 use crate::upstream::read_allowance::ReadAllowance;
 use meridian_core::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::table::origin::{ProbeSpec, UpstreamHttp};
@@ -31,9 +31,9 @@ const FRESH_EVERY: u32 = 10;
 
 /// What one probe needs to know.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ProbeQuestion {
     /// Where to dial.
-    pub target: Target,
+    pub target: DialTarget,
     /// The region's name, which the answer may have to carry.
     pub region: Arc<str>,
     /// `Host` of the request.
@@ -46,7 +46,7 @@ pub struct Question {
 
 /// Probes one endpoint again and again, and keeps one connection to it.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct ProbeClient {
     kept: Option<Kept>,
     uses: u32,
 }
@@ -54,18 +54,18 @@ pub struct Line {
 /// A connection between probes, and whom it was made for.
 #[derive(Debug)]
 struct Kept {
-    connection: Connection,
-    target: Target,
+    connection: ProbeConnection,
+    target: DialTarget,
 }
 
-impl Line {
+impl ProbeClient {
     /// Asks once, within `question.spec.timeout` in all.
     ///
     /// A kept connection that the peer has closed in the meantime is no failure: peers close idle
     /// connections as they like, so another one is dialled.
     /// No outcome where this machine has no socket left to ask with: that says nothing of the
     /// endpoint.
-    pub async fn probe(&mut self, question: &Question) -> Option<ProbeOutcome> {
+    pub async fn probe(&mut self, question: &ProbeQuestion) -> Option<ProbeOutcome> {
         let limit = question.spec.timeout;
         // The connection is out of `self` while the exchange runs: one that ends badly, or in a
         // time-out, takes its connection with it.
@@ -77,7 +77,7 @@ impl Line {
         }
     }
 
-    async fn exchange(&mut self, question: &Question) -> Result<(Phases, bool), Unasked> {
+    async fn exchange(&mut self, question: &ProbeQuestion) -> Result<(Phases, bool), Unasked> {
         if let Some(mut kept) = self.kept.take()
             && self.uses < FRESH_EVERY
             && same_peer(&kept.target, &question.target)
@@ -91,7 +91,7 @@ impl Line {
             return Ok((phases, true));
         }
         self.uses = 0;
-        let (mut connection, mut phases) = Connection::dial(question).await?;
+        let (mut connection, mut phases) = ProbeConnection::dial(question).await?;
         let (response, first_byte) = connection.ask(question).await.map_err(broken)?;
         phases.first_byte = Some(first_byte);
         self.judge(question, connection, response).await?;
@@ -101,8 +101,8 @@ impl Line {
     /// Reads the body, checks the answer and keeps the connection if it can be used again.
     async fn judge(
         &mut self,
-        question: &Question,
-        connection: Connection,
+        question: &ProbeQuestion,
+        connection: ProbeConnection,
         response: Response<Incoming>,
     ) -> Result<(), ProbeFailure> {
         let (head, mut body) = response.into_parts();
@@ -141,7 +141,7 @@ impl Line {
 
 /// Whether a connection made for `old` is one that `new` would make: a reload may bring another
 /// certificate authority.
-fn same_peer(old: &Target, new: &Target) -> bool {
+fn same_peer(old: &DialTarget, new: &DialTarget) -> bool {
     let same_tls = match (&old.tls, &new.tls) {
         (None, None) => true,
         (Some((old, old_name)), Some((new, new_name))) => {
@@ -154,25 +154,25 @@ fn same_peer(old: &Target, new: &Target) -> bool {
 
 /// An HTTP connection and the task that drives it.
 #[derive(Debug)]
-struct Connection {
-    sender: Sender,
+struct ProbeConnection {
+    sender: ProbeSender,
     driver: AbortHandle,
 }
 
 #[derive(Debug)]
-enum Sender {
+enum ProbeSender {
     Http1(http1::SendRequest<Empty<Bytes>>, ReadAllowance),
     Http2(http2::SendRequest<Empty<Bytes>>),
 }
 
-impl Drop for Connection {
+impl Drop for ProbeConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Connection {
-    async fn dial(question: &Question) -> Result<(Self, Phases), Unasked> {
+impl ProbeConnection {
+    async fn dial(question: &ProbeQuestion) -> Result<(Self, Phases), Unasked> {
         let dialed = dial(&question.target, question.spec.timeout)
             .await
             .map_err(undialled)?;
@@ -192,7 +192,7 @@ impl Connection {
                 let _ = driver.await;
             });
             return Ok(Self {
-                sender: Sender::Http2(sender),
+                sender: ProbeSender::Http2(sender),
                 driver: driver.abort_handle(),
             });
         }
@@ -201,24 +201,27 @@ impl Connection {
             let _ = driver.await;
         });
         Ok(Self {
-            sender: Sender::Http1(sender, meter),
+            sender: ProbeSender::Http1(sender, meter),
             driver: driver.abort_handle(),
         })
     }
 
     /// Sends the question; gives the response's head and how long it took to come.
-    async fn ask(&mut self, question: &Question) -> Result<(Response<Incoming>, Duration), Broken> {
+    async fn ask(
+        &mut self,
+        question: &ProbeQuestion,
+    ) -> Result<(Response<Incoming>, Duration), ProbeExchangeError> {
         let request = self.request(question)?;
         let started = Instant::now();
         let response = match &mut self.sender {
-            Sender::Http1(sender, meter) => {
+            ProbeSender::Http1(sender, meter) => {
                 sender.ready().await?;
                 meter.allow(HEAD_LIMIT);
                 let response = sender.send_request(request).await?;
                 meter.answered();
                 response
             }
-            Sender::Http2(sender) => {
+            ProbeSender::Http2(sender) => {
                 sender.ready().await?;
                 sender.send_request(request).await?
             }
@@ -226,12 +229,12 @@ impl Connection {
         Ok((response, started.elapsed()))
     }
 
-    fn request(&self, question: &Question) -> http::Result<Request<Empty<Bytes>>> {
+    fn request(&self, question: &ProbeQuestion) -> http::Result<Request<Empty<Bytes>>> {
         let agent = concat!("meridian-probe/", env!("CARGO_PKG_VERSION"));
         let request = Request::get(&question.spec.path).header(header::USER_AGENT, agent);
         let request = match &self.sender {
-            Sender::Http1(..) => request.header(header::HOST, &question.authority),
-            Sender::Http2(_) => {
+            ProbeSender::Http1(..) => request.header(header::HOST, &question.authority),
+            ProbeSender::Http2(_) => {
                 let scheme = match question.target.tls {
                     Some(_) => "https",
                     None => "http",
@@ -265,17 +268,17 @@ impl From<ProbeFailure> for Unasked {
 
 /// Why an exchange on a connection came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+enum ProbeExchangeError {
     #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("the probe cannot be asked: {0}")]
     Request(#[from] http::Error),
 }
 
-fn broken(error: impl Into<Broken>) -> ProbeFailure {
+fn broken(error: impl Into<ProbeExchangeError>) -> ProbeFailure {
     let error = error.into();
     let mut text = error.to_string();
-    if let Broken::Http(error) = &error
+    if let ProbeExchangeError::Http(error) = &error
         && let Some(cause) = std::error::Error::source(error)
     {
         text = format!("{text}: {cause}");

@@ -13,7 +13,7 @@ use crate::proxy::late_write::watch_for_late_write;
 use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::retry_budget::{RetryCharge, RetryStep};
-use meridian_core::decide::endpoint::EndpointHint;
+use meridian_core::decide::pick_endpoint::EndpointHint;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::snapshot::EndpointState;
 

@@ -9,22 +9,22 @@ use crate::proxy::outgoing_head::OutgoingHead;
 use crate::proxy::upgrade::{is_asked_for, is_switching};
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplaySource, RequestBody};
-use crate::upstream::connect::{DialError, Target};
-use crate::upstream::exchange::{ExchangeError, Patience, exchange_http1, exchange_http2};
-use crate::upstream::pool::{DialPlan, Lease, Pools, Sender};
+use crate::upstream::connect::{DialError, DialTarget};
+use crate::upstream::exchange::{ExchangeError, FirstByteWait, exchange_http1, exchange_http2};
+use crate::upstream::pool::{Checkout, DialPlan, OriginSender, Pools};
 use meridian_core::table::origin::UpstreamHttp;
 
 /// A connection to the endpoint: an open one, if one may be used and is there, else a new one.
 pub(super) async fn connection(
     pools: &Pools,
     to: &AttemptTarget<'_>,
-) -> Result<Lease, AttemptError> {
+) -> Result<Checkout, AttemptError> {
     if to.pooled
-        && let Some(lease) = pools.take_open(to.endpoint.id, to.idle)
+        && let Some(checkout) = pools.take_open(to.endpoint.id, to.idle)
     {
-        return Ok(lease);
+        return Ok(checkout);
     }
-    let target = Target::of(to.region, to.endpoint, to.tls)?;
+    let target = DialTarget::of(to.region, to.endpoint, to.tls)?;
     let plan = DialPlan {
         target: &target,
         prior_knowledge: target.tls.is_none() && to.region.upstream.http == UpstreamHttp::Http2,
@@ -38,7 +38,7 @@ pub(super) async fn connection(
 
 /// Sends the request on a connection and waits for the response's head.
 pub(super) async fn exchange(
-    lease: Lease,
+    checkout: Checkout,
     head: &OutgoingHead,
     source: Option<&ReplaySource>,
     to: &AttemptTarget<'_>,
@@ -49,25 +49,25 @@ pub(super) async fn exchange(
     };
     let host = head.host_for(to.region, origin)?;
     let body = source.map_or(RequestBody::Empty, ReplaySource::body);
-    let patience = Patience {
+    let wait = FirstByteWait {
         began: sent,
         limit: to.first_byte,
         source,
         watched_until: to.time.watched_until,
     };
-    let response = match lease.sender {
-        Sender::Http1(connection) => {
+    let response = match checkout.sender {
+        OriginSender::Http1(connection) => {
             let head = head.http1(&host);
-            exchange_http1(connection, lease.reused, &head, body, patience).await?
+            exchange_http1(connection, checkout.reused, &head, body, wait).await?
         }
-        Sender::Http2(sender, stream) => {
+        OriginSender::Http2(sender, stream) => {
             let request = head.http2(&host, origin.tls, body)?;
             Box::pin(exchange_http2(
                 sender,
                 stream,
-                lease.reused,
+                checkout.reused,
                 request,
-                patience,
+                wait,
             ))
             .await?
         }

@@ -95,7 +95,7 @@ impl OriginBody {
                 give_back.pools.give_back(give_back.endpoint, connection);
             }
             Released::Busy(leaving) => {
-                give_back.pools.part(leaving, self.stall.limit());
+                give_back.pools.linger(leaving, self.stall.limit());
             }
             Released::Ready(_) | Released::Closed => {}
         }

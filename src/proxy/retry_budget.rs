@@ -6,10 +6,10 @@ use std::rc::Rc;
 use crate::proxy::attempt_target::AttemptKind;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::Decision;
-use meridian_core::decide::budget::Budget;
 use meridian_core::decide::failover::{
-    Attempts, GiveUp, Next, RetryFacts, hedge, is_charged, next,
+    Attempts, GiveUp, NextAttempt, RetryFacts, hedge, is_charged, next,
 };
+use meridian_core::decide::retry_budget::Budget;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::time::Timestamp;
 
@@ -66,9 +66,9 @@ impl RetryBudget {
     ) -> Result<RetryStep, GiveUp> {
         let next = next(decision, attempts, facts, &mut self.0.borrow_mut(), now);
         let (region, kind) = match next {
-            Next::Try(region) => (region, AttemptKind::InTurn),
-            Next::Again(region) => (region, AttemptKind::OnFreshConnection),
-            Next::GiveUp(reason) => return Err(reason),
+            NextAttempt::Try(region) => (region, AttemptKind::InTurn),
+            NextAttempt::Again(region) => (region, AttemptKind::OnFreshConnection),
+            NextAttempt::GiveUp(reason) => return Err(reason),
         };
         Ok(RetryStep {
             region,
@@ -108,6 +108,6 @@ impl RetryCharge {
 
 impl Drop for RetryCharge {
     fn drop(&mut self) {
-        self.budget.0.borrow_mut().release(self.region);
+        self.budget.0.borrow_mut().refund(self.region);
     }
 }

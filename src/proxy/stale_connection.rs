@@ -27,16 +27,16 @@ pub(super) async fn send(
         source.restart();
     }
     loop {
-        let lease = connection(pools, to).await?;
-        let reused = lease.reused;
-        let mut phases = lease.phases;
+        let checkout = connection(pools, to).await?;
+        let reused = checkout.reused;
+        let mut phases = checkout.phases;
         // A connection that was there took no time.
-        let sent = if lease.waited {
+        let sent = if checkout.waited {
             Instant::now()
         } else {
             to.time.began
         };
-        match exchange(lease, head, source, to, sent).await {
+        match exchange(checkout, head, source, to, sent).await {
             Ok(response) => {
                 let ready = Instant::now();
                 phases.first_byte = Some(ready - sent);

@@ -15,7 +15,7 @@ use crate::upstream::body::{ReplayMemory, ReplaySource};
 use crate::upstream::pool::Pools;
 use crate::upstream::stall::Stalls;
 use meridian_core::config::LimitsConfig;
-use meridian_core::decide::endpoint::{EndpointHint, choose};
+use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::model::id::EndpointId;
 
@@ -54,7 +54,7 @@ impl Upstreams {
         hint: EndpointHint,
     ) -> Option<&'a EndpointState> {
         let random = |below: usize| self.random.borrow_mut().usize(..below);
-        choose(endpoints, hint, |id| self.pools.outstanding(id), random)
+        pick_endpoint(endpoints, hint, |id| self.pools.outstanding(id), random)
     }
 
     /// The body of a viewer's request, if it has one, which may stand still for `limit`.

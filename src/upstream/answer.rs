@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::upstream::body::BodyError;
-use crate::upstream::http1::body::Body as Http1Body;
+use crate::upstream::http1::body::Http1Body;
 use crate::upstream::trailers::strip_hop_fields;
 
 /// A body as it comes from an origin.

@@ -92,7 +92,7 @@ pub struct ReplaySource(Rc<Holder>);
 
 /// What all handles of one source share. When the last is gone, older attempts are over too.
 #[derive(Debug)]
-struct Holder(Rc<RefCell<Source>>);
+struct Holder(Rc<RefCell<ReplayState>>);
 
 impl Drop for Holder {
     fn drop(&mut self) {
@@ -105,7 +105,7 @@ impl Drop for Holder {
 }
 
 #[derive(Debug)]
-struct Source {
+struct ReplayState {
     incoming: Incoming,
     /// The viewer speaks HTTP/2.
     http2: bool,
@@ -144,7 +144,7 @@ impl ReplaySource {
         stall: StallWatch,
     ) -> Self {
         let size = incoming.size_hint();
-        let source = Rc::new(RefCell::new(Source {
+        let source = Rc::new(RefCell::new(ReplayState {
             incoming,
             http2: version == Version::HTTP_2,
             kept: Vec::new(),
@@ -226,7 +226,7 @@ impl ReplaySource {
     }
 }
 
-impl Source {
+impl ReplayState {
     fn keep(&mut self, data: &Bytes) {
         if self.overflowed {
             return;
@@ -276,7 +276,7 @@ impl Source {
     }
 }
 
-impl Drop for Source {
+impl Drop for ReplayState {
     fn drop(&mut self) {
         self.forget();
     }
@@ -285,7 +285,7 @@ impl Drop for Source {
 /// One attempt's reading of a [`ReplaySource`].
 #[derive(Debug)]
 pub struct ReplayBody {
-    source: Rc<RefCell<Source>>,
+    source: Rc<RefCell<ReplayState>>,
     reader: u32,
     /// Bytes of the body that this attempt has.
     next: u64,

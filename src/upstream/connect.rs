@@ -83,14 +83,14 @@ impl DialError {
 
 /// Where to dial, and as whom.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct DialTarget {
     /// The address.
     pub address: SocketAddr,
     /// TLS, and the name to ask for and to verify; `None`: plain TCP.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
-impl Target {
+impl DialTarget {
     /// The target that `endpoint` of `region` is, with the region's TLS.
     pub fn of(
         region: &Region,
@@ -212,7 +212,7 @@ impl AsyncWrite for UpstreamStream {
 }
 
 /// Dials `target`; TCP and TLS may take `limit` each.
-pub async fn dial(target: &Target, limit: Duration) -> Result<Dialed, DialError> {
+pub async fn dial(target: &DialTarget, limit: Duration) -> Result<Dialed, DialError> {
     let started = Instant::now();
     let tcp = match timeout(limit, TcpStream::connect(target.address)).await {
         Err(_) => return Err(DialError::ConnectTimeout(limit)),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{Progress, ReplaySource, RequestBody};
 use crate::upstream::framing::{FramingError, settle_framing};
-use crate::upstream::http1::{BadHead, Connection, Http1Error, RequestHead};
+use crate::upstream::http1::{BadHead, Http1Connection, Http1Error, RequestHead};
 use meridian_core::model::outcome::ErrorKind;
 
 /// Why there is no response head.
@@ -32,7 +32,7 @@ pub enum ExchangeError {
         /// Whether the connection had served a request before.
         reused: bool,
         /// What is known of it.
-        source: Broken,
+        source: BrokenConnection,
     },
     /// No response head in time.
     #[error("no response head within {0:?}")]
@@ -53,7 +53,7 @@ pub enum ExchangeError {
 
 /// How a connection broke.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum BrokenConnection {
     /// As HTTP/1.1 or the viewer's body tells it.
     #[error(transparent)]
     Http1(Http1Error),
@@ -92,7 +92,7 @@ impl ExchangeError {
 
 /// How long to wait for the head of a response.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience<'a> {
+pub struct FirstByteWait<'a> {
     /// When the request was sent.
     pub began: Instant,
     /// From the last byte of the request that the origin took.
@@ -106,15 +106,15 @@ pub struct Patience<'a> {
 
 /// Sends a request on an HTTP/1.1 connection and waits for the response's head.
 pub async fn exchange_http1(
-    connection: Box<Connection>,
+    connection: Box<Http1Connection>,
     reused: bool,
     head: &RequestHead<'_>,
     body: RequestBody,
-    patience: Patience<'_>,
+    wait: FirstByteWait<'_>,
 ) -> Result<Response<AnswerBody>, ExchangeError> {
     let answer = pin!(connection.exchange(head, body));
-    match patiently(patience, answer).await {
-        None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
+    match within_wait(wait, answer).await {
+        None => Err(ExchangeError::FirstByteTimeout(wait.limit)),
         Some(Ok(response)) => Ok(response.map(AnswerBody::Http1)),
         Some(Err(error)) => Err(match error {
             Http1Error::ClosedBeforeSend => ExchangeError::ClosedBeforeSend,
@@ -124,7 +124,7 @@ pub async fn exchange_http1(
             Http1Error::Closed | Http1Error::Broken(_) | Http1Error::Upload(_) => {
                 ExchangeError::Reset {
                     reused,
-                    source: Broken::Http1(error),
+                    source: BrokenConnection::Http1(error),
                 }
             }
         }),
@@ -138,11 +138,11 @@ pub async fn exchange_http2(
     stream: Rc<()>,
     reused: bool,
     request: Request<RequestBody>,
-    patience: Patience<'_>,
+    wait: FirstByteWait<'_>,
 ) -> Result<Response<AnswerBody>, ExchangeError> {
     let answer = pin!(sender.try_send_request(request));
-    match patiently(patience, answer).await {
-        None => Err(ExchangeError::FirstByteTimeout(patience.limit)),
+    match within_wait(wait, answer).await {
+        None => Err(ExchangeError::FirstByteTimeout(wait.limit)),
         Some(Ok(mut response)) => {
             settle_framing(response.headers_mut())?;
             Ok(response.map(|incoming| AnswerBody::Http2(incoming, stream)))
@@ -154,13 +154,13 @@ pub async fn exchange_http2(
 }
 
 /// Waits for `answer`; `None` once the limit has passed since the origin last took anything.
-async fn patiently<T>(
-    patience: Patience<'_>,
+async fn within_wait<T>(
+    wait: FirstByteWait<'_>,
     mut answer: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut until = patience.began + patience.limit;
-    let watched = patience.watched_until;
-    if watched.is_some_and(|look| patience.began < look && look < until) {
+    let mut until = wait.began + wait.limit;
+    let watched = wait.watched_until;
+    if watched.is_some_and(|look| wait.began < look && look < until) {
         let mut is_first = true;
         let at_once = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Pending if std::mem::take(&mut is_first) => Poll::Pending,
@@ -177,12 +177,12 @@ async fn patiently<T>(
         }
         // While the viewer is the one who is waited for, its own limit ends the request.
         let now = Instant::now();
-        let since = match patience.source.map(ReplaySource::progress) {
+        let since = match wait.source.map(ReplaySource::progress) {
             Some(Progress::AwaitingViewer) => now,
             Some(Progress::TakenAt(when)) => when,
             None => return None,
         };
-        until = since + patience.limit;
+        until = since + wait.limit;
         if until <= now {
             return None;
         }
@@ -198,7 +198,7 @@ fn classify(error: hyper::Error, reused: bool) -> ExchangeError {
     }
     ExchangeError::Reset {
         reused,
-        source: Broken::Http2(error),
+        source: BrokenConnection::Http2(error),
     }
 }
 

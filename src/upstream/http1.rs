@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, ReadBuf};
 use crate::upstream::body::{BodyError, RequestBody};
 use crate::upstream::connect::UpstreamStream;
 use crate::upstream::framing::{FramingError, settle_framing};
-use crate::upstream::http1::body::{Body, Coding};
+use crate::upstream::http1::body::{Coding, Http1Body};
 use crate::upstream::http1::chunked::Chunks;
 use crate::upstream::http1::head::{Head, head_end};
 use crate::upstream::http1::upload::{Upload, UploadError};
@@ -86,7 +86,7 @@ impl Awaited {
 
 /// A connection that serves one request at a time.
 #[derive(Debug)]
-pub struct Connection {
+pub struct Http1Connection {
     stream: UpstreamStream,
     /// What was read and not used yet.
     input: BytesMut,
@@ -127,7 +127,7 @@ pub enum Http1Error {
     Upload(#[from] BodyError),
 }
 
-impl Connection {
+impl Http1Connection {
     /// A fresh connection.
     #[must_use]
     pub fn new(stream: UpstreamStream, limits: HeadLimits, scratch: Scratch) -> Self {
@@ -169,7 +169,7 @@ impl Connection {
         mut self: Box<Self>,
         head: &RequestHead<'_>,
         body: RequestBody,
-    ) -> Result<Response<Body>, Http1Error> {
+    ) -> Result<Response<Http1Body>, Http1Error> {
         let mut upload = Upload::begin(head, body, &mut self.output);
         self.has_sent = false;
         let mut awaited = Awaited::default();
@@ -202,11 +202,11 @@ impl Connection {
         head: Head,
         upload: Upload,
         asked: &Method,
-    ) -> Result<Response<Body>, Http1Error> {
+    ) -> Result<Response<Http1Body>, Http1Error> {
         let mut response = head.response;
         let coding = coding(&mut response, asked, self.limits)?;
         self.is_doubted = matches!(coding, Coding::Length(0));
-        Ok(response.map(|()| Body::new(self, upload, coding)))
+        Ok(response.map(|()| Http1Body::new(self, upload, coding)))
     }
 
     /// The head of the final answer; interim ones are passed over.

@@ -12,10 +12,10 @@ use hyper::client::conn::http2;
 use tokio::time::{Instant, timeout};
 
 use crate::upstream::body::RequestBody;
-use crate::upstream::connect::{DialError, Target, dial};
+use crate::upstream::connect::{DialError, DialTarget, dial};
 use crate::upstream::handshake::handshake_http2;
-use crate::upstream::http1::body::Leaving;
-use crate::upstream::http1::{Connection, HeadLimits, Scratch};
+use crate::upstream::http1::body::LingeringUpload;
+use crate::upstream::http1::{HeadLimits, Http1Connection, Scratch};
 use meridian_core::config::LimitsConfig;
 use meridian_core::model::id::EndpointId;
 use meridian_core::model::outcome::{ErrorKind, Phases};
@@ -26,7 +26,7 @@ const STREAMS_PER_CONNECTION: usize = 100;
 
 /// Connections of one worker that still write a request whose answer is done. An origin that answers
 /// early as a rule reads on, or closes, within a round trip.
-const MOST_PARTING: usize = 256;
+const MOST_LINGERING: usize = 256;
 
 /// Bounds that every pool keeps.
 #[derive(Clone, Copy, Debug)]
@@ -51,17 +51,17 @@ impl PoolLimits {
 
 /// All connections of one worker.
 #[derive(Clone, Debug)]
-pub struct Pools(Rc<Shared>);
+pub struct Pools(Rc<PoolState>);
 
 #[derive(Debug)]
-struct Shared {
+struct PoolState {
     slots: RefCell<Vec<Slot>>,
     limits: Cell<PoolLimits>,
     scratch: Scratch,
     /// The time of the last sweep: exact enough for limits of idle connections.
     swept: Cell<Instant>,
     /// Connections that are done with but for the rest of a request.
-    parting: Cell<usize>,
+    lingering: Cell<usize>,
     refused: Cell<Refused>,
 }
 
@@ -71,7 +71,7 @@ pub struct Refused {
     /// Unused connections that were closed because newer ones were kept.
     pub idle: u64,
     /// Requests whose rest was not written any more after their answer.
-    pub parting: u64,
+    pub lingering: u64,
 }
 
 /// The connections to one endpoint.
@@ -94,7 +94,7 @@ struct Slot {
 /// An HTTP/1.1 connection between two requests.
 #[derive(Debug)]
 struct Idle {
-    connection: Box<Connection>,
+    connection: Box<Http1Connection>,
     since: Instant,
 }
 
@@ -123,9 +123,9 @@ impl Joint {
 
 /// A connection taken for one request.
 #[derive(Debug)]
-pub struct Lease {
+pub struct Checkout {
     /// The way to send on it.
-    pub sender: Sender,
+    pub sender: OriginSender,
     /// Whether it served a request before.
     pub reused: bool,
     /// Whether it was not there at once: it was dialled, for this request or for another.
@@ -136,10 +136,10 @@ pub struct Lease {
 
 /// The sending half of a connection.
 #[derive(Debug)]
-pub enum Sender {
+pub enum OriginSender {
     /// Ours alone until the response's end.
-    Http1(Box<Connection>),
-    /// Shared; the token counts our stream.
+    Http1(Box<Http1Connection>),
+    /// PoolState; the token counts our stream.
     Http2(http2::SendRequest<RequestBody>, Rc<()>),
 }
 
@@ -147,7 +147,7 @@ pub enum Sender {
 #[derive(Clone, Copy, Debug)]
 pub struct DialPlan<'a> {
     /// Where.
-    pub target: &'a Target,
+    pub target: &'a DialTarget,
     /// HTTP/2 by prior knowledge, on a plain connection.
     pub prior_knowledge: bool,
     /// For TCP and TLS, each.
@@ -162,12 +162,12 @@ impl Pools {
     /// No connections yet.
     #[must_use]
     pub fn new(limits: &LimitsConfig) -> Self {
-        Self(Rc::new(Shared {
+        Self(Rc::new(PoolState {
             slots: RefCell::default(),
             limits: Cell::new(PoolLimits::of(limits)),
             scratch: Scratch::default(),
             swept: Cell::new(Instant::now()),
-            parting: Cell::default(),
+            lingering: Cell::default(),
             refused: Cell::default(),
         }))
     }
@@ -221,11 +221,11 @@ impl Pools {
     /// A connection that is open and unused, the most recently used first: the others grow old
     /// and are closed.
     #[must_use]
-    pub fn take_open(&self, endpoint: EndpointId, idle: Duration) -> Option<Lease> {
+    pub fn take_open(&self, endpoint: EndpointId, idle: Duration) -> Option<Checkout> {
         self.with_slot(endpoint, |slot| {
             let now = self.0.swept.get();
-            slot.joint_lease(idle)
-                .or_else(|| slot.idle_lease(now, idle))
+            slot.checkout_joint(idle)
+                .or_else(|| slot.checkout_idle(now, idle))
         })
         .flatten()
     }
@@ -235,7 +235,7 @@ impl Pools {
         &self,
         endpoint: EndpointId,
         plan: DialPlan<'_>,
-    ) -> Result<Lease, DialError> {
+    ) -> Result<Checkout, DialError> {
         let dialing = self.with_slot(endpoint, |slot| {
             let expects_http2 = slot.speaks_http2 || plan.prior_knowledge;
             expects_http2.then(|| Rc::clone(&slot.dialing))
@@ -247,11 +247,11 @@ impl Pools {
         let Ok(_only_one) = timeout(plan.connect, dialing.lock()).await else {
             return Err(DialError::ConnectTimeout(plan.connect));
         };
-        let joint = self.with_slot(endpoint, |slot| slot.joint_lease(plan.idle));
-        if let Some(lease) = joint.flatten() {
-            return Ok(Lease {
+        let joint = self.with_slot(endpoint, |slot| slot.checkout_joint(plan.idle));
+        if let Some(checkout) = joint.flatten() {
+            return Ok(Checkout {
                 waited: true,
-                ..lease
+                ..checkout
             });
         }
         self.dial(endpoint, plan).await
@@ -259,17 +259,17 @@ impl Pools {
 
     /// Lets a connection end that answered before it had the whole request, in `limit` at most: an
     /// origin that neither reads nor closes would otherwise hold it, and the viewer's body, for good.
-    pub fn part(&self, leaving: Leaving, limit: Duration) {
-        let parting = self.0.parting.get();
-        if parting >= MOST_PARTING {
-            self.refuse(|refused| refused.parting += 1);
+    pub fn linger(&self, upload: LingeringUpload, limit: Duration) {
+        let lingering = self.0.lingering.get();
+        if lingering >= MOST_LINGERING {
+            self.refuse(|refused| refused.lingering += 1);
             return;
         }
-        self.0.parting.set(parting + 1);
+        self.0.lingering.set(lingering + 1);
         let pools = self.clone();
         tokio::task::spawn_local(async move {
-            let _ = timeout(limit, leaving.finish()).await;
-            pools.0.parting.set(pools.0.parting.get() - 1);
+            let _ = timeout(limit, upload.finish()).await;
+            pools.0.lingering.set(pools.0.lingering.get() - 1);
         });
     }
 
@@ -286,7 +286,7 @@ impl Pools {
     }
 
     /// Gives an HTTP/1.1 connection back after a whole response.
-    pub fn give_back(&self, endpoint: EndpointId, connection: Box<Connection>) {
+    pub fn give_back(&self, endpoint: EndpointId, connection: Box<Http1Connection>) {
         let most = self.0.limits.get().idle_per_endpoint;
         if most == 0 {
             return;
@@ -331,7 +331,7 @@ impl Pools {
         }
     }
 
-    async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Lease, DialError> {
+    async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Checkout, DialError> {
         let dialed = dial(plan.target, plan.connect).await?;
         let sender = if dialed.http2 || plan.prior_knowledge {
             let (sender, streams) =
@@ -345,7 +345,7 @@ impl Pools {
                 slot.speaks_http2 = true;
                 slot.joint.push(joint);
             });
-            Sender::Http2(sender, streams)
+            OriginSender::Http2(sender, streams)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
             let connection = Connection::new(
@@ -353,9 +353,9 @@ impl Pools {
                 self.0.limits.get().head,
                 self.0.scratch.clone(),
             );
-            Sender::Http1(Box::new(connection))
+            OriginSender::Http1(Box::new(connection))
         };
-        Ok(Lease {
+        Ok(Checkout {
             sender,
             reused: false,
             waited: true,
@@ -385,26 +385,26 @@ impl Pools {
 }
 
 impl Slot {
-    fn joint_lease(&mut self, idle: Duration) -> Option<Lease> {
+    fn checkout_joint(&mut self, idle: Duration) -> Option<Checkout> {
         self.joint.retain(|one| one.is_fresh(idle));
         let open = self
             .joint
             .iter_mut()
             .find(|one| one.streams() < STREAMS_PER_CONNECTION)?;
         open.used = Instant::now();
-        Some(Lease {
-            sender: Sender::Http2(open.sender.clone(), Rc::clone(&open.streams)),
+        Some(Checkout {
+            sender: OriginSender::Http2(open.sender.clone(), Rc::clone(&open.streams)),
             reused: true,
             waited: false,
             phases: Phases::default(),
         })
     }
 
-    fn idle_lease(&mut self, now: Instant, idle: Duration) -> Option<Lease> {
+    fn checkout_idle(&mut self, now: Instant, idle: Duration) -> Option<Checkout> {
         while let Some(mut one) = self.idle.pop_back() {
             if now - one.since < idle && one.connection.is_open() {
-                return Some(Lease {
-                    sender: Sender::Http1(one.connection),
+                return Some(Checkout {
+                    sender: OriginSender::Http1(one.connection),
                     reused: true,
                     waited: false,
                     phases: Phases::default(),
@@ -433,7 +433,7 @@ impl Drop for Outstanding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::connect::Target;
+    use crate::upstream::connect::DialTarget;
 
     fn pools() -> Pools {
         Pools::new(&LimitsConfig::default())
@@ -468,7 +468,7 @@ mod tests {
         let slow = pools.with_slot(endpoint(0), |slot| Rc::clone(&slot.dialing));
         let slow = slow.unwrap();
         let _dialling = slow.lock().await;
-        let target = Target {
+        let target = DialTarget {
             address: ([127, 0, 0, 1], 1).into(),
             tls: None,
         };

@@ -1,4 +1,4 @@
-//! Names become addresses, and stay addresses whatever the name server says next.
+//! ResolverInput become addresses, and stay addresses whatever the name server says next.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use meridian::clock::Clock;
 use meridian::telemetry::metrics::MetricsRegistry;
-use meridian::upstream::resolve::{DnsResult, Names, Resolver};
+use meridian::upstream::dns::{DnsResult, Resolver, ResolverInput};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
 use meridian_core::model::id::RegionId;
@@ -32,7 +32,7 @@ struct Bench {
     registry: MetricsRegistry,
     changes: watch::Receiver<u64>,
     told: mpsc::UnboundedReceiver<Event>,
-    names: Arc<Mutex<Names>>,
+    names: Arc<Mutex<ResolverInput>>,
     revisions: watch::Sender<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn with(table: Arc<RoutingTable>, dns: DnsConfig) -> Self {
-        Self::following(Names {
+        Self::following(ResolverInput {
             generation: 1,
             table,
             dns,
@@ -57,7 +57,7 @@ impl Bench {
         })
     }
 
-    fn following(names: Names) -> Self {
+    fn following(names: ResolverInput) -> Self {
         let names = Arc::new(Mutex::new(names));
         let (revisions, seen) = watch::channel(1);
         let (tell, told) = mpsc::unbounded_channel();
@@ -153,7 +153,7 @@ async fn empty_answers_and_errors_keep_the_last_good_answer() {
 async fn what_was_known_before_a_restart_is_the_last_good_answer() {
     let server = DnsServer::start(Say::ServFail).await;
     let known = vec![IpAddr::from(at(1))];
-    let mut bench = Bench::following(Names {
+    let mut bench = Bench::following(ResolverInput {
         generation: 1,
         table: named(NAME),
         dns: DnsConfig {

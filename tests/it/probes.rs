@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use meridian::board::Board;
 use meridian::clock::Clock;
 use meridian::probe::Prober;
-use meridian::probe::http::{Line, Question};
-use meridian::upstream::connect::Target;
+use meridian::probe::http::{ProbeClient, ProbeQuestion};
+use meridian::upstream::connect::DialTarget;
 use meridian_core::apply::{Event, What};
 use meridian_core::health::state::Health;
 use meridian_core::model::id::RegionId;
@@ -96,9 +96,9 @@ async fn serve(mut stream: TcpStream, reply: Reply) {
     }
 }
 
-fn question(address: SocketAddr, spec: ProbeSpec) -> Question {
-    Question {
-        target: Target { address, tls: None },
+fn question(address: SocketAddr, spec: ProbeSpec) -> ProbeQuestion {
+    ProbeQuestion {
+        target: DialTarget { address, tls: None },
         region: "eu".into(),
         authority: "api.example.com".to_owned(),
         http: UpstreamHttp::Http1,
@@ -108,7 +108,7 @@ fn question(address: SocketAddr, spec: ProbeSpec) -> Question {
 
 async fn outcome(reply: Reply, spec: ProbeSpec) -> ProbeOutcome {
     let origin = Origin::start(reply).await;
-    Line::default()
+    ProbeClient::default()
         .probe(&question(origin.address, spec))
         .await
         .unwrap()
@@ -129,7 +129,7 @@ fn is_warm(outcome: &ProbeOutcome) -> bool {
 async fn one_connection_serves_many_probes_and_every_tenth_dials_anew() {
     let origin = Origin::start(Reply::Body("fine")).await;
     let question = question(origin.address, ProbeSpec::default());
-    let mut line = Line::default();
+    let mut line = ProbeClient::default();
     let mut warm = Vec::new();
     for _ in 0..20 {
         warm.push(is_warm(&line.probe(&question).await.unwrap()));
@@ -146,7 +146,7 @@ async fn a_kept_connection_that_was_closed_is_no_failure() {
     ))
     .await;
     let question = question(origin.address, ProbeSpec::default());
-    let mut line = Line::default();
+    let mut line = ProbeClient::default();
     for _ in 0..5 {
         assert!(!is_warm(&line.probe(&question).await.unwrap()));
     }
@@ -177,11 +177,11 @@ async fn an_http2_origin_is_asked_in_http2_and_stays_connected() {
             .serve_connection(TokioIo::new(stream), service);
         let _ = connection.await;
     });
-    let question = Question {
+    let question = ProbeQuestion {
         http: UpstreamHttp::Http2,
         ..question(address, ProbeSpec::default())
     };
-    let mut line = Line::default();
+    let mut line = ProbeClient::default();
     assert!(!is_warm(&line.probe(&question).await.unwrap()));
     assert!(is_warm(&line.probe(&question).await.unwrap()));
 }
@@ -256,7 +256,7 @@ async fn a_port_where_nobody_listens_is_refused() {
     drop(listener);
     let question = question(address, ProbeSpec::default());
     assert_eq!(
-        Line::default().probe(&question).await.unwrap(),
+        ProbeClient::default().probe(&question).await.unwrap(),
         ProbeOutcome::Failed(ProbeFailure::Refused)
     );
 }

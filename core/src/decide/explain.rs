@@ -40,7 +40,7 @@ pub struct Explanation {
     /// The route that took the request, if one did.
     pub route: Option<ExplainedRoute>,
     /// What came out.
-    pub verdict: Verdict,
+    pub verdict: ExplainedChoice,
     /// Every region of the table: the ranked ones in order, then the others by name.
     pub regions: Vec<ExplainedRegion>,
 }
@@ -72,12 +72,12 @@ pub struct ExplainedRoute {
     /// Names of the regions that residency allows; nothing leaves for any other.
     pub permitted: Vec<String>,
     /// The residency lines that hold for this viewer.
-    pub residency: Vec<Line>,
+    pub residency: Vec<ExplainedReason>,
 }
 
 /// A line of the file that decided something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct ExplainedReason {
     /// What it says: `residency "@eu"`.
     pub says: String,
     /// `file:line`, absent where no line says so.
@@ -86,14 +86,14 @@ pub struct Line {
 
 /// What came out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct ExplainedChoice {
     /// The region the first attempt goes to, unless the request is refused.
     pub region: Option<String>,
     /// The rule's label (`preference`, `latency`, `failover`, `geo`, `weighted`, `fail_open`),
     /// or the refusal's (`no_route`, `unknown_viewer`, `no_region`).
     pub rule: String,
     /// The same in words, with its line.
-    pub because: Line,
+    pub because: ExplainedReason,
 }
 
 /// One region of the table, as this request sees it.
@@ -104,7 +104,7 @@ pub struct ExplainedRegion {
     /// Its place in the order of attempts, from 1.
     pub rank: Option<usize>,
     /// Why it cannot serve; with a rank, it is the last resort.
-    pub out: Option<Line>,
+    pub out: Option<ExplainedReason>,
     /// `healthy`, `unproven` or `unhealthy`.
     pub health: String,
     /// The operator's word: `auto`, `drained` or `forced`.
@@ -132,7 +132,7 @@ pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) ->
         | Err(NoDecision::UnknownViewer(route) | NoDecision::NoRegion(route)) => Some(route),
         Err(NoDecision::NoRoute) => None,
     };
-    let case = Case {
+    let case = ExplainContext {
         snapshot,
         viewer: facts.viewer,
         matched,
@@ -153,7 +153,7 @@ pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) ->
 }
 
 /// What every part of an explanation looks at.
-struct Case<'a> {
+struct ExplainContext<'a> {
     snapshot: &'a Snapshot,
     viewer: &'a Viewer,
     /// The route that took the request.
@@ -163,7 +163,7 @@ struct Case<'a> {
     now: Timestamp,
 }
 
-impl Case<'_> {
+impl ExplainContext<'_> {
     fn name(&self, region: RegionId) -> String {
         self.snapshot.table.region(region).name.to_string()
     }
@@ -210,24 +210,24 @@ impl Case<'_> {
         permitted.map_or(RegionSet::EMPTY, PermittedSet::regions)
     }
 
-    fn residency(&self, route: &Route, line: u16) -> Line {
+    fn residency(&self, route: &Route, line: u16) -> ExplainedReason {
         route.residency.get(usize::from(line)).map_or_else(
             || unwritten("residency"),
-            |line| Line {
+            |line| ExplainedReason {
                 says: format!("residency \"{}\"", line.group),
                 written: Some(self.snapshot.table.place(line.written)),
             },
         )
     }
 
-    fn verdict(&self, result: Result<Decision, NoDecision>) -> Verdict {
-        let refused = |rule: &str, because: Line| Verdict {
+    fn verdict(&self, result: Result<Decision, NoDecision>) -> ExplainedChoice {
+        let refused = |rule: &str, because: ExplainedReason| ExplainedChoice {
             region: None,
             rule: rule.to_owned(),
             because,
         };
         match result {
-            Ok(decision) => Verdict {
+            Ok(decision) => ExplainedChoice {
                 region: decision
                     .ranked
                     .all()
@@ -244,7 +244,7 @@ impl Case<'_> {
                 let written = route.residency.first().map(|line| line.written);
                 refused(
                     "unknown_viewer",
-                    Line {
+                    ExplainedReason {
                         says: "the country is unknown, viewer.unknown is \"refuse\" and the \
                                route has a residency"
                             .to_owned(),
@@ -267,7 +267,7 @@ impl Case<'_> {
     }
 
     /// The rule in words, and the line that sets it.
-    fn because(&self, decision: &Decision) -> Line {
+    fn because(&self, decision: &Decision) -> ExplainedReason {
         let table = &self.snapshot.table;
         let route = table.route(decision.route);
         let first = decision.ranked.all().first().copied();
@@ -330,7 +330,7 @@ impl Case<'_> {
                 None => format!("no weighted region can serve: {}", by_latency()),
             },
         };
-        Line { says, written }
+        ExplainedReason { says, written }
     }
 
     fn regions(
@@ -358,7 +358,7 @@ impl Case<'_> {
         route: Option<&Route>,
         region: RegionId,
         rank: Option<usize>,
-        out: Option<Line>,
+        out: Option<ExplainedReason>,
     ) -> ExplainedRegion {
         let state = self.state(region);
         let estimate = state.and_then(|state| state.estimate(self.now));
@@ -385,10 +385,15 @@ impl Case<'_> {
         }
     }
 
-    fn out(&self, route: Option<&Route>, region: RegionId, exclusion: Exclusion) -> Line {
+    fn out(
+        &self,
+        route: Option<&Route>,
+        region: RegionId,
+        exclusion: Exclusion,
+    ) -> ExplainedReason {
         match (exclusion, route) {
             (Exclusion::Residency(line), Some(route)) => self.residency(route, line),
-            (Exclusion::NotInRoute, Some(route)) => Line {
+            (Exclusion::NotInRoute, Some(route)) => ExplainedReason {
                 says: "not in the route's regions".to_owned(),
                 written: Some(self.snapshot.table.place(route.written)),
             },
@@ -447,8 +452,8 @@ impl Case<'_> {
     }
 }
 
-fn unwritten(says: &str) -> Line {
-    Line {
+fn unwritten(says: &str) -> ExplainedReason {
+    ExplainedReason {
         says: says.to_owned(),
         written: None,
     }

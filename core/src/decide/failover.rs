@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::decide::Decision;
-use crate::decide::budget::Budget;
 use crate::decide::request::RequestClass;
+use crate::decide::retry_budget::Budget;
 use crate::model::id::RegionId;
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
@@ -15,7 +15,7 @@ pub const MAX_ATTEMPTS: usize = 9;
 
 /// When an attempt failed: the rows of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Moment {
+enum FailurePoint {
     /// Before any byte of the request left.
     NothingSent,
     /// Later, but the origin proved that it did not process it.
@@ -35,7 +35,7 @@ enum Moment {
     ViewerGone,
 }
 
-impl Moment {
+impl FailurePoint {
     fn of(attempt: &Attempt) -> Self {
         match attempt.error {
             _ if attempt.asked_to_wait => Self::AskedToWait,
@@ -58,7 +58,7 @@ impl Moment {
 
 /// What may follow: the cells of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
+enum RetryRule {
     /// Another region.
     Other,
     /// A fresh connection in the same region, once; then another region.
@@ -71,18 +71,18 @@ enum Cell {
 
 /// The rule for every moment and class.
 #[rustfmt::skip]
-fn cell(moment: Moment, class: RequestClass) -> Cell {
-    use Cell::{Fresh, OptIn, Other, Stop};
+fn retry_rule(moment: FailurePoint, class: RequestClass) -> RetryRule {
+    use RetryRule::{Fresh, OptIn, Other, Stop};
     let row = match moment {
         //                      Read   Idempotent Write KeyedWrite Upgrade Grpc
-        Moment::NothingSent   => [Other, Other,   Other, Other,    Other,  Other],
-        Moment::Unprocessed   => [Fresh, Fresh,   Fresh, Fresh,    Fresh,  Fresh],
-        Moment::ReusedReset   => [Fresh, Fresh,   Stop,  Fresh,    Stop,   Stop],
-        Moment::NoFirstByte   => [Other, Other,   Stop,  Other,    Other,  OptIn],
-        Moment::GatewayAnswer => [Other, Other,   Stop,  Other,    Other,  OptIn],
-        Moment::BodyBroken    => [Other, Stop,    Stop,  Stop,     Stop,   Stop],
-        Moment::AskedToWait   => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
-        Moment::ViewerGone    => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
+        FailurePoint::NothingSent   => [Other, Other,   Other, Other,    Other,  Other],
+        FailurePoint::Unprocessed   => [Fresh, Fresh,   Fresh, Fresh,    Fresh,  Fresh],
+        FailurePoint::ReusedReset   => [Fresh, Fresh,   Stop,  Fresh,    Stop,   Stop],
+        FailurePoint::NoFirstByte   => [Other, Other,   Stop,  Other,    Other,  OptIn],
+        FailurePoint::GatewayAnswer => [Other, Other,   Stop,  Other,    Other,  OptIn],
+        FailurePoint::BodyBroken    => [Other, Stop,    Stop,  Stop,     Stop,   Stop],
+        FailurePoint::AskedToWait   => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
+        FailurePoint::ViewerGone    => [Stop,  Stop,    Stop,  Stop,     Stop,   Stop],
     };
     row[class.column()]
 }
@@ -174,7 +174,7 @@ pub struct RetryFacts<'a> {
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextAttempt {
     /// Try this region, which was not tried yet.
     Try(RegionId),
     /// Try the same region once more, on a fresh connection, at another endpoint if it has one.
@@ -238,11 +238,11 @@ pub fn next(
     facts: &RetryFacts<'_>,
     budget: &mut Budget,
     now: Timestamp,
-) -> Next {
+) -> NextAttempt {
     let chosen = match attempts.last() {
         None => first(decision, facts),
         Some(failed) => another(decision, attempts, failed, facts).and_then(|next| {
-            let (Next::Try(region) | Next::Again(region)) = next else {
+            let (NextAttempt::Try(region) | NextAttempt::Again(region)) = next else {
                 return Ok(next);
             };
             if !is_charged(attempts) {
@@ -252,7 +252,7 @@ pub fn next(
             charged.map(|()| next).map_err(|_| GiveUp::BudgetSpent)
         }),
     };
-    chosen.unwrap_or_else(Next::GiveUp)
+    chosen.unwrap_or_else(NextAttempt::GiveUp)
 }
 
 /// Whether the attempt after `attempts` is charged to its region's budget. It is not while nothing of
@@ -262,12 +262,12 @@ pub fn is_charged(attempts: &Attempts) -> bool {
     attempts.iter().any(|made| !made.error.nothing_sent())
 }
 
-fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<Next, GiveUp> {
+fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<NextAttempt, GiveUp> {
     if facts.deadline_left.is_zero() {
         return Err(GiveUp::DeadlineOver);
     }
     let region = unused(decision, &Attempts::default());
-    region.map(Next::Try).ok_or(GiveUp::NoRegionLeft)
+    region.map(NextAttempt::Try).ok_or(GiveUp::NoRegionLeft)
 }
 
 fn another(
@@ -275,15 +275,15 @@ fn another(
     attempts: &Attempts,
     failed: &Attempt,
     facts: &RetryFacts<'_>,
-) -> Result<Next, GiveUp> {
-    let moment = Moment::of(failed);
-    let fresh = match cell(moment, facts.class.on(facts.retry)) {
-        Cell::Stop => return Err(GiveUp::NotRetryable),
-        Cell::OptIn if !facts.retry.grpc => return Err(GiveUp::NotRetryable),
-        Cell::OptIn | Cell::Other => false,
-        Cell::Fresh => true,
+) -> Result<NextAttempt, GiveUp> {
+    let moment = FailurePoint::of(failed);
+    let fresh = match retry_rule(moment, facts.class.on(facts.retry)) {
+        RetryRule::Stop => return Err(GiveUp::NotRetryable),
+        RetryRule::OptIn if !facts.retry.grpc => return Err(GiveUp::NotRetryable),
+        RetryRule::OptIn | RetryRule::Other => false,
+        RetryRule::Fresh => true,
     };
-    if !facts.replayable && moment != Moment::NothingSent {
+    if !facts.replayable && moment != FailurePoint::NothingSent {
         return Err(GiveUp::BodyTooLarge);
     }
     if facts.deadline_left.is_zero() {
@@ -294,20 +294,20 @@ fn another(
         && attempts.len() < MAX_ATTEMPTS
         && decision.permitted.contains(failed.region);
     if fresh && may_repeat {
-        return Ok(Next::Again(failed.region));
+        return Ok(NextAttempt::Again(failed.region));
     }
     if attempts.regions() >= usize::from(facts.retry.attempts) || attempts.len() >= MAX_ATTEMPTS {
         return Err(GiveUp::AttemptsUsed);
     }
     match unused(decision, attempts) {
-        Some(region) => Ok(Next::Try(region)),
+        Some(region) => Ok(NextAttempt::Try(region)),
         // The last region may have more endpoints than the one that failed, or name other ones
         // by the time it is dialled again.
-        None if (facts.other_endpoint || moment == Moment::NothingSent)
+        None if (facts.other_endpoint || moment == FailurePoint::NothingSent)
             && failed.error != ErrorKind::NoEndpoint
             && may_repeat =>
         {
-            Ok(Next::Again(failed.region))
+            Ok(NextAttempt::Again(failed.region))
         }
         None => Err(GiveUp::NoRegionLeft),
     }

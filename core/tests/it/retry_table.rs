@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use meridian_core::decide::budget::Budget;
-use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, Next, RetryFacts, hedge, next};
+use meridian_core::decide::failover::{
+    Attempt, Attempts, GiveUp, NextAttempt, RetryFacts, hedge, next,
+};
 use meridian_core::decide::request::RequestClass;
+use meridian_core::decide::retry_budget::Budget;
 use meridian_core::decide::{Decision, decide};
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::ErrorKind;
@@ -18,9 +20,9 @@ const A: RegionId = RegionId(0);
 const B: RegionId = RegionId(1);
 const C: RegionId = RegionId(2);
 
-const OTHER: Next = Next::Try(B);
-const FRESH: Next = Next::Again(A);
-const STOP: Next = Next::GiveUp(GiveUp::NotRetryable);
+const OTHER: NextAttempt = NextAttempt::Try(B);
+const FRESH: NextAttempt = NextAttempt::Again(A);
+const STOP: NextAttempt = NextAttempt::GiveUp(GiveUp::NotRetryable);
 
 const NOTHING_SENT: [ErrorKind; 7] = [
     ErrorKind::NoEndpoint,
@@ -80,7 +82,7 @@ fn request(class: RequestClass) -> Request {
 }
 
 impl Request {
-    fn after(&mut self, made: &[Attempt]) -> Next {
+    fn after(&mut self, made: &[Attempt]) -> NextAttempt {
         let facts = RetryFacts {
             class: self.class,
             retry: &self.retry,
@@ -155,11 +157,11 @@ fn a_second_attempt_counts_as_an_attempt_and_against_the_budget() {
 }
 
 /// What follows when the first attempt of a request like this failed so.
-fn follows(class: RequestClass, error: ErrorKind) -> Next {
+fn follows(class: RequestClass, error: ErrorKind) -> NextAttempt {
     request(class).after(&[failed(A, error)])
 }
 
-fn follows_with_grpc_opt_in(error: ErrorKind) -> Next {
+fn follows_with_grpc_opt_in(error: ErrorKind) -> NextAttempt {
     let mut request = request(RequestClass::Grpc);
     request.retry.grpc = true;
     request.after(&[failed(A, error)])
@@ -247,7 +249,7 @@ cells! {
 fn the_first_attempt_goes_to_the_best_region_and_costs_no_budget() {
     let mut request = request(RequestClass::Write);
     for _ in 0..10 {
-        assert_eq!(request.after(&[]), Next::Try(A));
+        assert_eq!(request.after(&[]), NextAttempt::Try(A));
     }
 }
 
@@ -256,9 +258,9 @@ fn after_a_second_reset_the_request_moves_on() {
     let reset = ErrorKind::ReusedReset;
     let mut request = request(RequestClass::Read);
     let made = [failed(A, reset), failed(A, reset)];
-    assert_eq!(request.after(&made), Next::Try(B));
+    assert_eq!(request.after(&made), NextAttempt::Try(B));
     let made = [failed(A, reset), failed(A, reset), failed(B, reset)];
-    assert_eq!(request.after(&made), Next::Try(C));
+    assert_eq!(request.after(&made), NextAttempt::Try(C));
 }
 
 #[test]
@@ -269,7 +271,7 @@ fn two_dead_regions_and_a_stale_connection_leave_room_for_the_third() {
         failed(A, ErrorKind::ConnectRefused),
         failed(B, ErrorKind::ConnectRefused),
     ];
-    assert_eq!(request.after(&made), Next::Try(C));
+    assert_eq!(request.after(&made), NextAttempt::Try(C));
 }
 
 #[test]
@@ -279,7 +281,7 @@ fn one_attempt_means_no_second_one_of_any_kind() {
         request.retry.attempts = 1;
         assert_eq!(
             request.after(&[failed(A, error)]),
-            Next::GiveUp(GiveUp::AttemptsUsed)
+            NextAttempt::GiveUp(GiveUp::AttemptsUsed)
         );
     }
 }
@@ -292,7 +294,10 @@ fn the_route_bounds_the_attempts() {
         failed(A, ErrorKind::ConnectRefused),
         failed(B, ErrorKind::ConnectRefused),
     ];
-    assert_eq!(request.after(&made), Next::GiveUp(GiveUp::AttemptsUsed));
+    assert_eq!(
+        request.after(&made),
+        NextAttempt::GiveUp(GiveUp::AttemptsUsed)
+    );
 }
 
 #[test]
@@ -300,11 +305,11 @@ fn the_last_region_left_is_dialled_once_more() {
     let mut request = request(RequestClass::Read);
     request.decision.permitted.retain(|region| *region == A);
     let refused = failed(A, ErrorKind::ConnectRefused);
-    assert_eq!(request.after(&[refused]), Next::Again(A));
+    assert_eq!(request.after(&[refused]), NextAttempt::Again(A));
     let last = request.after(&[refused, refused]);
-    assert_eq!(last, Next::GiveUp(GiveUp::NoRegionLeft));
+    assert_eq!(last, NextAttempt::GiveUp(GiveUp::NoRegionLeft));
     let nowhere = request.after(&[failed(A, ErrorKind::NoEndpoint)]);
-    assert_eq!(nowhere, Next::GiveUp(GiveUp::NoRegionLeft));
+    assert_eq!(nowhere, NextAttempt::GiveUp(GiveUp::NoRegionLeft));
 }
 
 #[test]
@@ -313,7 +318,7 @@ fn a_region_outside_the_permitted_set_is_never_tried() {
     request.decision.permitted.retain(|region| *region != B);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::GatewayStatus)]),
-        Next::Try(C)
+        NextAttempt::Try(C)
     );
 }
 
@@ -321,7 +326,7 @@ fn a_region_outside_the_permitted_set_is_never_tried() {
 fn a_body_that_is_gone_moves_on_only_if_nothing_was_sent() {
     let mut request = request(RequestClass::Idempotent);
     request.replayable = false;
-    let gone = Next::GiveUp(GiveUp::BodyTooLarge);
+    let gone = NextAttempt::GiveUp(GiveUp::BodyTooLarge);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::FirstByteTimeout)]),
         gone
@@ -329,7 +334,7 @@ fn a_body_that_is_gone_moves_on_only_if_nothing_was_sent() {
     assert_eq!(request.after(&[failed(A, ErrorKind::ReusedReset)]), gone);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::ConnectTimeout)]),
-        Next::Try(B)
+        NextAttempt::Try(B)
     );
 }
 
@@ -337,7 +342,7 @@ fn a_body_that_is_gone_moves_on_only_if_nothing_was_sent() {
 fn nothing_is_tried_after_the_deadline() {
     let mut request = request(RequestClass::Read);
     request.deadline_left = Duration::ZERO;
-    let over = Next::GiveUp(GiveUp::DeadlineOver);
+    let over = NextAttempt::GiveUp(GiveUp::DeadlineOver);
     assert_eq!(request.after(&[failed(A, ErrorKind::ConnectTimeout)]), over);
     assert_eq!(request.after(&[]), over);
 }
@@ -347,11 +352,14 @@ fn a_spent_budget_ends_the_attempts() {
     let mut request = request(RequestClass::Read);
     let answered = [failed(A, ErrorKind::GatewayStatus)];
     for _ in 0..3 {
-        assert_eq!(request.after(&answered), Next::Try(B));
+        assert_eq!(request.after(&answered), NextAttempt::Try(B));
     }
-    assert_eq!(request.after(&answered), Next::GiveUp(GiveUp::BudgetSpent));
-    request.budget.release(B);
-    assert_eq!(request.after(&answered), Next::Try(B));
+    assert_eq!(
+        request.after(&answered),
+        NextAttempt::GiveUp(GiveUp::BudgetSpent)
+    );
+    request.budget.refund(B);
+    assert_eq!(request.after(&answered), NextAttempt::Try(B));
 }
 
 #[test]
@@ -359,7 +367,7 @@ fn a_move_after_nothing_was_sent_is_not_charged() {
     let mut request = request(RequestClass::Write);
     let refused = [failed(A, ErrorKind::ConnectRefused)];
     for _ in 0..1000 {
-        assert_eq!(request.after(&refused), Next::Try(B));
+        assert_eq!(request.after(&refused), NextAttempt::Try(B));
     }
 }
 
@@ -373,12 +381,12 @@ fn any_sequence_of_failures_ends_and_repeats_one_region_at_most_once() {
         let mut repeats = 0;
         loop {
             let region = match request.after(&made) {
-                Next::Try(region) => region,
-                Next::Again(region) => {
+                NextAttempt::Try(region) => region,
+                NextAttempt::Again(region) => {
                     repeats += 1;
                     region
                 }
-                Next::GiveUp(_) => break,
+                NextAttempt::GiveUp(_) => break,
             };
             let tried = made.iter().filter(|attempt| attempt.region == region);
             assert!(tried.count() <= repeats, "seed {seed}");

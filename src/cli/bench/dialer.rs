@@ -14,7 +14,7 @@ use crate::cli::bench::destination::Destination;
 use crate::cli::bench::fault::{FaultKind, RequestFault};
 use crate::cli::bench::trust::indifferent;
 use crate::cli::failure::Failure;
-use crate::upstream::connect::{DialError, Target, UpstreamStream, dial};
+use crate::upstream::connect::{DialError, DialTarget, UpstreamStream, dial};
 use crate::upstream::tls::client_config;
 use meridian_core::table::origin::{UpstreamHttp, UpstreamSpec};
 
@@ -32,7 +32,7 @@ pub(super) enum Trust {
 /// Where to connect, and how; workers have a clone each.
 #[derive(Clone, Debug)]
 pub(super) struct Dialer {
-    targets: Vec<Target>,
+    targets: Vec<DialTarget>,
     is_http2: bool,
     timeout: Duration,
     opened: Arc<AtomicU64>,
@@ -53,10 +53,12 @@ impl Dialer {
             true => Some((tls(trust, is_http2)?, server_name(destination)?)),
             false => None,
         };
-        let targets = addresses(destination)?.into_iter().map(|address| Target {
-            address,
-            tls: tls.clone(),
-        });
+        let targets = addresses(destination)?
+            .into_iter()
+            .map(|address| DialTarget {
+                address,
+                tls: tls.clone(),
+            });
         Ok(Self {
             targets: targets.collect(),
             is_http2,

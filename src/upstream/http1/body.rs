@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 use crate::stream::prefixed::Prefixed;
 use crate::upstream::body::BodyError;
 use crate::upstream::connect::UpstreamStream;
-use crate::upstream::http1::Connection;
+use crate::upstream::http1::Http1Connection;
 use crate::upstream::http1::chunked::{Chunk, Chunks};
 use crate::upstream::http1::upload::{Upload, UploadError};
 
@@ -33,7 +33,7 @@ pub(super) enum Coding {
 
 /// The body of an answer. Dropping it before its end closes the connection.
 #[derive(Debug)]
-pub struct Body {
+pub struct Http1Body {
     /// Absent once the body broke.
     exchange: Option<Exchange>,
     coding: Coding,
@@ -42,7 +42,7 @@ pub struct Body {
 /// A connection, and what of the request is still on its way.
 #[derive(Debug)]
 struct Exchange {
-    connection: Box<Connection>,
+    connection: Box<Http1Connection>,
     upload: Upload,
 }
 
@@ -50,18 +50,18 @@ struct Exchange {
 #[derive(Debug)]
 pub enum Released {
     /// It can take another request.
-    Ready(Box<Connection>),
+    Ready(Box<Http1Connection>),
     /// The answer came before the whole request was written.
-    Busy(Leaving),
+    Busy(LingeringUpload),
     /// It is of no more use.
     Closed,
 }
 
 /// The rest of a request whose answer is here: an origin may want to read it before it closes.
 #[derive(Debug)]
-pub struct Leaving(Exchange);
+pub struct LingeringUpload(Exchange);
 
-impl Leaving {
+impl LingeringUpload {
     /// Writes the rest of the request, as far as the origin takes it, and closes the connection.
     pub async fn finish(mut self) {
         let Exchange { connection, upload } = &mut self.0;
@@ -70,8 +70,8 @@ impl Leaving {
     }
 }
 
-impl Body {
-    pub(super) fn new(connection: Box<Connection>, upload: Upload, coding: Coding) -> Self {
+impl Http1Body {
+    pub(super) fn new(connection: Box<Http1Connection>, upload: Upload, coding: Coding) -> Self {
         Self {
             exchange: Some(Exchange { connection, upload }),
             coding,
@@ -104,7 +104,9 @@ impl Body {
     pub fn release(&mut self) -> Released {
         let reusable = matches!(self.coding, Coding::Length(0) | Coding::Chunked(_));
         match self.exchange.take() {
-            Some(exchange) if !exchange.upload.has_ended() => Released::Busy(Leaving(exchange)),
+            Some(exchange) if !exchange.upload.has_ended() => {
+                Released::Busy(LingeringUpload(exchange))
+            }
             // What comes before the next request is no answer to it.
             Some(exchange) if reusable && exchange.connection.input.is_empty() => {
                 let mut connection = exchange.connection;

@@ -10,7 +10,7 @@ use http::header::HeaderName;
 use http_body::Body;
 
 use crate::upstream::body::{BodyError, RequestBody};
-use crate::upstream::http1::Connection;
+use crate::upstream::http1::Http1Connection;
 use crate::upstream::http1::request::{Framing, RequestHead, field};
 
 /// Frames up to this size are copied behind what is to be written already: one system call costs
@@ -76,7 +76,7 @@ impl Upload {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection,
+        connection: &mut Http1Connection,
     ) -> Poll<Result<(), UploadError>> {
         while !self.has_ended && !self.is_broken {
             if !self.has_all && self.frame.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation, Line};
+use super::{ExplainedReason, ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +113,7 @@ impl fmt::Display for ExplainedRoute {
             [] => "none".to_owned(),
             names => names.join(", "),
         };
-        let lines: Vec<String> = self.residency.iter().map(Line::inner).collect();
+        let lines: Vec<String> = self.residency.iter().map(ExplainedReason::inner).collect();
         match lines.as_slice() {
             [] if self.permitted.is_empty() => writeln!(f, "permitted  {permitted}"),
             [] => writeln!(f, "permitted  {permitted}  (no residency line holds)"),
@@ -122,7 +122,7 @@ impl fmt::Display for ExplainedRoute {
     }
 }
 
-impl Line {
+impl ExplainedReason {
     fn inner(&self) -> String {
         match &self.written {
             Some(written) => format!("{}, {written}", self.says),
@@ -131,7 +131,7 @@ impl Line {
     }
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for ExplainedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.written {
             Some(written) => write!(f, "{} ({written})", self.says),

@@ -7,10 +7,12 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use meridian_core::decide::budget::{Budget, MINIMUM, SHARE};
-use meridian_core::decide::endpoint::{EndpointHint, choose};
-use meridian_core::decide::failover::{Attempt, Attempts, Next, RetryFacts, is_charged, next};
+use meridian_core::decide::failover::{
+    Attempt, Attempts, NextAttempt, RetryFacts, is_charged, next,
+};
+use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
 use meridian_core::decide::request::{RequestClass, RequestFacts};
+use meridian_core::decide::retry_budget::{Budget, MINIMUM, SHARE};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::decide::{Decision, Ranked};
 use meridian_core::outlier::{FailureVerdict, OutlierDetector};
@@ -116,7 +118,7 @@ impl Worker {
             }
         }
         for region in pending.iter().flat_map(|request| &request.charged) {
-            self.budget.release(*region);
+            self.budget.refund(*region);
         }
         self.check_budget(&pending);
     }
@@ -182,8 +184,8 @@ impl Worker {
             now,
         );
         let region = match found {
-            Next::Try(region) | Next::Again(region) => region,
-            Next::GiveUp(_) => return request.done = true,
+            NextAttempt::Try(region) | NextAttempt::Again(region) => region,
+            NextAttempt::GiveUp(_) => return request.done = true,
         };
         assert_ne!(region, ISLAND, "outside the permitted set");
         if let Some(failed) = failed {
@@ -200,7 +202,7 @@ impl Worker {
         };
         let endpoints =
             std::sync::Arc::clone(&self.world.snapshot.regions[region.index()].endpoints);
-        let endpoint = choose(&endpoints, hint, |_| 0, |_| 0).expect("an address");
+        let endpoint = pick_endpoint(&endpoints, hint, |_| 0, |_| 0).expect("an address");
         self.answer_of(request, region, endpoint);
     }
 

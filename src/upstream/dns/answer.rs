@@ -57,7 +57,7 @@ impl DnsResult {
 
 /// What a question for a name brought.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum DnsAnswer {
     /// Addresses: sorted, each once, at most [`ADDRESS_LIMIT`], at least one.
     Good {
         addresses: Vec<IpAddr>,
@@ -70,7 +70,7 @@ pub(crate) enum Answer {
     Bad { result: DnsResult, error: String },
 }
 
-impl Answer {
+impl DnsAnswer {
     pub(crate) fn result(&self) -> DnsResult {
         match self {
             Self::Good { .. } => DnsResult::Ok,
@@ -81,7 +81,7 @@ impl Answer {
 
 /// What one address family brought.
 #[derive(Debug)]
-enum Family {
+enum AddressFamily {
     Found(Vec<IpAddr>, Duration),
     /// A server said that there is none.
     Absent(DnsResult, String),
@@ -91,17 +91,18 @@ enum Family {
 
 /// Asks for the IPv4 and the IPv6 addresses of `name` at once. `known` are the addresses of the
 /// last good answer: a family that failed while the other one answered keeps its own.
-pub(crate) async fn ask(resolver: &TokioResolver, name: &str, known: &[IpAddr]) -> Answer {
+pub(crate) async fn ask(resolver: &TokioResolver, name: &str, known: &[IpAddr]) -> DnsAnswer {
     let v4 = resolver.ipv4_lookup(name);
     let v6 = resolver.ipv6_lookup(name);
     let (v4, v6) = both(v4, v6).await;
-    let keeping = |family: Family, same: fn(&IpAddr) -> bool, other_found: bool| match family {
-        Family::Failed(..) if other_found && known.iter().any(same) => {
-            Family::Found(known.iter().copied().filter(same).collect(), Duration::ZERO)
+    let keeping = |family: AddressFamily, same: fn(&IpAddr) -> bool, other_found: bool| match family
+    {
+        AddressFamily::Failed(..) if other_found && known.iter().any(same) => {
+            AddressFamily::Found(known.iter().copied().filter(same).collect(), Duration::ZERO)
         }
         family => family,
     };
-    let found = |family: &Family| matches!(family, Family::Found(..));
+    let found = |family: &AddressFamily| matches!(family, AddressFamily::Found(..));
     let (v4_found, v6_found) = (found(&v4), found(&v6));
     merge(
         keeping(v4, IpAddr::is_ipv4, v6_found),
@@ -113,7 +114,7 @@ pub(crate) async fn ask(resolver: &TokioResolver, name: &str, known: &[IpAddr]) 
 async fn both(
     v4: impl Future<Output = Result<Lookup, NetError>>,
     v6: impl Future<Output = Result<Lookup, NetError>>,
-) -> (Family, Family) {
+) -> (AddressFamily, AddressFamily) {
     tokio::pin!(v4, v6);
     tokio::select! {
         first = &mut v4 => {
@@ -129,17 +130,20 @@ async fn both(
     }
 }
 
-async fn second(first: &Family, other: impl Future<Output = Result<Lookup, NetError>>) -> Family {
-    if !matches!(first, Family::Found(..)) {
+async fn second(
+    first: &AddressFamily,
+    other: impl Future<Output = Result<Lookup, NetError>>,
+) -> AddressFamily {
+    if !matches!(first, AddressFamily::Found(..)) {
         return family(other.await);
     }
     match timeout(SECOND_FAMILY, other).await {
         Ok(answer) => family(answer),
-        Err(_) => Family::Failed(DnsResult::Timeout, "no answer in time".to_owned()),
+        Err(_) => AddressFamily::Failed(DnsResult::Timeout, "no answer in time".to_owned()),
     }
 }
 
-fn family(answer: Result<Lookup, NetError>) -> Family {
+fn family(answer: Result<Lookup, NetError>) -> AddressFamily {
     match answer {
         Ok(lookup) => {
             let records = lookup.answers();
@@ -148,41 +152,48 @@ fn family(answer: Result<Lookup, NetError>) -> Family {
                 .filter_map(|record| record.data.ip_addr())
                 .collect();
             if addresses.is_empty() {
-                return Family::Absent(DnsResult::Empty, "the answer has no address".to_owned());
+                return AddressFamily::Absent(
+                    DnsResult::Empty,
+                    "the answer has no address".to_owned(),
+                );
             }
             let ttl = records.iter().map(|record| record.ttl).min();
             let ttl = Duration::from_secs(u64::from(ttl.unwrap_or_default()));
-            Family::Found(addresses, ttl)
+            AddressFamily::Found(addresses, ttl)
         }
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match none.response_code {
             ResponseCode::NXDomain => {
-                Family::Absent(DnsResult::NxDomain, "the name does not exist".to_owned())
+                AddressFamily::Absent(DnsResult::NxDomain, "the name does not exist".to_owned())
             }
             ResponseCode::NoError => {
-                Family::Absent(DnsResult::Empty, "the name has no address".to_owned())
+                AddressFamily::Absent(DnsResult::Empty, "the name has no address".to_owned())
             }
-            code => Family::Failed(DnsResult::ServFail, format!("the server answered {code}")),
+            code => {
+                AddressFamily::Failed(DnsResult::ServFail, format!("the server answered {code}"))
+            }
         },
         Err(NetError::Timeout) => {
-            Family::Failed(DnsResult::Timeout, "no answer in time".to_owned())
+            AddressFamily::Failed(DnsResult::Timeout, "no answer in time".to_owned())
         }
-        Err(error) => Family::Failed(DnsResult::ServFail, error.to_string()),
+        Err(error) => AddressFamily::Failed(DnsResult::ServFail, error.to_string()),
     }
 }
 
-fn merge(v4: Family, v6: Family) -> Answer {
+fn merge(v4: AddressFamily, v6: AddressFamily) -> DnsAnswer {
     let (addresses, ttl) = match (v4, v6) {
-        (Family::Found(mut v4, v4_ttl), Family::Found(v6, v6_ttl)) => {
+        (AddressFamily::Found(mut v4, v4_ttl), AddressFamily::Found(v6, v6_ttl)) => {
             v4.extend(v6.into_iter().filter(has_route));
             (v4, v4_ttl.min(v6_ttl))
         }
-        (Family::Found(addresses, ttl), _) | (_, Family::Found(addresses, ttl)) => (addresses, ttl),
+        (AddressFamily::Found(addresses, ttl), _) | (_, AddressFamily::Found(addresses, ttl)) => {
+            (addresses, ttl)
+        }
         // One family's failure says more than the other's absence: the name may well have
         // addresses of the family that failed.
-        (Family::Failed(result, error), _)
-        | (_, Family::Failed(result, error))
-        | (Family::Absent(result, error), Family::Absent(..)) => {
-            return Answer::Bad { result, error };
+        (AddressFamily::Failed(result, error), _)
+        | (_, AddressFamily::Failed(result, error))
+        | (AddressFamily::Absent(result, error), AddressFamily::Absent(..)) => {
+            return DnsAnswer::Bad { result, error };
         }
     };
     tidy(addresses, ttl)
@@ -190,12 +201,12 @@ fn merge(v4: Family, v6: Family) -> Answer {
 
 /// IPv4 first, each address once, no more than the limit. The order is by address, so that of too
 /// many the same ones are used each time, whatever order the server shuffles them into.
-fn tidy(mut addresses: Vec<IpAddr>, ttl: Duration) -> Answer {
+fn tidy(mut addresses: Vec<IpAddr>, ttl: Duration) -> DnsAnswer {
     addresses.sort_unstable();
     addresses.dedup();
     let beyond_limit = addresses.len().saturating_sub(ADDRESS_LIMIT);
     addresses.truncate(ADDRESS_LIMIT);
-    Answer::Good {
+    DnsAnswer::Good {
         addresses,
         ttl,
         beyond_limit,
@@ -219,17 +230,17 @@ fn has_route(address: &IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn found(addresses: &[&str]) -> Family {
+    fn found(addresses: &[&str]) -> AddressFamily {
         let addresses = addresses.iter().map(|text| text.parse().unwrap());
-        Family::Found(addresses.collect(), Duration::from_secs(30))
+        AddressFamily::Found(addresses.collect(), Duration::from_secs(30))
     }
 
-    fn failed() -> Family {
-        Family::Failed(DnsResult::ServFail, String::new())
+    fn failed() -> AddressFamily {
+        AddressFamily::Failed(DnsResult::ServFail, String::new())
     }
 
-    fn absent(result: DnsResult) -> Family {
-        Family::Absent(result, String::new())
+    fn absent(result: DnsResult) -> AddressFamily {
+        AddressFamily::Absent(result, String::new())
     }
 
     #[test]
@@ -238,7 +249,7 @@ mod tests {
             found(&["10.0.0.2", "10.0.0.1", "10.0.0.2"]),
             absent(DnsResult::Empty),
         );
-        let Answer::Good { addresses, .. } = answer else {
+        let DnsAnswer::Good { addresses, .. } = answer else {
             panic!("{answer:?}");
         };
         let expected: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
@@ -249,7 +260,7 @@ mod tests {
     fn more_addresses_than_the_limit_are_cut_and_counted() {
         let many = (0..100).map(|last| IpAddr::from([10, 0, 0, last]));
         let answer = tidy(many.collect(), Duration::ZERO);
-        let Answer::Good {
+        let DnsAnswer::Good {
             addresses,
             beyond_limit,
             ..

@@ -72,7 +72,7 @@ impl Budget {
     }
 
     /// Charges a retry to `region`, when it is decided. The caller gives it back with
-    /// [`Budget::release`] when the attempt has ended, however it did.
+    /// [`Budget::refund`] when the attempt has ended, however it did.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Budget {
     }
 
     /// A charged retry has ended.
-    pub fn release(&mut self, region: RegionId) {
+    pub fn refund(&mut self, region: RegionId) {
         let index = region.index() % MAX_REGIONS;
         self.outstanding[index] = self.outstanding[index].saturating_sub(1);
     }
@@ -143,7 +143,7 @@ mod tests {
     fn three_at_once_are_always_allowed() {
         let mut budget = Budget::default();
         assert_eq!(charges(&mut budget, EAST, at(1)), 3);
-        budget.release(EAST);
+        budget.refund(EAST);
         assert_eq!(charges(&mut budget, EAST, at(1)), 1);
     }
 
@@ -157,7 +157,7 @@ mod tests {
         }
         assert_eq!(charges(&mut budget, EAST, at(9)), 20);
         for _ in 0..20 {
-            budget.release(EAST);
+            budget.refund(EAST);
         }
         // Half of the requests have left the window, the retries of second 9 have not.
         assert_eq!(charges(&mut budget, EAST, at(14)), 3);
@@ -171,6 +171,6 @@ mod tests {
         budget.request_seen(at(100));
         budget.request_seen(at(3));
         assert_eq!(charges(&mut budget, EAST, at(3)), 3);
-        budget.release(WEST);
+        budget.refund(WEST);
     }
 }

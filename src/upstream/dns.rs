@@ -21,14 +21,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::telemetry::metrics::{MetricsRegistry, families};
-use crate::upstream::resolve::answer::{Answer, ask};
+use crate::upstream::dns::answer::{DnsAnswer, ask};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
 use meridian_core::model::id::RegionId;
 use meridian_core::table::RoutingTable;
 use meridian_core::table::origin::OriginHost;
 
-pub use crate::upstream::resolve::answer::{ADDRESS_LIMIT, DnsResult};
+pub use crate::upstream::dns::answer::{ADDRESS_LIMIT, DnsResult};
 
 /// One query to one server; with two attempts a dead server costs four seconds, and the last good
 /// answer serves meanwhile.
@@ -40,7 +40,7 @@ const QUEUE_FULL: Duration = Duration::from_millis(200);
 
 /// The names to resolve, for one generation of the table.
 #[derive(Clone, Debug)]
-pub struct Names {
+pub struct ResolverInput {
     /// The table's generation, which every [`Event::Resolved`] carries.
     pub generation: u64,
     /// The regions and their origins.
@@ -78,7 +78,7 @@ pub struct ResolverStatus {
 /// A handle to the resolver's tasks; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    book: Arc<Book>,
+    registry: Arc<NameRegistry>,
     changes: watch::Receiver<u64>,
 }
 
@@ -90,33 +90,33 @@ impl Resolver {
     /// in the table once per generation; `tell` says whether there was room.
     pub fn start(
         revisions: watch::Receiver<u64>,
-        names: impl Fn() -> Names + Send + Sync + 'static,
+        names: impl Fn() -> ResolverInput + Send + Sync + 'static,
         tell: impl Fn(Event) -> bool + Send + Sync + 'static,
         clock: Clock,
         registry: &MetricsRegistry,
     ) -> Self {
         let (changed, changes) = watch::channel(0);
-        let book = Arc::new(Book {
-            pages: Mutex::default(),
+        let registry = Arc::new(NameRegistry {
+            entries: Mutex::default(),
             answers: DnsResult::ALL
                 .map(|result| registry.counter(&families::DNS_ANSWERS, &[result.label()])),
             over_limit: registry.counter(&families::DNS_ANSWERS_OVER_LIMIT, &[]),
             changed,
         });
-        let supervisor = Supervisor {
-            book: Arc::clone(&book),
+        let supervisor = ResolverSupervisor {
+            registry: Arc::clone(&registry),
             tell: Arc::new(tell),
             clock,
         };
         tokio::spawn(supervisor.run(revisions, names));
-        Self { book, changes }
+        Self { registry, changes }
     }
 
     /// What is known of every name, in order of regions and origins.
     #[must_use]
     pub fn statuses(&self) -> Vec<ResolverStatus> {
-        let pages = self.book.lock();
-        pages.values().map(|page| page.status.clone()).collect()
+        let entries = self.registry.lock();
+        entries.values().map(|entry| entry.status.clone()).collect()
     }
 
     /// Wakes whenever a question ended or the list of names changed.
@@ -128,19 +128,19 @@ impl Resolver {
 
 /// A name of the table: the region's name, which of its origins, and what it is called. Survives
 /// a reload as long as nothing of it changes.
-type Key = (Arc<str>, u16, Arc<str>);
+type NameKey = (Arc<str>, u16, Arc<str>);
 
-/// What the tasks and their readers share: one page per name.
+/// What the tasks and their readers share: one entry per name.
 #[derive(Debug)]
-struct Book {
-    pages: Mutex<BTreeMap<Key, Page>>,
+struct NameRegistry {
+    entries: Mutex<BTreeMap<NameKey, NameEntry>>,
     answers: [Counter; DnsResult::ALL.len()],
     over_limit: Counter,
     changed: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Page {
+struct NameEntry {
     status: ResolverStatus,
     /// When the last good answer came, on the monotonic clock.
     answered: Option<Instant>,
@@ -148,20 +148,20 @@ struct Page {
     due: Instant,
 }
 
-impl Book {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Page>> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+impl NameRegistry {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NameKey, NameEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the pages of `keys`, drops the others and opens the missing ones with what is known.
-    fn turn_to(&self, keys: Vec<(Key, Vec<IpAddr>)>) {
-        let mut pages = self.lock();
-        pages.retain(|key, _| keys.iter().any(|(wanted, _)| wanted == key));
+    /// Keeps the entries of `keys`, drops the others and adds the missing ones with what is known.
+    fn follow(&self, keys: Vec<(NameKey, Vec<IpAddr>)>) {
+        let mut entries = self.lock();
+        entries.retain(|key, _| keys.iter().any(|(wanted, _)| wanted == key));
         for (key, known) in keys {
-            let page = Page::open(&key, known);
-            pages.entry(key).or_insert(page);
+            let entry = NameEntry::open(&key, known);
+            entries.entry(key).or_insert(entry);
         }
-        drop(pages);
+        drop(entries);
         self.touch();
     }
 
@@ -170,8 +170,8 @@ impl Book {
     }
 }
 
-impl Page {
-    fn open(key: &Key, known: Vec<IpAddr>) -> Self {
+impl NameEntry {
+    fn open(key: &NameKey, known: Vec<IpAddr>) -> Self {
         Self {
             status: ResolverStatus {
                 region: Arc::clone(&key.0),
@@ -193,14 +193,14 @@ impl Page {
 type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
 
 /// Keeps one task per origin of the table.
-struct Supervisor {
-    book: Arc<Book>,
+struct ResolverSupervisor {
+    registry: Arc<NameRegistry>,
     tell: Tell,
     clock: Clock,
 }
 
-impl Supervisor {
-    async fn run(self, mut revisions: watch::Receiver<u64>, names: impl Fn() -> Names) {
+impl ResolverSupervisor {
+    async fn run(self, mut revisions: watch::Receiver<u64>, names: impl Fn() -> ResolverInput) {
         let mut tasks = JoinSet::new();
         let mut serving = None;
         loop {
@@ -209,7 +209,7 @@ impl Supervisor {
             if serving != Some(names.generation) {
                 serving = Some(names.generation);
                 tasks.abort_all();
-                tasks = self.staff(&names);
+                tasks = self.spawn_tasks(&names);
             }
             tokio::select! {
                 changed = revisions.changed() => if changed.is_err() {
@@ -227,7 +227,7 @@ impl Supervisor {
     }
 
     /// The tasks of one generation. Answers that are already known are told at once.
-    fn staff(&self, names: &Names) -> JoinSet<()> {
+    fn spawn_tasks(&self, names: &ResolverInput) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         let resolver = match resolver(&names.dns) {
             Ok(resolver) => Some(resolver),
@@ -239,7 +239,7 @@ impl Supervisor {
         let mut keys = Vec::new();
         for (index, region) in names.table.regions.iter().enumerate() {
             for (origin, written) in (0_u16..).zip(&region.origins) {
-                let place = Place {
+                let sink = AddressSink {
                     generation: names.generation,
                     region: RegionId::at(index),
                     origin,
@@ -249,7 +249,7 @@ impl Supervisor {
                 match (&written.host, &resolver) {
                     (OriginHost::Address(address), _) => {
                         let address = *address;
-                        tasks.spawn(async move { place.put(&[address]).await });
+                        tasks.spawn(async move { sink.put(&[address]).await });
                     }
                     (OriginHost::Name(name), Some(resolver)) => {
                         let key = (Arc::clone(&region.name), origin, Arc::clone(name));
@@ -257,10 +257,10 @@ impl Supervisor {
                         keys.push((key.clone(), known.cloned().unwrap_or_default()));
                         let task = NameTask {
                             key,
-                            place,
+                            sink,
                             dns: names.dns.clone(),
                             resolver: resolver.clone(),
-                            book: Arc::clone(&self.book),
+                            registry: Arc::clone(&self.registry),
                             clock: self.clock,
                         };
                         tasks.spawn(task.run());
@@ -269,13 +269,13 @@ impl Supervisor {
                 }
             }
         }
-        self.book.turn_to(keys);
+        self.registry.follow(keys);
         tasks
     }
 }
 
 /// Where addresses go: one origin of one generation of the table.
-struct Place {
+struct AddressSink {
     generation: u64,
     region: RegionId,
     origin: u16,
@@ -283,7 +283,7 @@ struct Place {
     tell: Tell,
 }
 
-impl Place {
+impl AddressSink {
     /// Tells `addresses`, again and again until there is room.
     async fn put(&self, addresses: &[IpAddr]) {
         let addresses: Vec<_> = addresses
@@ -303,11 +303,11 @@ impl Place {
 
 /// Resolves one name until its generation is over.
 struct NameTask {
-    key: Key,
-    place: Place,
+    key: NameKey,
+    sink: AddressSink,
     dns: DnsConfig,
     resolver: TokioResolver,
-    book: Arc<Book>,
+    registry: Arc<NameRegistry>,
     clock: Clock,
 }
 
@@ -315,16 +315,16 @@ impl NameTask {
     async fn run(self) {
         let (known, mut due) = self.known();
         if !known.is_empty() {
-            self.place.put(&known).await;
+            self.sink.put(&known).await;
         }
         loop {
             sleep_until(due).await;
             let (known, _) = self.known();
             let answer = ask(&self.resolver, &self.key.2, &known).await;
             let result = answer.result();
-            self.book.answers[result as usize].increment(1);
+            self.registry.answers[result as usize].increment(1);
             let good = match answer {
-                Answer::Good {
+                DnsAnswer::Good {
                     addresses,
                     ttl,
                     beyond_limit,
@@ -332,24 +332,24 @@ impl NameTask {
                     self.note_good(&addresses, ttl, beyond_limit);
                     Some(addresses)
                 }
-                Answer::Bad { result, error } => {
+                DnsAnswer::Bad { result, error } => {
                     self.note_bad(result, &error);
                     None
                 }
             };
             due = self.known().1;
             if let Some(addresses) = good {
-                self.place.put(&addresses).await;
+                self.sink.put(&addresses).await;
             }
-            self.book.touch();
+            self.registry.touch();
         }
     }
 
     /// The last good addresses, and when to ask next.
     fn known(&self) -> (Vec<IpAddr>, Instant) {
-        let pages = self.book.lock();
-        match pages.get(&self.key) {
-            Some(page) => (page.status.addresses.clone(), page.due),
+        let entries = self.registry.lock();
+        match entries.get(&self.key) {
+            Some(entry) => (entry.status.addresses.clone(), entry.due),
             None => (Vec::new(), Instant::now()),
         }
     }
@@ -357,12 +357,12 @@ impl NameTask {
     fn note_good(&self, addresses: &[IpAddr], ttl: Duration, beyond_limit: usize) {
         let ttl = ttl.max(self.dns.min_ttl).min(self.dns.max_ttl);
         let now = Instant::now();
-        let mut pages = self.book.lock();
-        let Some(page) = pages.get_mut(&self.key) else {
+        let mut entries = self.registry.lock();
+        let Some(entry) = entries.get_mut(&self.key) else {
             return;
         };
         let before = std::mem::replace(
-            &mut page.status,
+            &mut entry.status,
             ResolverStatus {
                 region: Arc::clone(&self.key.0),
                 name: Arc::clone(&self.key.2),
@@ -375,16 +375,16 @@ impl NameTask {
                 beyond_limit,
             },
         );
-        page.answered = Some(now);
-        page.due = now + ttl;
-        drop(pages);
+        entry.answered = Some(now);
+        entry.due = now + ttl;
+        drop(entries);
         let (region, name) = (&self.key.0, &self.key.2);
         if before.last.is_some_and(|last| last != DnsResult::Ok) {
             let count = addresses.len();
             tracing::info!(%region, origin = %name, addresses = count, "origin resolves again");
         }
         if beyond_limit > 0 {
-            self.book.over_limit.increment(1);
+            self.registry.over_limit.increment(1);
             if before.beyond_limit == 0 {
                 tracing::warn!(%region, origin = %name, used = ADDRESS_LIMIT, unused = beyond_limit, "origin has more addresses than are used");
             }
@@ -393,20 +393,20 @@ impl NameTask {
 
     fn note_bad(&self, result: DnsResult, error: &str) {
         let now = Instant::now();
-        let mut pages = self.book.lock();
-        let Some(page) = pages.get_mut(&self.key) else {
+        let mut entries = self.registry.lock();
+        let Some(entry) = entries.get_mut(&self.key) else {
             return;
         };
-        let kept = page.status.addresses.len();
-        let expired = page
+        let kept = entry.status.addresses.len();
+        let expired = entry
             .answered
             .is_some_and(|answered| now.duration_since(answered) > self.dns.keep_last_good);
-        let news = page.status.last != Some(result) || page.status.expired != expired;
-        page.status.last = Some(result);
-        page.status.error = Some(error.to_owned());
-        page.status.expired = expired;
-        page.due = now + self.dns.min_ttl;
-        drop(pages);
+        let news = entry.status.last != Some(result) || entry.status.expired != expired;
+        entry.status.last = Some(result);
+        entry.status.error = Some(error.to_owned());
+        entry.status.expired = expired;
+        entry.due = now + self.dns.min_ttl;
+        drop(entries);
         if !news {
             return;
         }

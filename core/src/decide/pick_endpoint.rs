@@ -16,7 +16,7 @@ pub struct EndpointHint {
 /// the one with fewer requests under way. `random` gives a number below the one it is given,
 /// which is never zero.
 #[must_use]
-pub fn choose(
+pub fn pick_endpoint(
     endpoints: &[EndpointState],
     hint: EndpointHint,
     outstanding: impl Fn(EndpointId) -> u32,
@@ -71,7 +71,7 @@ mod tests {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Healthy)];
         let mut order = [0, 1].into_iter();
         let busy = |id: EndpointId| if id.slot == 0 { 5 } else { 1 };
-        let taken = choose(&all, EndpointHint::default(), busy, |_| {
+        let taken = pick_endpoint(&all, EndpointHint::default(), busy, |_| {
             order.next().unwrap()
         })
         .unwrap();
@@ -82,20 +82,20 @@ mod tests {
     fn an_unhealthy_endpoint_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Unhealthy), endpoint(1, Health::Healthy)];
         assert_eq!(
-            choose(&all, EndpointHint::default(), |_| 0, |_| 0)
+            pick_endpoint(&all, EndpointHint::default(), |_| 0, |_| 0)
                 .unwrap()
                 .id
                 .slot,
             1
         );
         assert_eq!(
-            choose(&all[..1], EndpointHint::default(), |_| 0, |_| 0)
+            pick_endpoint(&all[..1], EndpointHint::default(), |_| 0, |_| 0)
                 .unwrap()
                 .id
                 .slot,
             0
         );
-        assert!(choose(&[], EndpointHint::default(), |_| 0, |_| 0).is_none());
+        assert!(pick_endpoint(&[], EndpointHint::default(), |_| 0, |_| 0).is_none());
     }
 
     #[test]
@@ -105,7 +105,13 @@ mod tests {
             avoid: Some(all[0].id),
             ..EndpointHint::default()
         };
-        assert_eq!(choose(&all, hint, |_| 0, |_| 0).unwrap().id.slot, 1);
-        assert_eq!(choose(&all[..1], hint, |_| 0, |_| 0).unwrap().id.slot, 0);
+        assert_eq!(pick_endpoint(&all, hint, |_| 0, |_| 0).unwrap().id.slot, 1);
+        assert_eq!(
+            pick_endpoint(&all[..1], hint, |_| 0, |_| 0)
+                .unwrap()
+                .id
+                .slot,
+            0
+        );
     }
 }
