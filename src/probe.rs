@@ -85,13 +85,6 @@ impl Prober {
         Self { probes, changes }
     }
 
-    /// Probes `endpoint` now instead of when it is due; nothing happens if it is not known.
-    pub fn probe_now(&self, endpoint: EndpointId) {
-        if let Some(entry) = self.registry.lock().get(&endpoint) {
-            entry.hurry.notify_one();
-        }
-    }
-
     /// What was last seen of every endpoint, in order of their slots.
     #[must_use]
     pub fn reports(&self) -> Vec<ProbeReport> {

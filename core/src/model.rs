@@ -7,4 +7,5 @@ pub mod log_linear;
 pub mod outcome;
 pub mod place;
 pub mod time;
+pub mod token;
 pub mod viewer;

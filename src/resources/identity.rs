@@ -2,6 +2,7 @@
 
 use http::Version;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use meridian_core::model::token::is_token;
 
 /// `CDN-Loop` (RFC 8586).
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
@@ -20,8 +21,7 @@ impl Identity {
     /// not.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(token) {
+        if !is_token(name) {
             return None;
         }
         Some(Self {

@@ -18,7 +18,7 @@ use crate::upstream::http1::body::LingeringUpload;
 use crate::upstream::http1::{HeadLimits, Http1Connection, Scratch};
 use meridian_core::config::LimitsConfig;
 use meridian_core::model::id::EndpointId;
-use meridian_core::model::outcome::{ErrorKind, Phases};
+use meridian_core::model::outcome::Phases;
 
 /// Streams at once on one HTTP/2 connection before another one is dialled; the origin's own
 /// limit is obeyed by waiting within the connection.
@@ -86,9 +86,6 @@ struct Slot {
     /// Whether the last connection spoke HTTP/2: what to expect of the next.
     speaks_http2: bool,
     outstanding: u32,
-    failures_in_a_row: u32,
-    /// Among those failures was a late or broken body: a head that comes in time clears nothing.
-    bodies_doubted: bool,
 }
 
 /// An HTTP/1.1 connection between two requests.
@@ -195,27 +192,6 @@ impl Pools {
             pools: self.clone(),
             endpoint,
         }
-    }
-
-    /// Remembers how a request ended at `endpoint`; gives how many failed in a row by now.
-    /// `whole` says whether a good answer was there to its last byte.
-    pub fn ended(&self, endpoint: EndpointId, failure: Option<ErrorKind>, whole: bool) -> u32 {
-        self.with_slot(endpoint, |slot| {
-            match failure {
-                Some(kind) => {
-                    slot.failures_in_a_row = slot.failures_in_a_row.saturating_add(1);
-                    slot.bodies_doubted |=
-                        matches!(kind, ErrorKind::FirstByteTimeout | ErrorKind::BodyBroken);
-                }
-                None if whole || !slot.bodies_doubted => {
-                    slot.failures_in_a_row = 0;
-                    slot.bodies_doubted = false;
-                }
-                None => {}
-            }
-            slot.failures_in_a_row
-        })
-        .unwrap_or_default()
     }
 
     /// A connection that is open and unused, the most recently used first: the others grow old
@@ -446,18 +422,13 @@ mod tests {
         }
     }
 
-    const REFUSED: Option<ErrorKind> = Some(ErrorKind::ConnectRefused);
-
     #[test]
     fn what_ends_late_of_an_endpoint_that_went_leaves_its_successor_alone() {
         let pools = pools();
         let late = pools.begin(endpoint(0));
         let under_way = pools.begin(endpoint(1));
-        assert_eq!(pools.ended(endpoint(1), REFUSED, false), 1);
         drop(late);
-        assert_eq!(pools.ended(endpoint(0), REFUSED, false), 0);
         assert_eq!(pools.outstanding(endpoint(1)), 1);
-        assert_eq!(pools.ended(endpoint(1), REFUSED, false), 2);
         drop(under_way);
         assert_eq!(pools.outstanding(endpoint(1)), 0);
     }
@@ -483,17 +454,5 @@ mod tests {
         let outcome = pools.connect(endpoint(0), plan).await;
         assert!(matches!(outcome, Err(DialError::ConnectTimeout(_))));
         assert_eq!(started.elapsed().as_secs(), 1);
-    }
-
-    #[test]
-    fn a_head_in_time_does_not_clear_an_endpoint_of_broken_bodies() {
-        let pools = Pools::new(&LimitsConfig::default());
-        let broken = Some(ErrorKind::BodyBroken);
-        assert_eq!(pools.ended(endpoint(0), broken, false), 1);
-        assert_eq!(pools.ended(endpoint(0), None, false), 1);
-        assert_eq!(pools.ended(endpoint(0), broken, false), 2);
-        assert_eq!(pools.ended(endpoint(0), None, true), 0);
-        assert_eq!(pools.ended(endpoint(0), REFUSED, false), 1);
-        assert_eq!(pools.ended(endpoint(0), None, false), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::time::Instant;
 
 /// How often a worker looks for stalled bodies: the precision of a limit of seconds.
@@ -12,16 +13,10 @@ pub const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bodies of one worker that wait for bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Stalls(Rc<RefCell<Waiting>>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    entries: Vec<Option<Entry>>,
-    free: Vec<usize>,
-}
+pub struct Stalls(Rc<RefCell<Slab<WaitingBody>>>);
 
 #[derive(Debug)]
-struct Entry {
+struct WaitingBody {
     deadline: Instant,
     waker: Waker,
 }
@@ -39,10 +34,9 @@ impl Stalls {
 
     /// Wakes every body that has waited too long by `now`.
     pub fn sweep(&self, now: Instant) {
-        let waiting = self.0.borrow();
-        for entry in waiting.entries.iter().flatten() {
-            if entry.deadline <= now {
-                entry.waker.wake_by_ref();
+        for (_, body) in self.0.borrow().iter() {
+            if body.deadline <= now {
+                body.waker.wake_by_ref();
             }
         }
     }
@@ -50,8 +44,7 @@ impl Stalls {
     /// How many bodies wait for bytes now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let waiting = self.0.borrow();
-        waiting.entries.len() - waiting.free.len()
+        self.0.borrow().len()
     }
 }
 
@@ -73,37 +66,25 @@ impl StallWatch {
     /// The body waits for bytes; whether it has waited for too long.
     pub fn pending(&mut self, cx: &Context<'_>) -> bool {
         let mut waiting = self.stalls.0.borrow_mut();
-        if let Some(place) = self.waiting {
-            let Some(entry) = waiting.entries.get_mut(place).and_then(Option::as_mut) else {
+        if let Some(key) = self.waiting {
+            let Some(body) = waiting.get_mut(key) else {
                 return false;
             };
-            entry.waker.clone_from(cx.waker());
-            return entry.deadline <= Instant::now();
+            body.waker.clone_from(cx.waker());
+            return body.deadline <= Instant::now();
         }
-        let entry = Entry {
+        let key = waiting.insert(WaitingBody {
             deadline: Instant::now() + self.limit,
             waker: cx.waker().clone(),
-        };
-        let place = match waiting.free.pop() {
-            Some(place) => {
-                waiting.entries[place] = Some(entry);
-                place
-            }
-            None => {
-                waiting.entries.push(Some(entry));
-                waiting.entries.len() - 1
-            }
-        };
-        self.waiting = Some(place);
+        });
+        self.waiting = Some(key);
         false
     }
 
     /// Bytes came, or the body ended.
     pub fn progressed(&mut self) {
-        if let Some(place) = self.waiting.take() {
-            let mut waiting = self.stalls.0.borrow_mut();
-            waiting.entries[place] = None;
-            waiting.free.push(place);
+        if let Some(key) = self.waiting.take() {
+            self.stalls.0.borrow_mut().try_remove(key);
         }
     }
 }

@@ -318,7 +318,8 @@ async fn a_suspicion_probes_at_once() {
     let mut changes = prober.changes();
     let passed = || prober.reports().first().map_or(0, |report| report.passed);
     until(&mut changes, || passed() == 1).await;
-    prober.probe_now(prober.reports()[0].endpoint);
+    let endpoint = prober.reports()[0].endpoint;
+    board.tell(Event::Suspected { endpoint });
     until(&mut changes, || passed() == 2).await;
     assert_eq!(origin.connections(), 1);
 }

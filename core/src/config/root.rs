@@ -28,6 +28,7 @@ use crate::config::state::{StateConfig, StateSection};
 use crate::config::timeouts::TimeoutsSection;
 use crate::config::viewer::{ViewerConfig, ViewerSection};
 use crate::model::id::{MAX_REGIONS, RouteId};
+use crate::model::token::is_token;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackConfig;
 use crate::table::origin::ProbeSpec;
@@ -219,13 +220,12 @@ impl RootSection {
         let Some((name, span)) = self.name.written() else {
             return DEFAULT_NAME.to_owned();
         };
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         // Structured fields (RFC 9651) want a letter or an asterisk first.
         let first = name
             .bytes()
             .next()
             .is_some_and(|b| b.is_ascii_alphabetic() || b == b'*');
-        if !first || !name.bytes().all(token) {
+        if !first || !is_token(name) {
             let help = "use letters, digits, `-`, `_` and `.`, a letter first";
             context.error("bad-name", span, format!("{name:?} is no token"), help);
         }

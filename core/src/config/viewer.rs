@@ -10,8 +10,8 @@ use crate::config::field::Field;
 use crate::config::listener::ListenerConfig;
 use crate::config::problem::Span;
 use crate::config::quantity::FilePath;
-use crate::config::value;
 use crate::model::country::Country;
+use crate::model::token::is_token;
 use crate::model::viewer::UnknownViewer;
 
 /// The header that is asked for a country unless the file says otherwise.
@@ -97,7 +97,7 @@ impl ViewerSection {
 
     fn headers(&self, context: &CheckContext<'_>) -> Vec<String> {
         let good = self.country_headers.items().filter(|(name, span)| {
-            let good = value::is_header_name(name);
+            let good = is_token(name);
             if !good {
                 let message = format!("`{name}` cannot be the name of a header");
                 context.fault("bad-header", *span, message);
