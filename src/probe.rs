@@ -383,7 +383,6 @@ impl ProbeTask {
             target,
             region: Arc::clone(&region.name),
             authority: spec.host.clone().unwrap_or_else(|| origin.authority()),
-            http: region.upstream.http,
             spec,
         }))
     }

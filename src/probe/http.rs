@@ -17,7 +17,7 @@ use crate::stream::counted::CountedStream;
 use crate::upstream::connect::{DialError, DialTarget, UpstreamStream, dial};
 use crate::upstream::read_allowance::ReadAllowance;
 use meridian_core::model::outcome::{Phases, ProbeFailure, ProbeOutcome};
-use meridian_core::table::origin::{ProbeSpec, UpstreamHttp};
+use meridian_core::table::origin::ProbeSpec;
 
 /// Bytes of an answer's body that are read; a health answer is a few hundred.
 pub const BODY_LIMIT: usize = 64 << 10;
@@ -38,8 +38,6 @@ pub struct ProbeQuestion {
     pub region: Arc<str>,
     /// `Host` of the request.
     pub authority: String,
-    /// Which HTTP version the region speaks.
-    pub http: UpstreamHttp,
     /// What to ask and what a good answer is.
     pub spec: ProbeSpec,
 }
@@ -176,9 +174,9 @@ impl ProbeConnection {
         let dialed = dial(&question.target, question.spec.timeout)
             .await
             .map_err(undialled)?;
-        let prior_knowledge = question.target.tls.is_none() && question.http == UpstreamHttp::Http2;
-        let http2 = dialed.http2 || prior_knowledge;
-        let connection = Self::over(dialed.stream, http2).await.map_err(broken)?;
+        let connection = Self::over(dialed.stream, dialed.http2)
+            .await
+            .map_err(broken)?;
         Ok((connection, dialed.phases))
     }
 

@@ -11,8 +11,8 @@ use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{ReplaySource, RequestBody};
 use crate::upstream::connect::{DialError, DialTarget};
 use crate::upstream::exchange::{ExchangeError, FirstByteWait, exchange_http1, exchange_http2};
-use crate::upstream::pool::{Checkout, DialPlan, OriginSender, Pools};
-use meridian_core::table::origin::UpstreamHttp;
+use crate::upstream::pool::Pools;
+use crate::upstream::pool::checkout::{Checkout, DialPlan, OriginSender};
 
 /// A connection to the endpoint: an open one, if one may be used and is there, else a new one.
 pub(super) async fn connection(
@@ -27,7 +27,6 @@ pub(super) async fn connection(
     let target = DialTarget::of(to.region, to.endpoint, to.tls)?;
     let plan = DialPlan {
         target: &target,
-        prior_knowledge: target.tls.is_none() && to.region.upstream.http == UpstreamHttp::Http2,
         connect: to.connect,
         idle: to.idle,
         fresh: !to.pooled,

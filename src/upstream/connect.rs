@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use crate::stream::socket::Socket;
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::model::outcome::{ErrorKind, Phases};
-use meridian_core::table::origin::{OriginHost, Region};
+use meridian_core::table::origin::{OriginHost, Region, UpstreamHttp};
 
 /// An origin that vanished without a word is asked after this long: no other limit ends a tunnel.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -88,6 +88,8 @@ pub struct DialTarget {
     pub address: SocketAddr,
     /// TLS, and the name to ask for and to verify; `None`: plain TCP.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    /// Whether it speaks HTTP/2 by prior knowledge, where TLS cannot say so.
+    pub prior_knowledge: bool,
 }
 
 impl DialTarget {
@@ -102,7 +104,11 @@ impl DialTarget {
             return Err(DialError::Refused);
         };
         if !origin.tls {
-            return Ok(Self { address, tls: None });
+            return Ok(Self {
+                address,
+                tls: None,
+                prior_knowledge: region.upstream.http == UpstreamHttp::Http2,
+            });
         }
         // Never in the clear instead.
         let config = tls.ok_or(DialError::NoTls)?;
@@ -116,6 +122,7 @@ impl DialTarget {
         Ok(Self {
             address,
             tls: Some((Arc::clone(config), server_name)),
+            prior_knowledge: false,
         })
     }
 }
@@ -127,7 +134,7 @@ pub struct Dialed {
     pub stream: UpstreamStream,
     /// What TCP and TLS took.
     pub phases: Phases,
-    /// Whether ALPN chose HTTP/2.
+    /// Whether it speaks HTTP/2: ALPN chose it, or it is known before.
     pub http2: bool,
 }
 
@@ -211,7 +218,7 @@ impl AsyncWrite for UpstreamStream {
     }
 }
 
-/// Dials `target`; TCP and TLS may take `limit` each.
+/// Dials `target`, for requests and probes alike; TCP and TLS may take `limit` each.
 pub async fn dial(target: &DialTarget, limit: Duration) -> Result<Dialed, DialError> {
     let started = Instant::now();
     let tcp = match timeout(limit, TcpStream::connect(target.address)).await {
@@ -236,7 +243,7 @@ pub async fn dial(target: &DialTarget, limit: Duration) -> Result<Dialed, DialEr
         return Ok(Dialed {
             stream: UpstreamStream::Plain(Socket::new(tcp)),
             phases,
-            http2: false,
+            http2: target.prior_knowledge,
         });
     };
     let started = Instant::now();

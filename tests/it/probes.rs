@@ -21,7 +21,7 @@ use meridian_core::apply::{Event, What};
 use meridian_core::health::state::Health;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::{ProbeFailure, ProbeOutcome};
-use meridian_core::table::origin::{OriginHost, ProbeSpec, UpstreamHttp};
+use meridian_core::table::origin::{OriginHost, ProbeSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -98,10 +98,13 @@ async fn serve(mut stream: TcpStream, reply: Reply) {
 
 fn question(address: SocketAddr, spec: ProbeSpec) -> ProbeQuestion {
     ProbeQuestion {
-        target: DialTarget { address, tls: None },
+        target: DialTarget {
+            address,
+            tls: None,
+            prior_knowledge: false,
+        },
         region: "eu".into(),
         authority: "api.example.com".to_owned(),
-        http: UpstreamHttp::Http1,
         spec,
     }
 }
@@ -177,10 +180,8 @@ async fn an_http2_origin_is_asked_in_http2_and_stays_connected() {
             .serve_connection(TokioIo::new(stream), service);
         let _ = connection.await;
     });
-    let question = ProbeQuestion {
-        http: UpstreamHttp::Http2,
-        ..question(address, ProbeSpec::default())
-    };
+    let mut question = question(address, ProbeSpec::default());
+    question.target.prior_knowledge = true;
     let mut line = ProbeClient::default();
     assert!(!is_warm(&line.probe(&question).await.unwrap()));
     assert!(is_warm(&line.probe(&question).await.unwrap()));

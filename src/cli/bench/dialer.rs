@@ -58,6 +58,7 @@ impl Dialer {
             .map(|address| DialTarget {
                 address,
                 tls: tls.clone(),
+                prior_knowledge: is_http2 && tls.is_none(),
             });
         Ok(Self {
             targets: targets.collect(),
@@ -72,7 +73,7 @@ impl Dialer {
         let mut last = DialError::Refused;
         for target in &self.targets {
             match dial(target, self.timeout).await {
-                Ok(dialed) if self.is_http2 && target.tls.is_some() && !dialed.http2 => {
+                Ok(dialed) if self.is_http2 && !dialed.http2 => {
                     let text = "the server did not agree to HTTP/2 (leave out --http2)";
                     return Err(RequestFault::new(FaultKind::TlsFailed, text));
                 }
