@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod http1;
 pub mod pool;
 pub mod read_allowance;
+pub mod replay_memory;
 pub mod stall;
 pub mod dns;
 pub mod tls;

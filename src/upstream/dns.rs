@@ -4,17 +4,15 @@
 //! kept and asked for again. hickory's own cache is off, the schedule here is the only one.
 
 mod answer;
+mod client;
+mod name_registry;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
-use metrics::Counter;
+use hickory_resolver::TokioResolver;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,6 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::clock::Clock;
 use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::upstream::dns::answer::{DnsAnswer, ask};
+use crate::upstream::dns::client::resolver;
+use crate::upstream::dns::name_registry::{NameKey, NameRegistry};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
 use meridian_core::model::id::RegionId;
@@ -29,11 +29,7 @@ use meridian_core::table::RoutingTable;
 use meridian_core::table::origin::OriginHost;
 
 pub use crate::upstream::dns::answer::{ADDRESS_LIMIT, DnsResult};
-
-/// One query to one server; with two attempts a dead server costs four seconds, and the last good
-/// answer serves meanwhile.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-const QUERY_ATTEMPTS: usize = 2;
+pub use crate::upstream::dns::name_registry::ResolverStatus;
 
 /// The time between tries where the board's queue was full.
 const QUEUE_FULL: Duration = Duration::from_millis(200);
@@ -50,29 +46,6 @@ pub struct ResolverInput {
     /// Addresses that are in use already, by region and origin of the table: the last good answer
     /// for names that this process never asked for, from before a restart.
     pub known: BTreeMap<(RegionId, u16), Vec<IpAddr>>,
-}
-
-/// What is known of one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResolverStatus {
-    /// The region's name.
-    pub region: Arc<str>,
-    /// The name that is asked for.
-    pub name: Arc<str>,
-    /// The addresses of the last good answer; empty before the first.
-    pub addresses: Vec<IpAddr>,
-    /// When that answer came, on the wall's clock.
-    pub answered: Option<SystemTime>,
-    /// How long it is kept before it is asked for again.
-    pub ttl: Option<Duration>,
-    /// How the last question ended.
-    pub last: Option<DnsResult>,
-    /// What went wrong, for people; `None` when the last question was answered well.
-    pub error: Option<String>,
-    /// Whether the last good answer is older than it should be kept.
-    pub expired: bool,
-    /// Addresses of the last good answer beyond [`ADDRESS_LIMIT`], which are not used.
-    pub beyond_limit: usize,
 }
 
 /// A handle to the resolver's tasks; cheap to clone.
@@ -123,70 +96,6 @@ impl Resolver {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
-    }
-}
-
-/// A name of the table: the region's name, which of its origins, and what it is called. Survives
-/// a reload as long as nothing of it changes.
-type NameKey = (Arc<str>, u16, Arc<str>);
-
-/// What the tasks and their readers share: one entry per name.
-#[derive(Debug)]
-struct NameRegistry {
-    entries: Mutex<BTreeMap<NameKey, NameEntry>>,
-    answers: [Counter; DnsResult::ALL.len()],
-    over_limit: Counter,
-    changed: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-struct NameEntry {
-    status: ResolverStatus,
-    /// When the last good answer came, on the monotonic clock.
-    answered: Option<Instant>,
-    /// When to ask next.
-    due: Instant,
-}
-
-impl NameRegistry {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NameKey, NameEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the entries of `keys`, drops the others and adds the missing ones with what is known.
-    fn follow(&self, keys: Vec<(NameKey, Vec<IpAddr>)>) {
-        let mut entries = self.lock();
-        entries.retain(|key, _| keys.iter().any(|(wanted, _)| wanted == key));
-        for (key, known) in keys {
-            let entry = NameEntry::open(&key, known);
-            entries.entry(key).or_insert(entry);
-        }
-        drop(entries);
-        self.touch();
-    }
-
-    fn touch(&self) {
-        self.changed.send_modify(|count| *count += 1);
-    }
-}
-
-impl NameEntry {
-    fn open(key: &NameKey, known: Vec<IpAddr>) -> Self {
-        Self {
-            status: ResolverStatus {
-                region: Arc::clone(&key.0),
-                name: Arc::clone(&key.2),
-                addresses: known,
-                answered: None,
-                ttl: None,
-                last: None,
-                error: None,
-                expired: false,
-                beyond_limit: 0,
-            },
-            answered: None,
-            due: Instant::now(),
-        }
     }
 }
 
@@ -419,42 +328,4 @@ impl NameTask {
             tracing::warn!(%region, origin = %name, result, error, "origin does not resolve; it is asked for again");
         }
     }
-}
-
-/// A resolver for `dns.servers`, or for the system's settings where none are written. Both read
-/// the system's hosts file first.
-fn resolver(dns: &DnsConfig) -> Result<TokioResolver, NetError> {
-    let mut builder = if dns.servers.is_empty() {
-        TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            // As the C library does: without settings there may be a server on this machine, and
-            // there is the hosts file.
-            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
-            tracing::warn!(%error, server = %local, "the system names no DNS server");
-            asking(&[local])
-        })
-    } else {
-        asking(&dns.servers)
-    };
-    let options = builder.options_mut();
-    options.cache_size = 0;
-    options.timeout = QUERY_TIMEOUT;
-    options.attempts = QUERY_ATTEMPTS;
-    builder.build()
-}
-
-fn asking(servers: &[SocketAddr]) -> ResolverBuilder<TokioRuntimeProvider> {
-    let servers = servers.iter().map(name_server).collect();
-    TokioResolver::builder_with_config(
-        ResolverConfig::from_name_servers(servers),
-        TokioRuntimeProvider::default(),
-    )
-}
-
-fn name_server(address: &SocketAddr) -> NameServerConfig {
-    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-    for connection in &mut connections {
-        connection.port = address.port();
-    }
-    // An NXDOMAIN of the first server is an answer: asking the others only delays it.
-    NameServerConfig::new(address.ip(), true, connections)
 }
