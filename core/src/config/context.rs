@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::config::field::Field;
-use crate::config::problem::{Findings, Problem, Span};
+use crate::config::problem::{Problem, ProblemSink, Span};
 use crate::config::quantity::FilePath;
 use crate::config::source::{Reader, SourceFiles, reason};
 use crate::config::value;
@@ -14,7 +14,7 @@ use crate::config::value;
 pub(super) struct CheckContext<'a> {
     pub(super) sources: &'a SourceFiles,
     pub(super) reader: &'a Reader<'a>,
-    pub(super) findings: &'a Findings,
+    pub(super) findings: &'a ProblemSink,
     named_files: RefCell<BTreeMap<PathBuf, Span>>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> CheckContext<'a> {
     pub(super) fn new(
         sources: &'a SourceFiles,
         reader: &'a Reader<'a>,
-        findings: &'a Findings,
+        findings: &'a ProblemSink,
     ) -> Self {
         Self {
             sources,

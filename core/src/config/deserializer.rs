@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqA
 use serde::forward_to_deserialize_any;
 
 use crate::config::fault::ValueFault;
-use crate::config::problem::{Findings, Problem, Span, nearest};
+use crate::config::problem::{Problem, ProblemSink, Span, nearest};
 use crate::config::scalar::Scalar;
 use crate::config::tree::{TomlEntry, TomlNode, TomlTable, TomlValue};
 
@@ -23,7 +23,7 @@ const KIND: &str = "$kind";
 pub(super) fn read<T: DeserializeOwned + Default>(
     table: TomlTable,
     span: Span,
-    findings: &Findings,
+    findings: &ProblemSink,
 ) -> T {
     let value = TomlValue::Table(table);
     let reading = ValueReading {
@@ -45,7 +45,7 @@ struct ValueReading<'a> {
     name: &'a str,
     /// The keys of the section it stands in; empty where they are the user's.
     known: &'static [&'static str],
-    findings: &'a Findings,
+    findings: &'a ProblemSink,
 }
 
 impl ValueReading<'_> {
@@ -199,7 +199,7 @@ fn none_of(word: &str, known: &[&str]) -> ValueFault {
 /// The items of an array.
 struct ArrayItems<'a> {
     items: std::vec::IntoIter<TomlNode>,
-    findings: &'a Findings,
+    findings: &'a ProblemSink,
 }
 
 impl<'de> SeqAccess<'de> for ArrayItems<'_> {
@@ -234,7 +234,7 @@ struct TableEntries<'a> {
     next: Option<TomlEntry>,
     /// The keys of the section; empty where the keys are the user's.
     known: &'static [&'static str],
-    findings: &'a Findings,
+    findings: &'a ProblemSink,
 }
 
 impl<'de> MapAccess<'de> for TableEntries<'_> {

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::config::deserializer::FIELD;
-use crate::config::problem::{Findings, Span};
+use crate::config::problem::{ProblemSink, Span};
 
 /// What stands under one key: whether and where it was written, and its value if that could be
 /// read. To read one never fails: what is wrong is reported with its place, and the rest goes on.
@@ -82,7 +82,7 @@ impl<T> Field<T> {
     }
 
     /// The field itself, and a problem when the key `name` of `table` was not written.
-    pub(super) fn required(&self, name: &str, table: Span, findings: &Findings) -> &Self {
+    pub(super) fn required(&self, name: &str, table: Span, findings: &ProblemSink) -> &Self {
         if !self.is_written() {
             findings.error("missing-key", table, format!("`{name}` is missing here"));
         }

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::config::context::CheckContext;
 use crate::config::deserializer;
-use crate::config::problem::{Findings, Problem, Severity};
+use crate::config::problem::{Problem, ProblemSink, Severity};
 use crate::config::problems::Problems;
 use crate::config::root::{Config, RootSection};
 use crate::config::source::{self, Reader, SourceFiles};
@@ -19,7 +19,7 @@ use crate::config::source::{self, Reader, SourceFiles};
 /// Everything that is wrong, warnings among it, when at least one error was found. Files that
 /// the configuration names (certificates, databases) are not opened; secrets are.
 pub fn load(main: &Path, reader: &Reader<'_>) -> Result<Config, Problems> {
-    let report = Findings::default();
+    let report = ProblemSink::default();
     let (sources, root) = source::read(main, reader, &report);
     let Some((root, span)) = root else {
         return Err(Problems::new(sources.texts, report.into_list()));

@@ -72,9 +72,9 @@ pub struct Span {
 
 /// Where the parts of one load put what they find, so that one mistake never hides the next.
 #[derive(Debug, Default)]
-pub(super) struct Findings(RefCell<Vec<Problem>>);
+pub(super) struct ProblemSink(RefCell<Vec<Problem>>);
 
-impl Findings {
+impl ProblemSink {
     /// Adds one problem.
     pub(super) fn push(&self, problem: Problem) {
         self.0.borrow_mut().push(problem);

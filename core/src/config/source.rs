@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::{Findings, Problem, Span};
+use crate::config::problem::{Problem, ProblemSink, Span};
 use crate::config::scalar::Scalar;
 use crate::config::tree::{self, TomlEntry, TomlTable, TomlValue};
 use crate::table::Written;
@@ -77,7 +77,7 @@ impl SourceFiles {
 pub(super) fn read(
     main: &Path,
     reader: &Reader<'_>,
-    report: &Findings,
+    report: &ProblemSink,
 ) -> (SourceFiles, Option<(TomlTable, Span)>) {
     let mut sources = SourceFiles::default();
     let text = match (reader.read)(main) {
@@ -113,7 +113,7 @@ fn included(
     root: &TomlTable,
     sources: &SourceFiles,
     reader: &Reader<'_>,
-    report: &Findings,
+    report: &ProblemSink,
 ) -> Vec<(PathBuf, Span)> {
     let Ok(at) = tree::position(root, "include") else {
         return Vec::new();
@@ -144,7 +144,7 @@ fn included(
 
 /// The files that `path` stands for. Only its last step may hold `*` and `?`; a pattern that
 /// matches nothing is fine, a plain name must exist.
-fn matching(path: &Path, span: Span, reader: &Reader<'_>, report: &Findings) -> Vec<PathBuf> {
+fn matching(path: &Path, span: Span, reader: &Reader<'_>, report: &ProblemSink) -> Vec<PathBuf> {
     let wild = |text: &str| text.contains(['*', '?']);
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let name = path.file_name().map(|name| name.to_string_lossy());
@@ -217,7 +217,7 @@ fn glob(pattern: &str, name: &str) -> bool {
 
 /// Adds what an included file holds: listeners and routes after those of before, regions beside
 /// them, and a section only if no file before wrote it.
-fn merge(root: &mut TomlTable, included: TomlTable, sources: &SourceFiles, report: &Findings) {
+fn merge(root: &mut TomlTable, included: TomlTable, sources: &SourceFiles, report: &ProblemSink) {
     for entry in included {
         if entry.name == "include" {
             report.push(
@@ -237,7 +237,7 @@ fn merge(root: &mut TomlTable, included: TomlTable, sources: &SourceFiles, repor
     }
 }
 
-fn join(before: &mut TomlEntry, after: TomlEntry, sources: &SourceFiles, report: &Findings) {
+fn join(before: &mut TomlEntry, after: TomlEntry, sources: &SourceFiles, report: &ProblemSink) {
     match (&mut before.node.value, after.node.value) {
         (TomlValue::Array(items), TomlValue::Array(more)) => items.extend(more),
         (TomlValue::Table(table), TomlValue::Table(more)) if after.name == "region" => {
@@ -258,7 +258,7 @@ fn join(before: &mut TomlEntry, after: TomlEntry, sources: &SourceFiles, report:
     }
 }
 
-fn duplicate(what: &str, first: Span, second: Span, sources: &SourceFiles, report: &Findings) {
+fn duplicate(what: &str, first: Span, second: Span, sources: &SourceFiles, report: &ProblemSink) {
     let Written { file, line } = sources.written(first);
     let file = sources.texts[usize::from(file)].path.display();
     let message = format!("{what} is already written at {file}:{line}");

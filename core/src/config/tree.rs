@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::expand::{self, Environment};
-use crate::config::problem::{Findings, Problem, Span};
+use crate::config::problem::{Problem, ProblemSink, Span};
 use crate::config::scalar::Scalar;
 
 /// Nothing in a configuration nests deeper than a handful of tables.
@@ -62,7 +62,7 @@ pub(super) fn parse(
     text: &str,
     file: u16,
     env: Environment<'_>,
-    findings: &Findings,
+    findings: &ProblemSink,
 ) -> (TomlTable, Span) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -91,7 +91,7 @@ struct Conversion<'a> {
     text: &'a str,
     file: u16,
     env: Environment<'a>,
-    findings: &'a Findings,
+    findings: &'a ProblemSink,
 }
 
 impl Conversion<'_> {

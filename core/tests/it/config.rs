@@ -23,12 +23,12 @@ fn root() -> &'static Path {
 
 /// A small world of files and variables.
 #[derive(Default)]
-struct World {
+struct FileWorld {
     files: BTreeMap<PathBuf, String>,
     variables: BTreeMap<String, String>,
 }
 
-impl World {
+impl FileWorld {
     fn of(main: &str) -> Self {
         Self::default().file("/etc/m/main.toml", main)
     }
@@ -77,14 +77,14 @@ regions = ["us-east-1", "eu-west-1"]
 const AFTER_BASE: usize = 10;
 
 fn problems_of(text: &str) -> Vec<PlacedProblem> {
-    match World::of(text).load() {
+    match FileWorld::of(text).load() {
         Ok(config) => config.problems(config.warnings.clone()).placed(),
         Err(problems) => problems.placed(),
     }
 }
 
 fn good(text: &str) -> Config {
-    World::of(text)
+    FileWorld::of(text)
         .load()
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
@@ -272,7 +272,7 @@ fn a_file_without_anything_says_what_is_missing() {
 
 #[test]
 fn a_missing_main_file_is_a_problem_of_no_line() {
-    let problems = World::default().load().unwrap_err();
+    let problems = FileWorld::default().load().unwrap_err();
     assert_eq!(problems.placed()[0].code, "unreadable");
     assert_eq!(problems.placed()[0].line, None);
     assert!(
@@ -303,7 +303,7 @@ policy = "fastest"
 
 #[test]
 fn ten_mistakes_give_ten_carets() {
-    let problems = World::of(TEN).load().unwrap_err();
+    let problems = FileWorld::of(TEN).load().unwrap_err();
     let text = problems.render(false);
     let carets = text
         .lines()
@@ -315,7 +315,7 @@ fn ten_mistakes_give_ten_carets() {
 #[test]
 fn a_problem_looks_like_rustc_says_it() {
     let text = format!("{BASE}[probe]\nintervall = \"5s\"\n");
-    insta::assert_snapshot!(World::of(&text).load().unwrap_err().render(false), @r#"
+    insta::assert_snapshot!(FileWorld::of(&text).load().unwrap_err().render(false), @r#"
     error[unknown-key]: unknown key `intervall`
       --> /etc/m/main.toml:11:1
        |
@@ -342,7 +342,7 @@ fn every_syntax_error_is_reported_and_causes_no_others() {
 #[test]
 fn the_line_of_an_included_file_is_named() {
     let main = format!("include = [\"routes.d/*.toml\"]\n{BASE}");
-    let world = World::of(&main)
+    let world = FileWorld::of(&main)
         .file(
             "/etc/m/routes.d/b.toml",
             "\n[[route]]\nname = \"b\"\npath = \"/b\"\nregions = [\"us-est-1\"]",
@@ -381,7 +381,7 @@ fn the_line_of_an_included_file_is_named() {
 #[test]
 fn included_files_add_to_the_main_one_and_paths_are_their_own() {
     let main = format!("include = [\"more/x.toml\"]\n{BASE}");
-    let world = World::of(&main).file(
+    let world = FileWorld::of(&main).file(
         "/etc/m/more/x.toml",
         "[[listener]]\naddress = \"127.0.0.1:8443\"\ntls = { cert = \"c.pem\", key = \"/k.pem\" }\n\
          [[route]]\nname = \"x\"\npath = \"/x\"\nregions = [\"eu-west-1\"]\npolicy = \"geo\"\n",
@@ -404,7 +404,7 @@ fn included_files_add_to_the_main_one_and_paths_are_their_own() {
 fn an_included_file_that_is_missing_or_includes_more_is_refused() {
     let main =
         format!("include = [\"gone.toml\", \"*/x.toml\", \"more.toml\", \"none/*\"]\n{BASE}");
-    let world = World::of(&main).file("/etc/m/more.toml", "include = []");
+    let world = FileWorld::of(&main).file("/etc/m/more.toml", "include = []");
     let problems = world.load().unwrap_err().placed();
     let codes: Vec<_> = problems
         .iter()
@@ -524,7 +524,7 @@ fn variables_and_secrets_are_resolved_and_secrets_never_shown() {
         "workers = \"${{WORKERS:-2}}\"\n{BASE}[admin]\naddress = \"0.0.0.0:${{PORT}}\"\n\
          token = {{ file = \"token\" }}\n"
     );
-    let world = World::of(&text)
+    let world = FileWorld::of(&text)
         .variable("PORT", "9000")
         .file("/etc/m/token", "hush-hush\n");
     let config = world.load().unwrap();
@@ -675,7 +675,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_loader_panic(text in "[\\[\\]{}=\"'.,#$a-z0-9 \n\u{e9}-]{0,120}") {
-        let outcome = World::of(&text).load();
+        let outcome = FileWorld::of(&text).load();
         if let Err(problems) = outcome {
             prop_assert!(problems.errors() > 0);
             let _ = problems.render(true);
@@ -693,7 +693,7 @@ proptest! {
             text.splice(start..end, new.chars());
         }
         let text: String = text.into_iter().collect();
-        match World::of(&text).load() {
+        match FileWorld::of(&text).load() {
             Ok(config) => prop_assert!(config.warnings.iter().all(|w| w.severity == Severity::Warning)),
             Err(problems) => prop_assert!(!problems.render(false).is_empty()),
         }
