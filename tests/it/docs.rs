@@ -235,14 +235,16 @@ fn sources(folder: &str) -> String {
 
 /// The codes that follow a call or field which takes one.
 fn codes_in(text: &str) -> BTreeSet<String> {
-    const BEFORE: [&str; 7] = [
+    const BEFORE: [&str; 9] = [
         "error(",
+        "fault(",
+        "missing(",
+        "Self::new(",
+        "ValueFault::new(",
         "warning(",
         ".warn(",
         "code: ",
         "CANNOT_LISTEN: &str = ",
-        "or_problem(enough, node, ",
-        "code == ",
     ];
     let mut found = BTreeSet::new();
     for before in BEFORE {
