@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::config::schema::generator;
 
 /// Gives each property of a section's `schema` the description that the field of this name has in
 /// the checked configuration `C`, and its default as the file would have it.
@@ -30,6 +29,14 @@ pub(super) fn documented<C: Default + Serialize + JsonSchema>(schema: &mut Schem
             property.insert("default".to_owned(), default);
         }
     }
+}
+
+/// Every section stands where it is used.
+pub(super) fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12();
+    settings
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
 }
 
 /// A value of a checked configuration as the file would have it; `None` when nothing stands for it.

@@ -31,7 +31,7 @@ use crate::model::id::{MAX_REGIONS, RouteId};
 use crate::model::token::is_token;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackConfig;
-use crate::table::origin::ProbeSpec;
+use crate::table::origin::{ProbeSpec, Region};
 
 /// What a proxy calls itself unless the file says.
 const DEFAULT_NAME: &str = "meridian";
@@ -169,10 +169,6 @@ impl RootSection {
         let failback = self
             .failback
             .section(|failback, _| failback.check(FailbackConfig::default()));
-        let unknown_is_written = self
-            .viewer
-            .get()
-            .is_some_and(|viewer| viewer.unknown.is_written());
         let (routes, route_failback) = RouteCheck {
             names: RegionNames {
                 regions: &regions,
@@ -180,13 +176,10 @@ impl RootSection {
             },
             timeouts: upstream,
             failback,
-            unsaid_unknown: (!unknown_is_written).then_some(viewer.unknown),
+            unsaid_unknown: (!self.says_unknown()).then_some(viewer.unknown),
         }
         .routes(&self.route);
-        let files = context.sources.texts.iter();
-        let files = files.map(|source| source.path.display().to_string());
-        let regions: Vec<_> = regions.into_iter().take(MAX_REGIONS).collect();
-        let table = RoutingTable::new(files.collect(), regions, routes)
+        let table = RoutingTable::new(file_names(&context), first(regions), routes)
             .with_failback(failback, &route_failback);
         Config {
             name: self.name(&context),
@@ -215,6 +208,12 @@ impl RootSection {
         }
     }
 
+    /// Whether the file itself says what happens to viewers whose country nobody knows.
+    fn says_unknown(&self) -> bool {
+        let viewer = self.viewer.get();
+        viewer.is_some_and(|viewer| viewer.unknown.is_written())
+    }
+
     /// A token (RFC 9110 section 5.6.2), as the fields that carry it ask for.
     fn name(&self, context: &CheckContext<'_>) -> String {
         let Some((name, span)) = self.name.written() else {
@@ -231,4 +230,17 @@ impl RootSection {
         }
         name.clone()
     }
+}
+
+fn file_names(context: &CheckContext<'_>) -> Vec<String> {
+    let files = context.sources.texts.iter();
+    files
+        .map(|source| source.path.display().to_string())
+        .collect()
+}
+
+/// The regions that a table holds; that there are more is said where they are read.
+fn first(mut regions: Vec<Region>) -> Vec<Region> {
+    regions.truncate(MAX_REGIONS);
+    regions
 }

@@ -1,9 +1,9 @@
 //! The configuration as a JSON Schema, for editors.
 
-use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde_json::Value;
 
+use crate::config::default::generator;
 use crate::config::root::RootSection;
 
 /// A JSON Schema (draft 2020-12) of the whole file. String values may also hold `${VAR}`, so
@@ -23,14 +23,6 @@ pub fn schema() -> Value {
 /// The schema with the marks (`x-`) that the reference needs.
 pub(super) fn described() -> Value {
     RootSection::json_schema(&mut generator()).to_value()
-}
-
-/// Every section stands where it is used.
-pub(super) fn generator() -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12();
-    settings
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
 }
 
 /// Takes the marks out, and the line breaks of the source out of descriptions.

@@ -21,7 +21,6 @@ const LONG_FILES: &[(&str, &str)] = &[
 /// Longer functions, and why.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("core/src/apply.rs apply", "not split yet"),
-    ("core/src/config/root.rs check", "not split yet"),
     ("core/src/decide/explain.rs because", "not split yet"),
     ("src/upstream/body.rs poll_source", "not split yet"),
     ("src/worker.rs run", "not split yet"),
