@@ -32,9 +32,9 @@ fn reloads(criterion: &mut Criterion) {
         world.last().host = HostPattern::Exact(format!("host-{}.example.com", number / 10));
         world.residency(&[("@eu", &THIRTY[13..21])]);
     }
-    let snapshot = world.snapshot();
+    let beliefs = world.beliefs();
     let event = world.load();
-    let table = Arc::clone(&snapshot.table);
+    let table = Arc::clone(&beliefs.snapshot.table);
     criterion.bench_function("reload/table/10000", |bencher| {
         bencher.iter_batched(
             || {
@@ -49,7 +49,7 @@ fn reloads(criterion: &mut Criterion) {
         );
     });
     criterion.bench_function("reload/apply/10000", |bencher| {
-        bencher.iter(|| apply(black_box(&snapshot), event.clone(), Timestamp::ZERO));
+        bencher.iter(|| apply(black_box(&beliefs), event.clone(), Timestamp::ZERO));
     });
 }
 

@@ -35,7 +35,7 @@ use crate::admin::view::ReloadView;
 use crate::board::journal::Journal;
 use crate::clock::Clock;
 use crate::telemetry::metrics::{Exposition, MetricsRegistry, families};
-use meridian_core::apply::What;
+use meridian_core::change::What;
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::Snapshot;
 

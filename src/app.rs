@@ -35,9 +35,8 @@ use crate::state::{self, StateStore};
 use crate::telemetry::access_log::{AccessLog, WorkerLog};
 use crate::telemetry::metrics::MetricsRegistry;
 use crate::worker::{self, WorkerParts, WorkerPhase};
-use meridian_core::apply::{Event, apply};
+use meridian_core::apply::{Beliefs, Event, apply};
 use meridian_core::config::{AccessLogConfig, Config, DrainConfig};
-use meridian_core::decide::snapshot::Snapshot;
 
 /// How long the access log may take to write its last lines.
 const LOG_LIMIT: Duration = Duration::from_secs(2);
@@ -321,19 +320,12 @@ fn start_board(resources: Arc<Resources>, clock: Clock, registry: &MetricsRegist
         table: Arc::clone(&resources.config.table),
         unknown: resources.config.viewer.unknown,
     };
-    let (mut snapshot, _) = apply(&Snapshot::default(), table, clock.now());
+    let (mut beliefs, _) = apply(&Beliefs::default(), table, clock.now());
     // Before there is a request: the first one knows already which region is down.
     if let Some(restored) = state::restore(&resources, clock) {
-        (snapshot, _) = apply(&snapshot, restored, clock.now());
+        (beliefs, _) = apply(&beliefs, restored, clock.now());
     }
-    Board::start(
-        Live {
-            snapshot,
-            resources,
-        },
-        clock,
-        registry,
-    )
+    Board::start(Live::new(Arc::new(beliefs), resources), clock, registry)
 }
 
 fn reloader(

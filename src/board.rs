@@ -16,7 +16,8 @@ use crate::board::journal::Journal;
 use crate::clock::Clock;
 use crate::resources::Resources;
 use crate::telemetry::metrics::{MetricsRegistry, families};
-use meridian_core::apply::{Change, ChangeRow, Event, Weight, apply};
+use meridian_core::apply::{Beliefs, Event, apply};
+use meridian_core::change::{Change, ChangeRow, Weight};
 use meridian_core::decide::snapshot::Snapshot;
 
 /// Events that wait for the board's task; a full queue drops and counts. Thousands of probes may
@@ -32,10 +33,24 @@ const TICK: Duration = Duration::from_secs(1);
 /// What a request loads once: beliefs, and the things built for the table.
 #[derive(Debug)]
 pub struct Live {
-    /// What we believe.
+    /// What decisions read of what we believe.
     pub snapshot: Snapshot,
+    /// All that we believe.
+    pub beliefs: Arc<Beliefs>,
     /// What was built for the table: TLS configurations, databases, metric handles.
     pub resources: Arc<Resources>,
+}
+
+impl Live {
+    /// What is published of `beliefs`, and `resources`.
+    #[must_use]
+    pub fn new(beliefs: Arc<Beliefs>, resources: Arc<Resources>) -> Self {
+        Self {
+            snapshot: beliefs.snapshot.clone(),
+            beliefs,
+            resources,
+        }
+    }
 }
 
 /// A worker's view of what is published: half a nanosecond while nothing changed.
@@ -75,7 +90,7 @@ impl Board {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (revision, revisions) = watch::channel(initial.snapshot.revision);
         let journal = Arc::new(Journal::default());
-        let beliefs = initial.snapshot.clone();
+        let beliefs = Arc::clone(&initial.beliefs);
         let live = Arc::new(ArcSwap::from_pointee(initial));
         let writer = Writer {
             live: Arc::clone(&live),
@@ -165,7 +180,7 @@ struct Writer {
     journal: Arc<Journal>,
     clock: Clock,
     /// What is believed, counts included that nobody reads yet and that are worth no revision.
-    beliefs: Snapshot,
+    beliefs: Arc<Beliefs>,
 }
 
 impl Writer {
@@ -190,7 +205,7 @@ impl Writer {
         let before = self.live.load_full();
         let now = self.clock.now();
         let mut resources = Arc::clone(&before.resources);
-        let mut snapshot = std::mem::take(&mut self.beliefs);
+        let mut beliefs = Arc::clone(&self.beliefs);
         let mut changes = Vec::new();
         let mut waiting = Vec::new();
         let mut answers = Vec::new();
@@ -216,27 +231,18 @@ impl Writer {
                 }
             };
             let evidence = event.label();
-            let (after, followed) = apply(&snapshot, event, now);
-            snapshot = after;
+            let (after, followed) = apply(&beliefs, event, now);
+            beliefs = Arc::new(after);
             answers.extend(asked.map(|done| (done, followed.clone())));
             changes.extend(followed.into_iter().map(|change| (evidence, change)));
         }
-        let untouched = snapshot.revision == before.snapshot.revision;
-        if untouched && waiting.is_empty() && changes.is_empty() {
-            self.beliefs = snapshot;
-        } else {
+        let untouched = beliefs.snapshot.revision == before.snapshot.revision;
+        if !untouched || !waiting.is_empty() || !changes.is_empty() {
             // One publish is one revision, however many events it carries.
-            snapshot.revision = before.snapshot.revision + 1;
-            self.beliefs = snapshot.clone();
-            self.publish(
-                Live {
-                    snapshot,
-                    resources,
-                },
-                changes,
-                waiting,
-            );
+            Arc::make_mut(&mut beliefs).snapshot.revision = before.snapshot.revision + 1;
+            self.publish(Live::new(Arc::clone(&beliefs), resources), changes, waiting);
         }
+        self.beliefs = beliefs;
         for (done, changes) in answers {
             // Whoever asked may have gone; what was asked is done all the same.
             let _ = done.send(changes);

@@ -161,7 +161,7 @@ impl StateStore {
         let Some(dir) = live.resources.state.clone() else {
             return;
         };
-        let beliefs = SavedBeliefs::of(&live.snapshot, self.clock.now(), self.clock.unix());
+        let beliefs = SavedBeliefs::of(&live.beliefs, self.clock.now(), self.clock.unix());
         let before = on_disk.as_ref().filter(|before| before.dir == dir);
         let is_news = |before: &Written| {
             !before.beliefs.means_the_same(&beliefs) || before.at.elapsed() >= REFRESH

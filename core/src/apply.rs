@@ -1,7 +1,7 @@
-//! One event, one new snapshot: how what we believe changes.
+//! One event, new beliefs: how what we believe changes.
 
 mod addresses;
-mod change;
+mod beliefs;
 mod evidence;
 mod restore;
 mod reload;
@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::change::Changes;
-use crate::decide::snapshot::{AdminState, Snapshot};
+use crate::change::{Change, Changes};
+use crate::decide::snapshot::AdminState;
 use crate::health::traffic_count::TrafficCount;
 use crate::model::id::{EndpointId, RegionId, RouteId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
@@ -26,7 +26,8 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
-pub use crate::apply::change::{Change, ChangeCause, ChangeRow, Comparison, Subject, Weight, What};
+pub use crate::apply::beliefs::Beliefs;
+
 pub use crate::apply::restore::BELIEFS_LAST;
 pub use crate::apply::saved::{FORMAT, SavedBeliefs};
 
@@ -168,12 +169,12 @@ impl WindowCount {
     }
 }
 
-/// The snapshot after `event`, and what changed. `old` stays as it is.
+/// The beliefs after `event`, and what changed. `old` stays as it is.
 ///
 /// The revision rises if and only if anything changed: an event about an endpoint or a region
 /// that is no longer known gives back what was.
 #[must_use]
-pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Change>) {
+pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Change>) {
     let mut new = old.clone();
     let mut changes = Changes::at(now);
     let cause = match event {
@@ -187,7 +188,7 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Cha
             region,
             origin,
             addresses,
-        } if generation == old.generation => {
+        } if generation == old.snapshot.generation => {
             let resolution = addresses::resolve(&mut new, region, origin, &addresses);
             resolution.map(|resolution| resolution.tell(&mut changes))
         }
@@ -205,7 +206,7 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Cha
             in_a_row,
             alone,
         } => traffic::late(&mut new, endpoint, (in_a_row, alone), &mut changes),
-        Event::TrafficWindow { generation, counts } if generation == old.generation => {
+        Event::TrafficWindow { generation, counts } if generation == old.snapshot.generation => {
             traffic::window(&mut new, &counts, &mut changes)
         }
         Event::TrafficWindow { .. } => None,
@@ -228,9 +229,9 @@ pub fn apply(old: &Snapshot, event: Event, now: Timestamp) -> (Snapshot, Vec<Cha
         }
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_ref(), &mut changes);
-    last_change::note(old, &mut new, &changes);
+    last_change::note(&old.snapshot, &mut new.snapshot, &changes);
     if cause.is_some() || summary_changed {
-        new.revision += 1;
+        new.snapshot.revision += 1;
     }
     (new, changes.all)
 }

@@ -6,6 +6,7 @@
 //! that have them are not among this one's.
 
 pub mod apply;
+pub mod change;
 pub mod config;
 pub mod decide;
 pub mod health;

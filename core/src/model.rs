@@ -1,5 +1,6 @@
 //! The words every other part uses: who asks, which places there are, when it is.
 
+pub mod admin;
 pub mod country;
 pub mod field_list;
 pub mod id;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::admin::NotConfirmed;
 use crate::board::Board;
-use meridian_core::apply::{Event, What};
+use meridian_core::apply::Event;
+use meridian_core::change::What;
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use meridian_core::apply::Change;
+use meridian_core::change::Change;
 use tokio::sync::watch;
 
 /// Changes kept. An incident that moves every region of a large table has some hundred.

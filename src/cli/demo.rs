@@ -27,7 +27,7 @@ use crate::demo::ports::FreePorts;
 use crate::demo::region::SimulatedRegion;
 use crate::demo::{Regions, default_regions};
 use crate::load;
-use meridian_core::apply::{Change, Subject, What};
+use meridian_core::change::{Change, Subject, What};
 use meridian_core::health::state::Health;
 
 /// How long the demo waits for its regions' first probes before it says what to try.
@@ -266,7 +266,7 @@ fn news(change: &Change) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use meridian_core::apply::ChangeCause;
+    use meridian_core::change::ChangeCause;
     use meridian_core::model::time::Timestamp;
 
     use super::*;

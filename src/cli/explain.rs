@@ -14,7 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
 use crate::geo::GeoTable;
-use meridian_core::apply::{Event, apply};
+use meridian_core::apply::{Beliefs, Event, apply};
 use meridian_core::config::Config;
 use meridian_core::decide::explain::explain;
 use meridian_core::decide::request::{RequestClass, RequestFacts};
@@ -163,20 +163,20 @@ fn all_well(config: &Config) -> Snapshot {
         table: Arc::clone(&config.table),
         unknown: config.viewer.unknown,
     };
-    let (mut snapshot, _) = apply(&Snapshot::default(), table, Timestamp::ZERO);
+    let (mut beliefs, _) = apply(&Beliefs::default(), table, Timestamp::ZERO);
     for (index, region) in config.table.regions.iter().enumerate() {
         for (origin, written) in (0..).zip(&region.origins) {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), written.port);
             let resolved = Event::Resolved {
-                generation: snapshot.generation,
+                generation: beliefs.snapshot.generation,
                 region: RegionId::at(index),
                 origin,
                 addresses: vec![address],
             };
-            snapshot = apply(&snapshot, resolved, Timestamp::ZERO).0;
+            beliefs = apply(&beliefs, resolved, Timestamp::ZERO).0;
         }
     }
-    snapshot
+    beliefs.snapshot
 }
 
 fn country(text: &str) -> Result<Country, String> {

@@ -13,7 +13,7 @@ use meridian::admin::{
 use meridian::board::journal::{HISTORY, Journal};
 use meridian::clock::Clock;
 use meridian::telemetry::metrics::{MetricsRegistry, families};
-use meridian_core::apply::{Change, ChangeCause, Subject, What};
+use meridian_core::change::{Change, ChangeCause, Subject, What};
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::{RegionState, Snapshot};
 use meridian_core::model::id::RegionSet;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use meridian_core::apply::{Event, What, apply};
+use meridian_core::apply::{Event, apply};
+use meridian_core::change::What;
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::Stage;
 use meridian_core::health::state::Health;
@@ -341,16 +342,16 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
         world.measured(name, 5.0);
     }
     world.route("all", "/", &["a", "b", "c"], Policy::Latency);
-    let mut snapshot = world.snapshot();
+    let mut beliefs = world.beliefs();
     let mut told = Vec::new();
     let mut tell = |second, event: &dyn Fn(&Snapshot) -> Event| {
         let now = MEASURED + Duration::from_secs(second);
-        let (after, changes) = apply(&snapshot, event(&snapshot), now);
-        snapshot = after;
+        let (after, changes) = apply(&beliefs, event(&beliefs.snapshot), now);
+        beliefs = after;
         told.extend(changes);
         (
-            snapshot.regions[1].out,
-            snapshot.regions[1].last_change.clone(),
+            beliefs.snapshot.regions[1].out,
+            beliefs.snapshot.regions[1].last_change.clone(),
         )
     };
     for (second, region, passes) in [

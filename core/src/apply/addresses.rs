@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::apply::change::{ChangeCause, Changes, Subject, What};
-use crate::decide::snapshot::{EndpointState, Snapshot};
+use crate::apply::beliefs::Beliefs;
+use crate::change::{ChangeCause, Changes, Subject, What};
+use crate::decide::snapshot::EndpointState;
 use crate::model::id::RegionId;
 use crate::table::origin::OriginHost;
 
@@ -14,15 +15,15 @@ pub const MAX_ADDRESSES: usize = 128;
 
 /// Takes in the addresses that the table itself writes: they need no name server, so that the
 /// first request under a new table finds them.
-pub(super) fn resolve_written(snapshot: &mut Snapshot) {
-    let table = Arc::clone(&snapshot.table);
+pub(super) fn resolve_written(beliefs: &mut Beliefs) {
+    let table = Arc::clone(&beliefs.snapshot.table);
     for (index, region) in table.regions.iter().enumerate() {
         for (origin, written) in (0..).zip(&region.origins) {
             if let OriginHost::Address(address) = written.host {
                 let address = SocketAddr::new(address, written.port);
                 let id = RegionId::at(index);
                 // What comes with a table is told as the table's own change.
-                let _ = resolve(snapshot, id, origin, &[address]);
+                let _ = resolve(beliefs, id, origin, &[address]);
             }
         }
     }
@@ -56,14 +57,14 @@ impl Resolution {
 
 /// Takes in all addresses an origin has now. Known ones keep their number and all beliefs.
 pub(super) fn resolve(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     region: RegionId,
     origin: u16,
     addresses: &[SocketAddr],
 ) -> Option<Resolution> {
-    let definition = snapshot.table.regions.get(region.index())?;
+    let definition = beliefs.snapshot.table.regions.get(region.index())?;
     let url = definition.origins.get(usize::from(origin))?.url();
-    let state = snapshot.regions.get_mut(region.index())?;
+    let state = beliefs.snapshot.regions.get_mut(region.index())?;
     // No answer is no news: the last good addresses stay.
     let mut wanted = addresses.to_vec();
     if wanted.is_empty() {
@@ -79,7 +80,7 @@ pub(super) fn resolve(
     let mut endpoints: Vec<EndpointState> = state.endpoints.iter().filter(stays).cloned().collect();
     let removed = state.endpoints.len() - endpoints.len();
     for gone in state.endpoints.iter().filter(|endpoint| !stays(endpoint)) {
-        snapshot.slots.release(gone.id);
+        beliefs.slots.release(gone.id);
     }
     let is_new = |address: &SocketAddr| {
         let mut known = state.endpoints.iter();
@@ -88,7 +89,7 @@ pub(super) fn resolve(
     let mut added = 0;
     for address in wanted.iter().copied().filter(is_new) {
         endpoints.push(EndpointState::new(
-            snapshot.slots.allocate(),
+            beliefs.slots.allocate(),
             address,
             origin,
         ));

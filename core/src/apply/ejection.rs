@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::apply::change::{ChangeCause, Changes, Subject, What};
-use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
+use crate::apply::beliefs::Beliefs;
+use crate::change::{ChangeCause, Changes, Subject, What};
+use crate::decide::snapshot::{EndpointState, RegionState};
 use crate::health::failback::Stage;
 use crate::health::state::{EjectedBy, Health};
 use crate::model::id::RegionId;
@@ -27,12 +28,12 @@ const GRACE: Duration = Duration::from_secs(30);
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
 /// Brings `out`, `down_since` and the correlated failure up to date with the regions' health.
-pub(super) fn settle(snapshot: &mut Snapshot, changes: &mut Changes) {
+pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
     let now = changes.now;
     let mut asks = false;
-    for index in 0..snapshot.regions.len() {
-        let verdict = verdict(snapshot, index, now);
-        let region = &mut snapshot.regions[index];
+    for index in 0..beliefs.snapshot.regions.len() {
+        let verdict = verdict(beliefs, index, now);
+        let region = &mut beliefs.snapshot.regions[index];
         asks |= verdict == Verdict::Suppress && region.down_since.is_none();
         region.down_since = match region.health {
             Health::Unhealthy => region.down_since.or(Some(now)),
@@ -40,20 +41,20 @@ pub(super) fn settle(snapshot: &mut Snapshot, changes: &mut Changes) {
         };
         region.out = matches!(verdict, Verdict::Out | Verdict::Eject);
         if verdict == Verdict::Eject {
-            snapshot.last_ejection = Some(now);
-            if snapshot.regions[index].suppressed {
+            beliefs.last_ejection = Some(now);
+            if beliefs.snapshot.regions[index].suppressed {
                 // Nothing else says that it goes: its health is what it was.
-                let name = &snapshot.table.region(RegionId::at(index)).name;
+                let name = &beliefs.snapshot.table.region(RegionId::at(index)).name;
                 let what = What::Failback(Stage::Down);
                 changes.tell_region(name, what, ChangeCause::SuppressionEnded);
             }
         }
     }
     if asks {
-        ask_the_others(snapshot, now);
+        ask_the_others(beliefs, now);
     }
-    note_correlated_failure(snapshot, changes);
-    tell_suppressed(snapshot, changes);
+    note_correlated_failure(beliefs, changes);
+    tell_suppressed(beliefs, changes);
 }
 
 /// Whether a region gets traffic, as far as its health is concerned.
@@ -69,8 +70,8 @@ enum Verdict {
     Suppress,
 }
 
-fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
-    let region = &snapshot.regions[index];
+fn verdict(beliefs: &Beliefs, index: usize, now: Timestamp) -> Verdict {
+    let region = &beliefs.snapshot.regions[index];
     if region.health != Health::Unhealthy {
         return Verdict::In;
     }
@@ -86,11 +87,11 @@ fn verdict(snapshot: &Snapshot, index: usize, now: Timestamp) -> Verdict {
         .iter()
         .map(|one| one.standing.contradicted_since());
     let since = contradicted.min().unwrap_or_default();
-    let mut others = snapshot.regions.iter().enumerate();
+    let mut others = beliefs.snapshot.regions.iter().enumerate();
     let another_is_well =
         others.any(|(other, state)| other != index && is_surely_well(state, since));
     let must_wait =
-        within(snapshot.last_ejection, EJECTION_GAP) || within(snapshot.fell_together, GRACE);
+        within(beliefs.last_ejection, EJECTION_GAP) || within(beliefs.fell_together, GRACE);
     if another_is_well && !must_wait {
         Verdict::Eject
     } else {
@@ -111,8 +112,8 @@ pub(super) fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
 }
 
 /// Has those that seem to be well probed at once: whether a region may go depends on them.
-pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
-    for region in &mut snapshot.regions {
+pub(super) fn ask_the_others(beliefs: &mut Beliefs, now: Timestamp) {
+    for region in &mut beliefs.snapshot.regions {
         if region.health == Health::Healthy {
             let mut endpoints = region.endpoints.to_vec();
             for endpoint in &mut endpoints {
@@ -125,10 +126,13 @@ pub(super) fn ask_the_others(snapshot: &mut Snapshot, now: Timestamp) {
 
 /// If no region is well and all of them fell at about the same time, none is out. It lasts until
 /// one is well again.
-fn note_correlated_failure(snapshot: &mut Snapshot, changes: &mut Changes) {
-    let shared = is_correlated(&snapshot.regions, snapshot.correlated_failure);
-    if shared != snapshot.correlated_failure {
-        snapshot.correlated_failure = shared;
+fn note_correlated_failure(beliefs: &mut Beliefs, changes: &mut Changes) {
+    let shared = is_correlated(
+        &beliefs.snapshot.regions,
+        beliefs.snapshot.correlated_failure,
+    );
+    if shared != beliefs.snapshot.correlated_failure {
+        beliefs.snapshot.correlated_failure = shared;
         let cause = match shared {
             true => ChangeCause::FellTogether,
             false => ChangeCause::WellAgain,
@@ -140,8 +144,8 @@ fn note_correlated_failure(snapshot: &mut Snapshot, changes: &mut Changes) {
         );
     }
     if shared {
-        snapshot.fell_together = Some(changes.now);
-        for region in &mut snapshot.regions {
+        beliefs.fell_together = Some(changes.now);
+        for region in &mut beliefs.snapshot.regions {
             region.out = false;
         }
     }
@@ -158,9 +162,15 @@ fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
             .is_some_and(|(first, last)| lasts || last.since(first) <= CORRELATED_WITHIN)
 }
 
-fn tell_suppressed(snapshot: &mut Snapshot, changes: &mut Changes) {
-    let shared = snapshot.correlated_failure;
-    for (definition, region) in snapshot.table.regions.iter().zip(&mut snapshot.regions) {
+fn tell_suppressed(beliefs: &mut Beliefs, changes: &mut Changes) {
+    let shared = beliefs.snapshot.correlated_failure;
+    for (definition, region) in beliefs
+        .snapshot
+        .table
+        .regions
+        .iter()
+        .zip(&mut beliefs.snapshot.regions)
+    {
         let long = region
             .down_since
             .is_some_and(|fell| changes.now.since(fell) >= WORTH_TELLING);

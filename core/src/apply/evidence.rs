@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::apply::change::{ChangeCause, Changes, Subject, What};
+use crate::apply::beliefs::Beliefs;
 use crate::apply::ejection::ask_the_others;
-use crate::decide::snapshot::{AdminState, EndpointState, Snapshot};
+use crate::change::{ChangeCause, Changes, Subject, What};
+use crate::decide::snapshot::{AdminState, EndpointState};
 use crate::health::state::{Flip, Limits};
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
@@ -12,19 +13,19 @@ use crate::model::time::Timestamp;
 
 /// Takes in one probe's outcome. Gives the event in words, or `None` if it changes nothing.
 pub(super) fn probed(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     id: EndpointId,
     outcome: ProbeOutcome,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let (region, place) = locate(snapshot, id)?;
-    let definition = snapshot.table.regions.get(region.index())?;
+    let (region, place) = locate(beliefs, id)?;
+    let definition = beliefs.snapshot.table.regions.get(region.index())?;
     let limits = Limits {
         rise: definition.probe.rise,
         fall: definition.probe.fall,
-        probation: snapshot.table.traffic.probation,
+        probation: beliefs.snapshot.table.traffic.probation,
     };
-    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if let ProbeOutcome::Passed { phases, warm } = &outcome {
         endpoint.latency.observe(*phases, *warm, changes.now);
@@ -41,13 +42,13 @@ pub(super) fn probed(
     };
     endpoint.probed = Some((changes.now, outcome));
     settle(endpoint, flip, &definition.name, &cause, changes);
-    snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
 
 /// Takes in that `in_a_row` requests failed at an endpoint.
 pub(super) fn traffic_failed(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     id: EndpointId,
     kind: ErrorKind,
     in_a_row: u32,
@@ -55,48 +56,48 @@ pub(super) fn traffic_failed(
 ) -> Option<ChangeCause> {
     // These say nothing about the endpoint.
     let says_nothing = matches!(kind, ErrorKind::ViewerBody | ErrorKind::NoEndpoint);
-    if says_nothing || snapshot.correlated_failure_lately(changes.now) {
+    if says_nothing || beliefs.correlated_failure_lately(changes.now) {
         return None;
     }
-    let (region, place) = locate(snapshot, id)?;
-    let definition = snapshot.table.regions.get(region.index())?;
-    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let (region, place) = locate(beliefs, id)?;
+    let definition = beliefs.snapshot.table.regions.get(region.index())?;
+    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     let flip = endpoint.standing.traffic_failed(in_a_row);
     let cause = ChangeCause::RequestsFailed { in_a_row, kind };
     settle(endpoint, flip, &definition.name, &cause, changes);
-    snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
 
 /// Takes in that an endpoint should be probed at once.
 pub(super) fn suspected(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     id: EndpointId,
     now: Timestamp,
 ) -> Option<ChangeCause> {
-    let (region, place) = locate(snapshot, id)?;
-    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let (region, place) = locate(beliefs, id)?;
+    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
     let news = endpoints[place].standing.suspect(now);
-    snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
     if news {
         // What it proves depends on how the others are.
-        ask_the_others(snapshot, now);
+        ask_the_others(beliefs, now);
     }
     news.then_some(ChangeCause::Suspicion)
 }
 
 /// Takes in how a probation request was answered.
 pub(super) fn probation_answered(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     id: EndpointId,
     good: bool,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let (region, place) = locate(snapshot, id)?;
-    let name = Arc::clone(&snapshot.table.region(region).name);
-    let policy = snapshot.table.traffic.probation;
-    let mut endpoints = snapshot.regions[region.index()].endpoints.to_vec();
+    let (region, place) = locate(beliefs, id)?;
+    let name = Arc::clone(&beliefs.snapshot.table.region(region).name);
+    let policy = beliefs.snapshot.table.traffic.probation;
+    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if !endpoint.standing.is_on_probation() {
         return None;
@@ -110,19 +111,19 @@ pub(super) fn probation_answered(
     };
     let is_news = flip.is_some() || !good;
     settle(endpoint, flip, &name, &cause, changes);
-    snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
     is_news.then_some(cause)
 }
 
 /// Takes in the operator's word on a region.
 pub(super) fn operator(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     region: RegionId,
     state: AdminState,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let definition = snapshot.table.regions.get(region.index())?;
-    let believed = snapshot.regions.get_mut(region.index())?;
+    let definition = beliefs.snapshot.table.regions.get(region.index())?;
+    let believed = beliefs.snapshot.regions.get_mut(region.index())?;
     if believed.admin == state {
         return None;
     }
@@ -133,8 +134,8 @@ pub(super) fn operator(
 }
 
 /// The region of an endpoint, and its place there.
-pub(super) fn locate(snapshot: &Snapshot, id: EndpointId) -> Option<(RegionId, usize)> {
-    let mut regions = snapshot.regions.iter().enumerate();
+pub(super) fn locate(beliefs: &Beliefs, id: EndpointId) -> Option<(RegionId, usize)> {
+    let mut regions = beliefs.snapshot.regions.iter().enumerate();
     regions.find_map(|(index, region)| {
         let place = region
             .endpoints

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::apply::change::{ChangeCause, Changes, What};
-use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::apply::beliefs::Beliefs;
+use crate::change::{ChangeCause, Changes, What};
+use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::failback::{Condition, Stage};
 use crate::health::state::Health;
 use crate::model::id::RegionId;
@@ -12,12 +13,12 @@ use crate::table::failback::FailbackId;
 
 /// Brings every region's failback up to date, and the sets that decisions look at. Says whether
 /// anything changed that a reader may see.
-pub(super) fn advance(snapshot: &mut Snapshot, changes: &mut Changes) -> bool {
-    let table = Arc::clone(&snapshot.table);
-    let shared = snapshot.correlated_failure;
+pub(super) fn advance(beliefs: &mut Beliefs, changes: &mut Changes) -> bool {
+    let table = Arc::clone(&beliefs.snapshot.table);
+    let shared = beliefs.snapshot.correlated_failure;
     let mut changed = false;
-    let worse = snapshot.worse;
-    let regions = table.regions.iter().zip(&mut snapshot.regions);
+    let worse = beliefs.worse;
+    let regions = table.regions.iter().zip(&mut beliefs.snapshot.regions);
     for (id, (region, state)) in (0..).map(RegionId).zip(regions) {
         let is = Condition {
             worse: worse.contains(id),
@@ -47,22 +48,24 @@ pub(super) fn advance(snapshot: &mut Snapshot, changes: &mut Changes) -> bool {
     }
     let policies = (0..table.failbacks().len()).map(FailbackId::at);
     let limited = |policy| {
-        let limited = snapshot.regions_that(|region| region.share(policy) < 100);
-        limited.and(snapshot.serving)
+        let limited = beliefs
+            .snapshot
+            .regions_that(|region| region.share(policy) < 100);
+        limited.and(beliefs.snapshot.serving)
     };
-    snapshot.limited = policies.map(limited).collect();
+    beliefs.snapshot.limited = policies.map(limited).collect();
     changed
 }
 
 /// Takes in that the operator agrees to a region's return, under all policies where it waits.
 pub(super) fn confirm(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     name: &str,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let table = Arc::clone(&snapshot.table);
+    let table = Arc::clone(&beliefs.snapshot.table);
     let region = table.region_named(name)?;
-    let state = snapshot.regions.get_mut(region.index())?;
+    let state = beliefs.snapshot.regions.get_mut(region.index())?;
     let mut stage = None;
     for (failback, config) in state.failback.iter_mut().zip(table.failbacks()) {
         if failback.confirm(config, changes.now) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::change::{Change, ChangeCause, Changes, Subject, What};
+use crate::change::{Change, ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{LastChange, Snapshot};
 use crate::model::id::RegionId;
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::apply::change::ChangeCause;
+use crate::apply::beliefs::Beliefs;
 use crate::apply::failback;
-use crate::decide::snapshot::{EndpointState, RegionState, Snapshot};
+use crate::change::ChangeCause;
+use crate::decide::snapshot::{EndpointState, RegionState};
 use crate::health::slots::Slots;
 use crate::model::id::RegionId;
 use crate::model::viewer::UnknownViewer;
@@ -13,37 +14,41 @@ use crate::table::origin::Region;
 
 /// Puts `table` in place. Regions are matched by name.
 pub(super) fn replace(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     table: Arc<RoutingTable>,
     unknown: UnknownViewer,
 ) -> Option<ChangeCause> {
-    let before = std::mem::replace(&mut snapshot.table, table);
-    let mut states = std::mem::take(&mut snapshot.regions);
-    for region in &snapshot.table.regions {
+    let before = std::mem::replace(&mut beliefs.snapshot.table, table);
+    let mut states = std::mem::take(&mut beliefs.snapshot.regions);
+    for region in &beliefs.snapshot.table.regions {
         let old = before.region_named(&region.name);
         let state = old.map_or_else(RegionState::default, |id| {
             let state = std::mem::take(&mut states[id.index()]);
-            carried_over(state, before.region(id), region, &mut snapshot.slots)
+            carried_over(state, before.region(id), region, &mut beliefs.slots)
         });
-        snapshot.regions.push(state);
+        beliefs.snapshot.regions.push(state);
     }
     for gone in states.iter().flat_map(|state| state.endpoints.iter()) {
-        snapshot.slots.release(gone.id);
+        beliefs.slots.release(gone.id);
     }
-    failback::follow_policies(&mut snapshot.regions, &before, &snapshot.table);
-    let table = &snapshot.table;
-    snapshot.order = snapshot.order.renumbered(|old: RegionId| {
+    failback::follow_policies(
+        &mut beliefs.snapshot.regions,
+        &before,
+        &beliefs.snapshot.table,
+    );
+    let table = &beliefs.snapshot.table;
+    beliefs.order = beliefs.order.renumbered(|old: RegionId| {
         let region = before.regions.get(old.index())?;
         table.region_named(&region.name)
     });
     // Routes and regions have other numbers now.
-    snapshot.traffic = Default::default();
-    snapshot.excess = Vec::new();
-    snapshot.worse = Default::default();
-    snapshot.unknown = unknown;
-    snapshot.generation += 1;
+    beliefs.traffic = Default::default();
+    beliefs.excess = Vec::new();
+    beliefs.worse = Default::default();
+    beliefs.snapshot.unknown = unknown;
+    beliefs.snapshot.generation += 1;
     Some(ChangeCause::TableLoaded {
-        generation: snapshot.generation,
+        generation: beliefs.snapshot.generation,
     })
 }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::addresses;
-use crate::apply::change::ChangeCause;
+use crate::apply::beliefs::Beliefs;
 use crate::apply::saved::{SavedBeliefs, SavedEndpoint, SavedRegion};
-use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState, Snapshot};
+use crate::change::ChangeCause;
+use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState};
 use crate::health::order::LatencyOrder;
 use crate::model::id::RegionId;
 use crate::model::time::Timestamp;
@@ -21,22 +22,22 @@ pub const BELIEFS_LAST: Duration = Duration::from_secs(24 * 3600);
 /// is no longer ago than `keep_names`. Regions are matched by name, endpoints by their origin's
 /// URL and address; what the table no longer has is ignored.
 pub(super) fn restore(
-    snapshot: &mut Snapshot,
-    beliefs: &SavedBeliefs,
+    beliefs: &mut Beliefs,
+    saved_beliefs: &SavedBeliefs,
     away: Duration,
     keep_names: Duration,
     now: Timestamp,
 ) -> Option<ChangeCause> {
     let mut restored = 0_usize;
-    for saved in &beliefs.regions {
-        let Some(id) = snapshot.table.region_named(&saved.name) else {
+    for saved in &saved_beliefs.regions {
+        let Some(id) = beliefs.snapshot.table.region_named(&saved.name) else {
             continue;
         };
         if away <= keep_names {
-            use_names_again(snapshot, id, saved);
+            use_names_again(beliefs, id, saved);
         }
-        let table = Arc::clone(&snapshot.table);
-        let Some(state) = snapshot.regions.get_mut(id.index()) else {
+        let table = Arc::clone(&beliefs.snapshot.table);
+        let Some(state) = beliefs.snapshot.regions.get_mut(id.index()) else {
             continue;
         };
         state.admin = saved.admin;
@@ -46,20 +47,20 @@ pub(super) fn restore(
         restored += 1;
     }
     if away <= BELIEFS_LAST {
-        snapshot.correlated_failure = beliefs.correlated_failure;
+        beliefs.snapshot.correlated_failure = saved_beliefs.correlated_failure;
         let moment = |before| now - Duration::from_millis(before).saturating_add(away);
-        snapshot.fell_together = beliefs.fell_together_ms.map(moment);
-        snapshot.last_ejection = beliefs.last_ejection_ms.map(moment);
-        let order = beliefs.order.iter();
-        let order = order.filter_map(|name| snapshot.table.region_named(name));
-        snapshot.order = LatencyOrder::restored(order);
+        beliefs.fell_together = saved_beliefs.fell_together_ms.map(moment);
+        beliefs.last_ejection = saved_beliefs.last_ejection_ms.map(moment);
+        let order = saved_beliefs.order.iter();
+        let order = order.filter_map(|name| beliefs.snapshot.table.region_named(name));
+        beliefs.order = LatencyOrder::restored(order);
     }
     (restored > 0).then_some(ChangeCause::Restored)
 }
 
 /// The addresses that names had: a start does not have to wait for a name server.
-fn use_names_again(snapshot: &mut Snapshot, id: RegionId, saved: &SavedRegion) {
-    let table = Arc::clone(&snapshot.table);
+fn use_names_again(beliefs: &mut Beliefs, id: RegionId, saved: &SavedRegion) {
+    let table = Arc::clone(&beliefs.snapshot.table);
     for (place, origin) in (0..).zip(&table.region(id).origins) {
         if matches!(origin.host, OriginHost::Name(_)) {
             let url = origin.url();
@@ -67,7 +68,7 @@ fn use_names_again(snapshot: &mut Snapshot, id: RegionId, saved: &SavedRegion) {
                 |one: &&SavedEndpoint| one.origin == url && one.address.port() == origin.port;
             let endpoints = saved.endpoints.iter().filter(of_origin);
             let addresses: Vec<_> = endpoints.map(|one| one.address).collect();
-            addresses::resolve(snapshot, id, place, &addresses);
+            addresses::resolve(beliefs, id, place, &addresses);
         }
     }
 }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     /// Regions with one address each: `10.0.0.N` for the Nth letter.
-    fn started(names: &[&str]) -> Snapshot {
+    fn started(names: &[&str]) -> Beliefs {
         let regions = names.iter().map(|name| {
             let letter = name.as_bytes()[0] - b'a' + 1;
             region(name, OriginHost::Address([10, 0, 0, letter].into()))
@@ -168,28 +169,28 @@ mod tests {
         started_with(regions.collect())
     }
 
-    fn started_with(regions: Vec<Region>) -> Snapshot {
+    fn started_with(regions: Vec<Region>) -> Beliefs {
         let table = Event::Table {
             table: Arc::new(RoutingTable::new(Vec::new(), regions, Vec::new())),
             unknown: UnknownViewer::default(),
         };
-        apply(&Snapshot::default(), table, Timestamp::ZERO).0
+        apply(&Beliefs::default(), table, Timestamp::ZERO).0
     }
 
     struct World {
-        snapshot: Snapshot,
+        beliefs: Beliefs,
         transitions: Vec<Change>,
     }
 
     impl World {
         fn tell(&mut self, event: Event, second: u64) {
-            let (snapshot, transitions) = apply(&self.snapshot, event, at(second));
-            self.snapshot = snapshot;
+            let (beliefs, transitions) = apply(&self.beliefs, event, at(second));
+            self.beliefs = beliefs;
             self.transitions.extend(transitions);
         }
 
         fn probe(&mut self, region: &str, millis: Option<u64>, second: u64) {
-            let id = self.snapshot.table.region_named(region).unwrap();
+            let id = self.beliefs.snapshot.table.region_named(region).unwrap();
             let outcome = millis.map_or(ProbeOutcome::Failed(ProbeFailure::Refused), |millis| {
                 let phases = Phases {
                     first_byte: Some(Duration::from_millis(millis)),
@@ -197,7 +198,11 @@ mod tests {
                 };
                 ProbeOutcome::Passed { phases, warm: true }
             });
-            for endpoint in self.snapshot.regions[id.index()].endpoints.clone().iter() {
+            for endpoint in self.beliefs.snapshot.regions[id.index()]
+                .endpoints
+                .clone()
+                .iter()
+            {
                 let outcome = outcome.clone();
                 let endpoint = endpoint.id;
                 self.tell(Event::Probed { endpoint, outcome }, second);
@@ -205,9 +210,9 @@ mod tests {
         }
     }
 
-    fn running(snapshot: Snapshot) -> World {
+    fn running(beliefs: Beliefs) -> World {
         World {
-            snapshot,
+            beliefs,
             transitions: Vec::new(),
         }
     }
@@ -220,7 +225,7 @@ mod tests {
             world.probe("b", Some(80), second);
             world.probe("c", Some(40), second);
         }
-        let endpoint = world.snapshot.regions[0].endpoints[0].id;
+        let endpoint = world.beliefs.snapshot.regions[0].endpoints[0].id;
         world.tell(
             Event::TrafficFailed {
                 endpoint,
@@ -233,16 +238,16 @@ mod tests {
     }
 
     /// As a file would hold it.
-    fn written(snapshot: &Snapshot, second: u64) -> Arc<SavedBeliefs> {
-        let saved = SavedBeliefs::of(snapshot, at(second), Duration::from_secs(1_000_000));
+    fn written(beliefs: &Beliefs, second: u64) -> Arc<SavedBeliefs> {
+        let saved = SavedBeliefs::of(beliefs, at(second), Duration::from_secs(1_000_000));
         let text = serde_json::to_string(&saved).unwrap();
         let read: SavedBeliefs = serde_json::from_str(&text).unwrap();
         assert_eq!(read, saved);
         Arc::new(read)
     }
 
-    fn restored(snapshot: &Snapshot, saved: Arc<SavedBeliefs>, away: Duration) -> World {
-        let mut world = running(snapshot.clone());
+    fn restored(beliefs: &Beliefs, saved: Arc<SavedBeliefs>, away: Duration) -> World {
+        let mut world = running(beliefs.clone());
         let event = Event::Restored {
             saved,
             away,
@@ -252,28 +257,35 @@ mod tests {
         world
     }
 
-    fn order(snapshot: &Snapshot) -> String {
-        let names = snapshot.by_latency.iter();
-        names.map(|id| &*snapshot.table.region(*id).name).collect()
+    fn order(beliefs: &Beliefs) -> String {
+        let names = beliefs.snapshot.by_latency.iter();
+        names
+            .map(|id| &*beliefs.snapshot.table.region(*id).name)
+            .collect()
     }
 
     #[test]
     fn a_region_that_was_down_is_down_at_the_first_request() {
-        let saved = written(&mid_outage().snapshot, 25);
-        let after = restored(&started(&["a", "b", "c"]), saved, HOUR).snapshot;
-        assert_eq!(after.regions[0].health, Health::Unhealthy);
-        assert!(after.regions[0].out);
-        let serving: Vec<_> = after.serving.iter().collect();
+        let saved = written(&mid_outage().beliefs, 25);
+        let after = restored(&started(&["a", "b", "c"]), saved, HOUR).beliefs;
+        assert_eq!(after.snapshot.regions[0].health, Health::Unhealthy);
+        assert!(after.snapshot.regions[0].out);
+        let serving: Vec<_> = after.snapshot.serving.iter().collect();
         assert_eq!(serving, [RegionId(1), RegionId(2)]);
-        assert_eq!(after.regions[0].failback[0].stage(), Stage::Down);
+        assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Down);
         assert_eq!(order(&after), "cba");
     }
 
     #[test]
     fn regions_are_known_by_name_and_address_whatever_their_number() {
-        let saved = written(&mid_outage().snapshot, 25);
-        let after = restored(&started(&["a", "aa", "c"]), saved, HOUR).snapshot;
-        let health: Vec<_> = after.regions.iter().map(|region| region.health).collect();
+        let saved = written(&mid_outage().beliefs, 25);
+        let after = restored(&started(&["a", "aa", "c"]), saved, HOUR).beliefs;
+        let health: Vec<_> = after
+            .snapshot
+            .regions
+            .iter()
+            .map(|region| region.health)
+            .collect();
         assert_eq!(
             health,
             [Health::Unhealthy, Health::Unproven, Health::Healthy]
@@ -282,12 +294,12 @@ mod tests {
 
     #[test]
     fn a_region_at_another_address_starts_anew() {
-        let saved = written(&mid_outage().snapshot, 25);
+        let saved = written(&mid_outage().beliefs, 25);
         let moved = region("a", OriginHost::Address([10, 9, 9, 9].into()));
-        let after = restored(&started_with(vec![moved]), saved, HOUR).snapshot;
-        assert_eq!(after.regions[0].health, Health::Unproven);
-        assert!(!after.regions[0].out);
-        assert_eq!(after.regions[0].failback[0].stage(), Stage::Full);
+        let after = restored(&started_with(vec![moved]), saved, HOUR).beliefs;
+        assert_eq!(after.snapshot.regions[0].health, Health::Unproven);
+        assert!(!after.snapshot.regions[0].out);
+        assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Full);
     }
 
     #[test]
@@ -302,11 +314,11 @@ mod tests {
         for second in 30..32 {
             world.probe("a", Some(5), second);
         }
-        let held = world.snapshot.regions[0].failback[0].stage();
+        let held = world.beliefs.snapshot.regions[0].failback[0].stage();
         assert_eq!(held, Stage::HoldDown { until: at(91) });
-        let saved = written(&world.snapshot, 41);
+        let saved = written(&world.beliefs, 41);
         let mut after = restored(&started(&["a", "b"]), saved, Duration::from_secs(20));
-        let stage = |world: &World| world.snapshot.regions[0].failback[0].stage();
+        let stage = |world: &World| world.beliefs.snapshot.regions[0].failback[0].stage();
         assert_eq!(stage(&after), Stage::HoldDown { until: at(30) });
         after.tell(Event::Tick, 29);
         assert_eq!(stage(&after).share(), 0);
@@ -321,7 +333,7 @@ mod tests {
             world.probe(name, Some(5), second);
         }
         for (place, second) in [(0, 100), (1, 500)] {
-            let endpoint = world.snapshot.regions[place].endpoints[0].id;
+            let endpoint = world.beliefs.snapshot.regions[place].endpoints[0].id;
             let (kind, in_a_row) = (ErrorKind::FirstByteTimeout, 5);
             let failed = Event::TrafficFailed {
                 endpoint,
@@ -330,11 +342,12 @@ mod tests {
             };
             world.tell(failed, second);
         }
-        assert!(!world.snapshot.correlated_failure);
-        let saved = written(&world.snapshot, 501);
-        let after = restored(&started(&["a", "b"]), saved, HOUR).snapshot;
-        assert!(!after.correlated_failure);
+        assert!(!world.beliefs.snapshot.correlated_failure);
+        let saved = written(&world.beliefs, 501);
+        let after = restored(&started(&["a", "b"]), saved, HOUR).beliefs;
+        assert!(!after.snapshot.correlated_failure);
         let fell: Vec<_> = after
+            .snapshot
             .regions
             .iter()
             .filter_map(|one| one.down_since)
@@ -350,12 +363,12 @@ mod tests {
             state: AdminState::Drained,
         };
         world.tell(drained, 24);
-        let saved = written(&world.snapshot, 25);
+        let saved = written(&world.beliefs, 25);
         let away = BELIEFS_LAST + Duration::from_secs(1);
-        let after = restored(&started(&["a", "b", "c"]), saved, away).snapshot;
-        assert_eq!(after.regions[0].health, Health::Unproven);
-        assert_eq!(after.regions[1].admin, AdminState::Drained);
-        assert!(after.drained.contains(RegionId(1)));
+        let after = restored(&started(&["a", "b", "c"]), saved, away).beliefs;
+        assert_eq!(after.snapshot.regions[0].health, Health::Unproven);
+        assert_eq!(after.snapshot.regions[1].admin, AdminState::Drained);
+        assert!(after.snapshot.drained.contains(RegionId(1)));
         assert_eq!(order(&after), "abc");
     }
 
@@ -372,29 +385,29 @@ mod tests {
         };
         world.tell(resolved, 1);
         world.probe("a", Some(5), 1);
-        let saved = written(&world.snapshot, 2);
-        let after = restored(&started_with(named()), Arc::clone(&saved), HOUR).snapshot;
-        assert_eq!(after.regions[0].endpoints[0].address, address);
-        assert_eq!(after.regions[0].health, Health::Healthy);
-        let after = restored(&started_with(named()), saved, 25 * HOUR).snapshot;
-        assert!(after.regions[0].endpoints.is_empty());
+        let saved = written(&world.beliefs, 2);
+        let after = restored(&started_with(named()), Arc::clone(&saved), HOUR).beliefs;
+        assert_eq!(after.snapshot.regions[0].endpoints[0].address, address);
+        assert_eq!(after.snapshot.regions[0].health, Health::Healthy);
+        let after = restored(&started_with(named()), saved, 25 * HOUR).beliefs;
+        assert!(after.snapshot.regions[0].endpoints.is_empty());
     }
 
     #[test]
     fn only_what_changes_a_start_makes_another_writing_urgent() {
         let mut world = mid_outage();
-        let before = written(&world.snapshot, 25);
+        let before = written(&world.beliefs, 25);
         world.probe("b", Some(81), 26);
-        assert!(before.means_the_same(&written(&world.snapshot, 27)));
+        assert!(before.means_the_same(&written(&world.beliefs, 27)));
         for second in 28..31 {
             world.probe("b", None, second);
         }
-        assert!(!before.means_the_same(&written(&world.snapshot, 31)));
+        assert!(!before.means_the_same(&written(&world.beliefs, 31)));
     }
 
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_older() {
-        let saved = written(&mid_outage().snapshot, 25);
+        let saved = written(&mid_outage().beliefs, 25);
         assert_eq!(saved.age(Duration::from_secs(7)), Duration::ZERO);
         assert_eq!(saved.age(Duration::from_secs(1_000_007)).as_secs(), 7);
     }

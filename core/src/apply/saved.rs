@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::apply::beliefs::Beliefs;
+use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::failback::SavedFailback;
 use crate::health::latency::SavedLatency;
 use crate::health::state::SavedHealth;
@@ -76,23 +77,23 @@ pub(super) struct SavedEndpoint {
 }
 
 impl SavedBeliefs {
-    /// What of `snapshot` is worth keeping at `now`, which is `unix` on the wall's clock.
+    /// What of `beliefs` is worth keeping at `now`, which is `unix` on the wall's clock.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, now: Timestamp, unix: Duration) -> Self {
-        let table = &snapshot.table;
-        let order = snapshot.by_latency.iter().filter_map(|id| {
-            snapshot.regions.get(id.index())?.latency?;
+    pub fn of(beliefs: &Beliefs, now: Timestamp, unix: Duration) -> Self {
+        let table = &beliefs.snapshot.table;
+        let order = beliefs.snapshot.by_latency.iter().filter_map(|id| {
+            beliefs.snapshot.regions.get(id.index())?.latency?;
             Some(table.regions.get(id.index())?.name.to_string())
         });
-        let regions = table.regions.iter().zip(&snapshot.regions);
+        let regions = table.regions.iter().zip(&beliefs.snapshot.regions);
         let keep = |(region, state)| SavedRegion::of(region, state, table, now);
         Self {
             format: FORMAT,
             written_unix_ms: millis(unix),
-            generation: snapshot.generation,
-            correlated_failure: snapshot.correlated_failure,
-            fell_together_ms: snapshot.fell_together.map(|at| millis(now.since(at))),
-            last_ejection_ms: snapshot.last_ejection.map(|at| millis(now.since(at))),
+            generation: beliefs.snapshot.generation,
+            correlated_failure: beliefs.snapshot.correlated_failure,
+            fell_together_ms: beliefs.fell_together.map(|at| millis(now.since(at))),
+            last_ejection_ms: beliefs.last_ejection.map(|at| millis(now.since(at))),
             order: order.collect(),
             regions: regions.map(keep).collect(),
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::apply::change::{ChangeCause, Changes, What};
+use crate::apply::beliefs::Beliefs;
 use crate::apply::{ejection, failback};
-use crate::decide::snapshot::{AdminState, RegionLatency, RegionState, Snapshot};
+use crate::change::{ChangeCause, Changes, What};
+use crate::decide::snapshot::{AdminState, RegionLatency, RegionState};
 use crate::health::latency::MAX_AGE;
 use crate::health::state::Health;
 use crate::model::time::Timestamp;
@@ -13,38 +14,40 @@ use crate::model::time::Timestamp;
 /// Brings everything that follows from endpoints and the operator's words up to date, and
 /// says whether it changed. `cause` is the event in words, absent when only time passed.
 pub(super) fn refresh(
-    old: &Snapshot,
-    new: &mut Snapshot,
+    old: &Beliefs,
+    new: &mut Beliefs,
     cause: Option<&ChangeCause>,
     changes: &mut Changes,
 ) -> bool {
     let now = changes.now;
-    for region in &mut new.regions {
+    for region in &mut new.snapshot.regions {
         region.health = best_health(region);
     }
     ejection::settle(new, changes);
-    for (index, region) in new.regions.iter_mut().enumerate() {
+    for (index, region) in new.snapshot.regions.iter_mut().enumerate() {
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);
     }
-    new.serving = new.regions_that(serves);
-    new.probation = new.regions_that(has_probation);
-    new.drained = new.regions_that(|region| region.admin == AdminState::Drained);
+    new.snapshot.serving = new.snapshot.regions_that(serves);
+    new.snapshot.probation = new.snapshot.regions_that(has_probation);
+    new.snapshot.drained = new
+        .snapshot
+        .regions_that(|region| region.admin == AdminState::Drained);
     let returned = failback::advance(new, changes);
-    let medians = new.regions.iter().map(median).collect::<Vec<_>>();
+    let medians = new.snapshot.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
-    new.by_latency = new.order.regions();
+    new.snapshot.by_latency = new.order.regions();
 
     let cause = cause.unwrap_or(&ChangeCause::TimePassed);
     tell_regions(old, new, cause, changes);
     tell_leader(old, new, cause, changes);
-    old.by_latency != new.by_latency
-        || old.serving != new.serving
-        || old.drained != new.drained
-        || old.probation != new.probation
-        || old.correlated_failure != new.correlated_failure
+    old.snapshot.by_latency != new.snapshot.by_latency
+        || old.snapshot.serving != new.snapshot.serving
+        || old.snapshot.drained != new.snapshot.drained
+        || old.snapshot.probation != new.snapshot.probation
+        || old.snapshot.correlated_failure != new.snapshot.correlated_failure
         || returned
-        || old.regions.iter().map(median).ne(medians)
+        || old.snapshot.regions.iter().map(median).ne(medians)
 }
 
 /// The best of its endpoints'; without any, nothing is known.
@@ -91,12 +94,13 @@ fn has_probation(region: &RegionState) -> bool {
 }
 
 /// Flips of regions that were in the old table too.
-fn tell_regions(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &mut Changes) {
-    for (region, state) in new.table.regions.iter().zip(&new.regions) {
+fn tell_regions(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut Changes) {
+    for (region, state) in new.snapshot.table.regions.iter().zip(&new.snapshot.regions) {
         let before = old
+            .snapshot
             .table
             .region_named(&region.name)
-            .and_then(|id| old.regions.get(id.index()));
+            .and_then(|id| old.snapshot.regions.get(id.index()));
         if let Some(before) = before
             && before.health != state.health
         {
@@ -106,15 +110,15 @@ fn tell_regions(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &m
     }
 }
 
-fn tell_leader(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &mut Changes) {
+fn tell_leader(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut Changes) {
     let (Some(before), Some(after)) = (leader(old), leader(new)) else {
         return;
     };
     if before.0 == after.0 {
         return;
     }
-    let present = new.table.region_named(before.0);
-    let present = present.and_then(|id| new.regions.get(id.index()));
+    let present = new.snapshot.table.region_named(before.0);
+    let present = present.and_then(|id| new.snapshot.regions.get(id.index()));
     let faster = ChangeCause::Faster {
         median: median(after.1),
         than: Arc::clone(before.0),
@@ -125,8 +129,8 @@ fn tell_leader(old: &Snapshot, new: &Snapshot, cause: &ChangeCause, changes: &mu
     changes.tell_region(after.0, What::Leader { before }, faster);
 }
 
-fn leader(snapshot: &Snapshot) -> Option<(&Arc<str>, &RegionState)> {
-    let first = *snapshot.by_latency.first()?;
-    let region = snapshot.table.regions.get(first.index())?;
-    Some((&region.name, snapshot.regions.get(first.index())?))
+fn leader(beliefs: &Beliefs) -> Option<(&Arc<str>, &RegionState)> {
+    let first = *beliefs.snapshot.by_latency.first()?;
+    let region = beliefs.snapshot.table.regions.get(first.index())?;
+    Some((&region.name, beliefs.snapshot.regions.get(first.index())?))
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::apply::WindowCount;
-use crate::apply::change::{ChangeCause, Changes, Comparison};
+use crate::apply::beliefs::Beliefs;
 use crate::apply::ejection::is_surely_well;
 use crate::apply::evidence::{locate, settle};
-use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::change::{ChangeCause, Changes, Comparison};
+use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::fusion::excess;
 use crate::health::state::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
@@ -15,34 +16,34 @@ use crate::model::time::Timestamp;
 /// Takes in that an endpoint's answers come late. Lateness alone never takes out the last region
 /// that a route has: a slow answer is better than none, and if all are slow the fault is ours.
 pub(super) fn late(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     id: EndpointId,
     (in_a_row, alone): (u32, bool),
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
     let now = changes.now;
-    let (region, place) = locate(snapshot, id)?;
-    let endpoints = &snapshot.regions[region.index()].endpoints;
-    if alone && !another_is_well(snapshot, region, endpoints[place].standing.suspected()) {
+    let (region, place) = locate(beliefs, id)?;
+    let endpoints = &beliefs.snapshot.regions[region.index()].endpoints;
+    if alone && !another_is_well(beliefs, region, endpoints[place].standing.suspected()) {
         return None;
     }
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
-    let could_go = has_spare || others_serve(snapshot, region);
-    let policy = &snapshot.table.traffic.outlier_detection;
-    if in_a_row < policy.consecutive_late || !could_go || snapshot.correlated_failure_lately(now) {
+    let could_go = has_spare || others_serve(beliefs, region);
+    let policy = &beliefs.snapshot.table.traffic.outlier_detection;
+    if in_a_row < policy.consecutive_late || !could_go || beliefs.correlated_failure_lately(now) {
         return None;
     }
     let cause = ChangeCause::RequestsLate { in_a_row };
-    eject(snapshot, region, Some(place), &cause, in_a_row, changes);
-    snapshot.worse = worse(snapshot, now);
+    eject(beliefs, region, Some(place), &cause, in_a_row, changes);
+    beliefs.worse = worse(beliefs, now);
     Some(cause)
 }
 
 /// Whether another region passed a probe since this one was suspected: if none did, the fault may be
 /// on our side.
-fn another_is_well(snapshot: &Snapshot, region: RegionId, since: Option<Timestamp>) -> bool {
-    let mut others = snapshot.regions.iter().enumerate();
+fn another_is_well(beliefs: &Beliefs, region: RegionId, since: Option<Timestamp>) -> bool {
+    let mut others = beliefs.snapshot.regions.iter().enumerate();
     since.is_some_and(|since| {
         others.any(|(other, state)| other != region.index() && is_surely_well(state, since))
     })
@@ -50,27 +51,27 @@ fn another_is_well(snapshot: &Snapshot, region: RegionId, since: Option<Timestam
 
 /// Takes in what one worker saw in a second.
 pub(super) fn window(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     counts: &[WindowCount],
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
     let now = changes.now;
-    let traffic = Arc::make_mut(&mut snapshot.traffic);
+    let traffic = Arc::make_mut(&mut beliefs.traffic);
     for count in counts {
         traffic.count((count.route, count.region), &count.count, now);
     }
     traffic.forget_old(now);
-    compare_live(snapshot, now);
+    compare_live(beliefs, now);
     let mut cause = None;
-    while let Some((region, comparison)) = failing(snapshot, counts, now) {
+    while let Some((region, comparison)) = failing(beliefs, counts, now) {
         let failures = comparison.count;
         let why = ChangeCause::Compared(comparison);
-        eject(snapshot, region, None, &why, failures, changes);
-        Arc::make_mut(&mut snapshot.traffic).forget_region(region);
+        eject(beliefs, region, None, &why, failures, changes);
+        Arc::make_mut(&mut beliefs.traffic).forget_region(region);
         cause = Some(why);
     }
-    let worse = worse(snapshot, now);
-    let before = std::mem::replace(&mut snapshot.worse, worse);
+    let worse = worse(beliefs, now);
+    let before = std::mem::replace(&mut beliefs.worse, worse);
     if before != worse && cause.is_none() {
         cause = Some(ChangeCause::ComparedAnew);
     }
@@ -78,34 +79,34 @@ pub(super) fn window(
 }
 
 /// Takes in that time passed: live requests of a while ago say nothing any more.
-pub(super) fn grow_old(snapshot: &mut Snapshot, now: Timestamp) {
-    if !snapshot.traffic.is_empty() {
-        Arc::make_mut(&mut snapshot.traffic).forget_old(now);
-        compare_live(snapshot, now);
+pub(super) fn grow_old(beliefs: &mut Beliefs, now: Timestamp) {
+    if !beliefs.traffic.is_empty() {
+        Arc::make_mut(&mut beliefs.traffic).forget_old(now);
+        compare_live(beliefs, now);
     }
 }
 
 /// Brings the regions' excess up to date.
-fn compare_live(snapshot: &mut Snapshot, now: Timestamp) {
+fn compare_live(beliefs: &mut Beliefs, now: Timestamp) {
     let probed = |region: &RegionState| region.estimate(now).map(|estimate| estimate.median);
-    let probed: Vec<_> = snapshot.regions.iter().map(probed).collect();
-    snapshot.excess = excess(snapshot.traffic.live(), &probed, now);
+    let probed: Vec<_> = beliefs.snapshot.regions.iter().map(probed).collect();
+    beliefs.excess = excess(beliefs.traffic.live(), &probed, now);
 }
 
 /// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
 /// region's.
 fn failing(
-    snapshot: &Snapshot,
+    beliefs: &Beliefs,
     counts: &[WindowCount],
     now: Timestamp,
 ) -> Option<(RegionId, Comparison)> {
-    if snapshot.correlated_failure_lately(now) {
+    if beliefs.correlated_failure_lately(now) {
         return None;
     }
-    let policy = &snapshot.table.traffic.outlier_detection;
+    let policy = &beliefs.snapshot.table.traffic.outlier_detection;
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
-    let recent: Vec<_> = snapshot.traffic.sums(now).collect();
+    let recent: Vec<_> = beliefs.traffic.sums(now).collect();
     let newest = counts.iter().map(|count| {
         let key = (count.route, count.region);
         let known = recent.iter().find(|(known, _)| *known == key);
@@ -124,14 +125,14 @@ fn failing(
     };
     sums.iter().find_map(|((route, region), sum)| {
         let trouble_found = sum.trouble(policy)?;
-        let definition = snapshot.table.routes.get(route.index())?;
-        let mut siblings = definition.regions.and(snapshot.serving).iter();
+        let definition = beliefs.snapshot.table.routes.get(route.index())?;
+        let mut siblings = definition.regions.and(beliefs.snapshot.serving).iter();
         let better = |other: &RegionId| {
             *other != *region
-                && snapshot.regions[other.index()].health != Health::Unhealthy
+                && beliefs.snapshot.regions[other.index()].health != Health::Unhealthy
                 && trouble((*route, *other)).is_none()
         };
-        let state = snapshot.regions.get(region.index())?;
+        let state = beliefs.snapshot.regions.get(region.index())?;
         if state.health == Health::Unhealthy || state.admin == AdminState::Forced {
             return None;
         }
@@ -142,7 +143,7 @@ fn failing(
             count: sum.behind(trouble_found),
             requests: sum.requests,
             route: Arc::clone(&definition.name),
-            sibling: Arc::clone(&snapshot.table.region(sibling).name),
+            sibling: Arc::clone(&beliefs.snapshot.table.region(sibling).name),
             sibling_count: other.behind(trouble_found),
             sibling_requests: other.requests,
         };
@@ -151,16 +152,25 @@ fn failing(
 }
 
 /// Regions on their way back that do worse than a sibling on the same route.
-fn worse(snapshot: &Snapshot, now: Timestamp) -> RegionSet {
+fn worse(beliefs: &Beliefs, now: Timestamp) -> RegionSet {
     let ramping = |region: RegionId| {
-        let state = snapshot.regions.get(region.index());
+        let state = beliefs.snapshot.regions.get(region.index());
         state.is_some_and(|state| {
             let mut ways = state.failback.iter();
             ways.any(|way| (1..100).contains(&way.stage().share()))
         })
     };
-    let usual = |region: RegionId| Some(snapshot.regions.get(region.index())?.latency?.median);
-    let sums: Vec<_> = snapshot.traffic.sums(now).collect();
+    let usual = |region: RegionId| {
+        Some(
+            beliefs
+                .snapshot
+                .regions
+                .get(region.index())?
+                .latency?
+                .median,
+        )
+    };
+    let sums: Vec<_> = beliefs.traffic.sums(now).collect();
     let worse = sums.iter().filter(|((route, region), sum)| {
         ramping(*region)
             && sums.iter().any(|((other_route, other), sibling)| {
@@ -175,12 +185,12 @@ fn worse(snapshot: &Snapshot, now: Timestamp) -> RegionSet {
 
 /// Whether another region serves a route that names `region`. Routes that have it alone use it all
 /// the same, as their last resort.
-fn others_serve(snapshot: &Snapshot, region: RegionId) -> bool {
+fn others_serve(beliefs: &Beliefs, region: RegionId) -> bool {
     let mut alone = RegionSet::EMPTY;
     alone.insert(region);
-    let mut routes = snapshot.table.routes.iter();
+    let mut routes = beliefs.snapshot.table.routes.iter();
     routes.any(|route| {
-        let others = route.regions.and(snapshot.serving).without(alone);
+        let others = route.regions.and(beliefs.snapshot.serving).without(alone);
         route.regions.contains(region) && !others.is_empty()
     })
 }
@@ -191,15 +201,15 @@ fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {
 
 /// Condemns one endpoint of a region, or all that are well.
 fn eject(
-    snapshot: &mut Snapshot,
+    beliefs: &mut Beliefs,
     region: RegionId,
     place: Option<usize>,
     cause: &ChangeCause,
     in_a_row: u32,
     changes: &mut Changes,
 ) {
-    let name = Arc::clone(&snapshot.table.region(region).name);
-    let state = &mut snapshot.regions[region.index()];
+    let name = Arc::clone(&beliefs.snapshot.table.region(region).name);
+    let state = &mut beliefs.snapshot.regions[region.index()];
     if state.admin == AdminState::Forced {
         return;
     }
@@ -217,6 +227,6 @@ fn eject(
         .unwrap_or_default();
     state.endpoints = endpoints.into();
     if state.health == Health::Unhealthy {
-        snapshot.serving.remove(region);
+        beliefs.snapshot.serving.remove(region);
     }
 }

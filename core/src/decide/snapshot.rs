@@ -1,24 +1,21 @@
-//! All we believe at one moment: what a request loads once.
+//! What a decision reads of the beliefs of one moment: what a request loads once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::apply::ChangeCause;
+use crate::change::ChangeCause;
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
-use crate::health::order::LatencyOrder;
-use crate::health::slots::Slots;
 use crate::health::state::{Health, HealthState};
-use crate::health::traffic::Traffic;
 use crate::model::id::{EndpointId, RegionId, RegionSet};
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;
 use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackId;
+
+pub use crate::model::admin::AdminState;
 
 /// Table, health and latency at one revision; never changes.
 ///
@@ -48,28 +45,9 @@ pub struct Snapshot {
     /// Whether all regions fell together: more likely than that all of them broke is that we, or
     /// our network, did, so none is out.
     pub correlated_failure: bool,
-    /// When all regions last fell together, or still were down because of that.
-    pub fell_together: Option<Timestamp>,
-    /// When a region was last taken out because of its probes alone.
-    pub last_ejection: Option<Timestamp>,
     /// All regions, lowest latency first, as the switch margin lets it change.
     pub by_latency: Vec<RegionId>,
-    /// What `by_latency` follows: the order, and who has been better than whom since when.
-    pub order: LatencyOrder,
-    /// What live requests saw in the last seconds.
-    pub traffic: Arc<Traffic>,
-    /// By region: how much later it answers live requests than its probes promise, compared with
-    /// its siblings.
-    pub excess: Vec<Duration>,
-    /// Regions that live requests find clearly worse than their siblings: a ramp stands still.
-    pub worse: RegionSet,
-    /// Numbers for new endpoints.
-    pub slots: Slots,
 }
-
-/// For so long after all regions fell together requests prove nothing: connections come back one by
-/// one, and whose comes first says nothing of the others.
-const FATE_LINGERS: Duration = Duration::from_secs(5);
 
 impl Snapshot {
     /// The regions of which `holds` is true.
@@ -80,13 +58,6 @@ impl Snapshot {
             .filter(|(_, region)| holds(region))
             .map(|(index, _)| RegionId::at(index))
             .collect()
-    }
-
-    /// Whether all regions are down together, or were a moment ago.
-    #[must_use]
-    pub fn correlated_failure_lately(&self, now: Timestamp) -> bool {
-        self.fell_together
-            .is_some_and(|last| now.since(last) < FATE_LINGERS)
     }
 
     /// The endpoint with this number and its region, while it is known.
@@ -167,33 +138,6 @@ pub struct RegionLatency {
     pub median: Duration,
     /// When its newest sample came.
     pub measured: Timestamp,
-}
-
-/// The operator's word on a region, kept beside what probes say.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum AdminState {
-    /// As probes and traffic say.
-    #[default]
-    Auto,
-    /// Out.
-    Drained,
-    /// In, whatever probes say.
-    Forced,
-}
-
-impl AdminState {
-    /// The word as a metric label and log value.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Drained => "drained",
-            Self::Forced => "forced",
-        }
-    }
 }
 
 /// What we believe of one endpoint.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::apply::{Event, SavedBeliefs, apply};
-use meridian_core::decide::snapshot::{AdminState, Snapshot};
+use meridian_core::apply::{Beliefs, Event, SavedBeliefs, apply};
+use meridian_core::decide::snapshot::AdminState;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::model::time::Timestamp;
@@ -35,7 +35,7 @@ fn regions() -> Arc<RoutingTable> {
 struct World {
     random: fastrand::Rng,
     now: Timestamp,
-    snapshot: Snapshot,
+    beliefs: Beliefs,
 }
 
 impl World {
@@ -43,12 +43,12 @@ impl World {
         Self {
             random: fastrand::Rng::with_seed(seed),
             now: Timestamp::ZERO,
-            snapshot: started(),
+            beliefs: started(),
         }
     }
 
     fn tell(&mut self, event: Event) {
-        self.snapshot = apply(&self.snapshot, event, self.now).0;
+        self.beliefs = apply(&self.beliefs, event, self.now).0;
     }
 
     /// Anything may happen, faults more often than not.
@@ -73,7 +73,7 @@ impl World {
         let hosts = self.random.u8(1..4);
         let address = |host| SocketAddr::from(([10, 0, 9, host], 80));
         Event::Resolved {
-            generation: self.snapshot.generation,
+            generation: self.beliefs.snapshot.generation,
             region: RegionId(2),
             origin: 0,
             addresses: (hosts..hosts + 2).map(address).collect(),
@@ -81,7 +81,7 @@ impl World {
     }
 
     fn event_of_an_endpoint(&mut self, about: u8) -> Option<Event> {
-        let regions = self.snapshot.regions.iter();
+        let regions = self.beliefs.snapshot.regions.iter();
         let endpoints: Vec<_> = regions
             .flat_map(|region| region.endpoints.iter().map(|endpoint| endpoint.id))
             .collect();
@@ -121,10 +121,10 @@ impl World {
     /// Another process takes over what this one wrote `away` ago.
     fn restart(&mut self, away: Duration) {
         let unix = Duration::from_secs(1_700_000_000);
-        let written = SavedBeliefs::of(&self.snapshot, self.now, unix);
+        let written = SavedBeliefs::of(&self.beliefs, self.now, unix);
         let text = serde_json::to_string(&written).unwrap();
         self.now = Timestamp::ZERO;
-        self.snapshot = started();
+        self.beliefs = started();
         self.tell(Event::Restored {
             saved: Arc::new(serde_json::from_str(&text).unwrap()),
             away,
@@ -134,7 +134,7 @@ impl World {
 
     /// All that decides where requests go. Probation is not in it: it begins anew.
     fn seen(&self) -> String {
-        let now = self.snapshot.regions.iter().map(|region| {
+        let now = self.beliefs.snapshot.regions.iter().map(|region| {
             let endpoints = region.endpoints.iter();
             let endpoints: Vec<_> = endpoints
                 .map(|one| {
@@ -149,19 +149,19 @@ impl World {
             let latency = region.latency.map(|latency| latency.median);
             format!("{known:?} {stage:?} {latency:?} {endpoints:?}\n")
         });
-        let snapshot = &self.snapshot;
+        let snapshot = &self.beliefs.snapshot;
         let sets = (snapshot.serving, snapshot.drained, &snapshot.limited);
         let order = (&snapshot.by_latency, snapshot.correlated_failure);
         format!("{}{sets:?} {order:?}", now.collect::<String>())
     }
 }
 
-fn started() -> Snapshot {
+fn started() -> Beliefs {
     let table = Event::Table {
         table: regions(),
         unknown: UnknownViewer::default(),
     };
-    apply(&Snapshot::default(), table, Timestamp::ZERO).0
+    apply(&Beliefs::default(), table, Timestamp::ZERO).0
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
             world.live();
         }
         let health = |world: &World| -> Vec<_> {
-            let regions = world.snapshot.regions.iter();
+            let regions = world.beliefs.snapshot.regions.iter();
             regions
                 .map(|region| (region.health, region.admin))
                 .collect()
@@ -201,7 +201,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
         // Probes pass from now on, and probation requests get good answers: all is as if it had never been.
         for _ in 0..600 {
             world.now = world.now + Duration::from_secs(5);
-            let regions = world.snapshot.regions.iter();
+            let regions = world.beliefs.snapshot.regions.iter();
             let ids: Vec<_> = regions
                 .flat_map(|region| region.endpoints.iter().map(|one| one.id))
                 .collect();
@@ -218,7 +218,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
             }
             world.tell(Event::Tick);
         }
-        for region in &world.snapshot.regions {
+        for region in &world.beliefs.snapshot.regions {
             let there = !region.endpoints.is_empty();
             assert!(
                 region.share(FailbackId::TABLE) == 100 || !there,

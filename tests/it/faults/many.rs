@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use meridian_core::apply::What;
+use meridian_core::change::What;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meridian_core::apply::{Subject, What};
+use meridian_core::change::{Subject, What};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 use meridian_core::health::state::Health;

@@ -10,7 +10,6 @@ use meridian::telemetry::metrics::MetricsRegistry;
 use meridian_core::config::{
     AccessLogConfig, AdminConfig, Config, DnsConfig, DrainConfig, LimitsConfig, ViewerConfig,
 };
-use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::viewer::UnknownViewer;
 use meridian_core::table::RoutingTable;
 use tokio::sync::watch;
@@ -55,10 +54,7 @@ pub(crate) fn resources(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Reso
 
 /// A board that has `resources` installed.
 pub(crate) async fn board(resources: Arc<Resources>, clock: Clock) -> Board {
-    let live = Live {
-        snapshot: Snapshot::default(),
-        resources: Arc::clone(&resources),
-    };
+    let live = Live::new(Arc::default(), Arc::clone(&resources));
     let board = Board::start(live, clock, &MetricsRegistry::default());
     board.install(resources).await;
     board

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::apply::{Event, apply};
+use meridian_core::apply::{Beliefs, Event, apply};
 use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::model::country::{Country, CountryGroup};
@@ -226,10 +226,15 @@ impl World {
 
     /// What the board publishes when all that was told has happened.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::default();
+        self.beliefs().snapshot
+    }
+
+    /// What the board believes then.
+    pub(crate) fn beliefs(&self) -> Beliefs {
+        let mut beliefs = Beliefs::default();
         let mut tell = |event: &dyn Fn(&Snapshot) -> Option<Event>| {
-            if let Some(event) = event(&snapshot) {
-                snapshot = apply(&snapshot, event, MEASURED).0;
+            if let Some(event) = event(&beliefs.snapshot) {
+                beliefs = apply(&beliefs, event, MEASURED).0;
             }
         };
         tell(&|_| Some(self.load()));
@@ -253,7 +258,7 @@ impl World {
                 tell(&|snapshot| learned.event(snapshot, *region));
             }
         }
-        snapshot
+        beliefs
     }
 }
 

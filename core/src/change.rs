@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::snapshot::AdminState;
 use crate::health::failback::Stage;
 use crate::health::state::Health;
+use crate::model::admin::AdminState;
 use crate::model::time::Timestamp;
 
-pub use crate::apply::change::cause::{ChangeCause, Comparison};
+pub use crate::change::cause::{ChangeCause, Comparison};
 
 /// A change worth a log line and a count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,15 +213,15 @@ impl What {
 
 /// The changes of one event, in the order in which they followed from each other.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     /// When the event came.
-    pub(super) now: Timestamp,
-    pub(super) all: Vec<Change>,
+    pub(crate) now: Timestamp,
+    pub(crate) all: Vec<Change>,
 }
 
 impl Changes {
     /// None yet.
-    pub(super) fn at(now: Timestamp) -> Self {
+    pub(crate) fn at(now: Timestamp) -> Self {
         Self {
             now,
             all: Vec::new(),
@@ -229,7 +229,7 @@ impl Changes {
     }
 
     /// Adds one.
-    pub(super) fn tell(&mut self, subject: Subject, what: What, cause: ChangeCause) {
+    pub(crate) fn tell(&mut self, subject: Subject, what: What, cause: ChangeCause) {
         self.all.push(Change {
             subject,
             what,
@@ -239,7 +239,7 @@ impl Changes {
     }
 
     /// Adds one of a region.
-    pub(super) fn tell_region(&mut self, region: &Arc<str>, what: What, cause: ChangeCause) {
+    pub(crate) fn tell_region(&mut self, region: &Arc<str>, what: What, cause: ChangeCause) {
         self.tell(Subject::Region(Arc::clone(region)), what, cause);
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::snapshot::AdminState;
 use crate::health::failback::FailbackCause;
 use crate::health::traffic_count::Trouble;
+use crate::model::admin::AdminState;
 use crate::model::outcome::{ErrorKind, ProbeFailure};
 
 /// Why something changed. As text it is a sentence for people.
