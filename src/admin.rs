@@ -4,10 +4,10 @@
 //! body sizes, time for a head, connections, readers of events.
 
 mod api;
-pub mod guard;
+pub(crate) mod guard;
 pub mod health;
-pub mod query;
-pub mod reply;
+pub(crate) mod query;
+pub(crate) mod reply;
 mod scrape;
 pub mod view;
 

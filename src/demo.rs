@@ -1,16 +1,16 @@
 //! A whole multi-region world on one machine: simulated regions as real loopback servers, their
 //! faults, and the configuration of a proxy in front of them.
 
-pub mod control;
+pub(crate) mod control;
 pub mod fault;
-pub mod switch;
+pub(crate) mod switch;
 pub mod region;
 mod endpoint;
 mod answer;
 mod body;
 pub mod download;
-pub mod ports;
-pub mod files;
+pub(crate) mod ports;
+pub(crate) mod files;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,9 +2,9 @@
 
 pub mod builtin;
 mod error;
-pub mod flat;
+pub(crate) mod flat;
 pub mod mmdb;
-pub mod special;
+pub(crate) mod special;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

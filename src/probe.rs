@@ -1,6 +1,6 @@
 //! Probes: one task per endpoint asks it, again and again, whether it is well and how fast.
 
-pub mod assert;
+pub(crate) mod assert;
 pub mod http;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Loads a new configuration and hands it to the board: all of it or nothing.
 
-pub mod difference;
-pub mod fingerprint;
-pub mod watch;
+pub(crate) mod difference;
+pub(crate) mod fingerprint;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

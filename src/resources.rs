@@ -1,11 +1,11 @@
 //! What is built for a configuration before it serves: TLS, trust, databases, metric handles,
 //! bound sockets. Building it is all that can fail of a reload; publishing it cannot.
 
-pub mod bound;
-pub mod identity;
-pub mod state_dir;
+pub(crate) mod bound;
+pub(crate) mod identity;
+pub(crate) mod state_dir;
 pub mod tls;
-pub mod trust;
+pub(crate) mod trust;
 pub mod viewer_rules;
 
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! What survives a restart: keeps beliefs and the last good configuration on disk, and reads them
 //! back.
 
-pub mod last_good;
+pub(crate) mod last_good;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

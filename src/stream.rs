@@ -1,5 +1,5 @@
 //! Byte streams around byte streams, for either side of the proxy.
 
-pub mod counted;
-pub mod prefixed;
-pub mod socket;
+pub(crate) mod counted;
+pub(crate) mod prefixed;
+pub(crate) mod socket;

@@ -1,9 +1,9 @@
 //! What is told to the people who run it: metrics and logs.
 
-pub mod access_log;
-pub mod histogram;
+pub(crate) mod access_log;
+pub(crate) mod histogram;
 mod json;
 mod line;
-pub mod logging;
+pub(crate) mod logging;
 pub mod metrics;
-pub mod record;
+pub(crate) mod record;

@@ -1,17 +1,17 @@
 //! The origins' side: names to addresses, dialling, TLS, pooled connections.
 
-pub mod added;
-pub mod answer;
-pub mod body;
+pub(crate) mod added;
+pub(crate) mod answer;
+pub(crate) mod body;
 pub mod connect;
-pub mod exchange;
-pub mod framing;
-pub mod handshake;
-pub mod http1;
-pub mod pool;
-pub mod read_allowance;
-pub mod replay_memory;
-pub mod stall;
+pub(crate) mod exchange;
+pub(crate) mod framing;
+pub(crate) mod handshake;
+pub(crate) mod http1;
+pub(crate) mod pool;
+pub(crate) mod read_allowance;
+pub(crate) mod replay_memory;
+pub(crate) mod stall;
 pub mod dns;
-pub mod tls;
-pub mod trailers;
+pub(crate) mod tls;
+pub(crate) mod trailers;

@@ -1,7 +1,7 @@
 //! The TLS side of a listener: which certificate answers which name, and whom it lets in.
 
-pub mod certificate;
-pub mod error;
+pub(crate) mod certificate;
+pub(crate) mod error;
 mod resolver;
 
 use std::sync::Arc;

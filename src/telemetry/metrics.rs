@@ -7,14 +7,14 @@
 //! call and a locked instruction. A scrape adds all of it up.
 
 mod code_class;
-pub mod exposition;
+pub(crate) mod exposition;
 pub mod families;
 mod family;
 mod labels;
 mod recorder;
-pub mod registry;
+pub(crate) mod registry;
 mod resume_result;
-pub mod worker;
+pub(crate) mod worker;
 mod worker_cells;
 
 pub use crate::telemetry::metrics::code_class::CodeClass;

@@ -3,7 +3,7 @@
 //! hyper's client runs a connection in a task of its own, which costs two wake-ups, a channel and a
 //! copy of the header fields per request. `benches/README.md` has the numbers.
 
-pub mod body;
+pub(crate) mod body;
 mod chunked;
 mod head;
 mod request;

@@ -3,7 +3,7 @@
 //! No other thread sees a worker's pool, so there is no lock; endpoints are found by their slot,
 //! so there is no hashing.
 
-pub mod checkout;
+pub(crate) mod checkout;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
