@@ -133,20 +133,6 @@ impl HistogramTotals {
             (*bound, below)
         })
     }
-
-    /// The upper bound of the bucket in which the share `quantile` (0 to 1) of all durations is
-    /// reached; `None` while nothing was counted.
-    #[must_use]
-    pub fn quantile(&self, quantile: f64) -> Option<Duration> {
-        let count = self.count();
-        let wanted = ((count as f64 * quantile.clamp(0.0, 1.0)).ceil() as u64).max(1);
-        let mut seen = 0;
-        let reached = self.buckets.iter().position(|bucket| {
-            seen += bucket;
-            seen >= wanted
-        })?;
-        Some(Duration::from_micros(LAYOUT.upper_bound(reached)))
-    }
 }
 
 #[cfg(test)]
@@ -177,17 +163,5 @@ mod tests {
         assert_eq!(counts.last(), Some(&5));
         assert_eq!(totals.count(), 6);
         assert!((totals.sum_seconds() - 40.166).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_quantile_is_the_bound_of_its_bucket() {
-        let mut totals = HistogramTotals::default();
-        assert_eq!(totals.quantile(0.5), None);
-        for _ in 0..99 {
-            totals.record(Duration::from_millis(5));
-        }
-        totals.record(Duration::from_secs(3));
-        assert_eq!(totals.quantile(0.5), Some(Duration::from_micros(5_120)));
-        assert!(totals.quantile(1.0).unwrap() >= Duration::from_secs(3));
     }
 }

@@ -18,7 +18,10 @@ pub enum AnswerBody {
     /// Over a connection of its own.
     Http1(Http1Body),
     /// As one of a connection's streams, which the token counts.
-    Http2(Incoming, Rc<()>),
+    Http2(
+        Incoming,
+        #[expect(dead_code, reason = "only its life matters")] Rc<()>,
+    ),
 }
 
 impl Body for AnswerBody {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::stream::counted::StreamMeter;
 
@@ -11,27 +11,18 @@ use crate::stream::counted::StreamMeter;
 ///
 /// Used by one thread; atomic because hyper wants to send upgraded streams between threads.
 #[derive(Clone, Debug)]
-pub struct ReadAllowance(Arc<Reading>);
-
-#[derive(Debug)]
-struct Reading {
-    left: AtomicUsize,
-    exceeded: AtomicBool,
-}
+pub struct ReadAllowance(Arc<AtomicUsize>);
 
 impl Default for ReadAllowance {
     fn default() -> Self {
-        Self(Arc::new(Reading {
-            left: AtomicUsize::new(usize::MAX),
-            exceeded: AtomicBool::new(false),
-        }))
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
     }
 }
 
 impl ReadAllowance {
     /// From now on this many bytes may be read.
     pub fn allow(&self, bytes: usize) {
-        self.0.left.store(bytes, Ordering::Relaxed);
+        self.0.store(bytes, Ordering::Relaxed);
     }
 
     /// An answer has begun; what follows is read as its taker wants it.
@@ -39,23 +30,16 @@ impl ReadAllowance {
         self.allow(usize::MAX);
     }
 
-    /// Whether the connection was given up because more came.
-    #[must_use]
-    pub fn exceeded(&self) -> bool {
-        self.0.exceeded.load(Ordering::Relaxed)
-    }
-
     /// Counts bytes that were read.
     fn count(&self, bytes: usize) -> io::Result<()> {
-        let left = self.0.left.load(Ordering::Relaxed);
+        let left = self.0.load(Ordering::Relaxed);
         if left == usize::MAX {
             return Ok(());
         }
         if bytes > left {
-            self.0.exceeded.store(true, Ordering::Relaxed);
             return Err(io::Error::other("too much came before an answer"));
         }
-        self.0.left.store(left - bytes, Ordering::Relaxed);
+        self.0.store(left - bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -81,6 +65,5 @@ mod tests {
         meter.allow(10);
         assert!(meter.count(6).is_ok());
         assert!(meter.count(6).is_err());
-        assert!(meter.exceeded());
     }
 }

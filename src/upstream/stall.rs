@@ -42,6 +42,7 @@ impl Stalls {
     }
 
     /// How many bodies wait for bytes now.
+    #[cfg(test)]
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.borrow().len()
