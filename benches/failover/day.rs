@@ -90,9 +90,9 @@ pub(crate) struct Promise {
     pub(crate) outage: Option<Range<Duration>>,
     /// Whether a POST may get a clear refusal within a second of something that happens.
     pub(crate) may_refuse: bool,
-    /// How much longer than by itself a GET may take at most.
-    pub(crate) wait: Option<Duration>,
-    /// How much longer 99 of 100 GETs may take, and from when on.
+    /// From when on, and how much longer than by itself a GET may take at most.
+    pub(crate) wait: Option<(Duration, Duration)>,
+    /// The same of 99 of 100 GETs.
     pub(crate) p99: Option<(Duration, Duration)>,
     /// Where the traffic is.
     pub(crate) home: Vec<Home>,
@@ -161,7 +161,7 @@ impl Promise {
                 seconds(span.end)
             ),
         });
-        if let Some(wait) = self.wait {
+        if let Some((_, wait)) = self.wait {
             words.push(format!("waits < +{}", seconds(wait + NOISE)));
         }
         if let Some((_, p99)) = self.p99 {

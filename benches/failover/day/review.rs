@@ -62,7 +62,11 @@ impl Review {
         let is_outage = |call: &Call| outage.as_ref().is_some_and(|span| span.contains(&call.due));
         let timed = || gets.iter().filter(|call| !is_outage(call));
         let excess = |call: &Call| excess(day, call);
-        let bound = day.promise.wait.map_or(Duration::MAX, |wait| wait + NOISE);
+        let (waits_from, bound) = match day.promise.wait {
+            Some((from, wait)) => (from, wait + NOISE),
+            None => (Duration::ZERO, Duration::MAX),
+        };
+        let waits = || timed().filter(|call| call.due >= waits_from);
         let from = day.promise.p99.map_or(Duration::ZERO, |(from, _)| from);
         let staying = stays(day, &judged);
         let mut review = Self {
@@ -76,8 +80,8 @@ impl Review {
                 .filter(|call| !may_refuse(day, proxy, call) && !is_outage(call))
                 .count(),
             executed_twice: ledger.executed_twice(),
-            wait: timed().map(|call| excess(call)).max().unwrap_or_default(),
-            waited: timed().filter(|call| excess(call) > bound).count(),
+            wait: waits().map(|call| excess(call)).max().unwrap_or_default(),
+            waited: waits().filter(|call| excess(call) > bound).count(),
             p99: p99(timed()
                 .filter(|call| call.due >= from)
                 .map(|call| excess(call))),

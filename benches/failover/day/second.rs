@@ -56,6 +56,12 @@ fn pair(
             at(begin, Whom::Region(2), other),
             at(begin + 4, Whom::Region(2), Behaviour::Serving),
         ],
+        promise: Promise {
+            may_refuse: true,
+            // Two that hang or are slow at once are a bad day of their own.
+            wait: Some((Duration::from_secs(FIRST.end), WAIT)),
+            ..Promise::default()
+        },
         ..day(
             &format!("{first}-{second}-{when}"),
             &format!("near and next: {first}; while they are {when}, far: {second}"),
@@ -74,7 +80,7 @@ fn day(name: &str, title: &str, length: u64) -> Day {
         steps: Vec::new(),
         promise: Promise {
             may_refuse: true,
-            wait: Some(WAIT),
+            wait: Some((Duration::ZERO, WAIT)),
             ..Promise::default()
         },
     }

@@ -1,5 +1,7 @@
 //! A region that is to have a part of the traffic.
 
+use std::time::Duration;
+
 use crate::day::calm::{BEGIN, NEAR, STAYS, at, between, closer, day, later, millis, spell};
 use crate::day::{Callers, Day, HomeShare, Promise};
 use crate::fault::{Behaviour, Whom};
@@ -62,7 +64,7 @@ fn bursts() -> Vec<Day> {
         }],
         steps: vec![at(millis(10_900), NEAR, behaviour)],
         promise: Promise {
-            wait: Some(millis(340)),
+            wait: Some((Duration::ZERO, millis(340))),
             ..Promise::default()
         },
         ..day(name, title, 12)
