@@ -65,6 +65,13 @@ impl<const LEAST: u32, const MOST: u32> From<Integer<LEAST, MOST>> for u32 {
     }
 }
 
+impl<const LEAST: u32, const MOST: u32> From<Integer<LEAST, MOST>> for u8 {
+    fn from(Integer(number): Integer<LEAST, MOST>) -> Self {
+        const { assert!(MOST <= Self::MAX as u32, "more than a byte holds") }
+        number as Self
+    }
+}
+
 impl<const LEAST: u32, const MOST: u32> From<Integer<LEAST, MOST>> for usize {
     fn from(Integer(number): Integer<LEAST, MOST>) -> Self {
         number as Self

@@ -21,9 +21,8 @@ pub(super) struct RetrySection {
 impl RetrySection {
     pub(super) fn check(&self) -> RetryPolicy {
         let default = RetryPolicy::default();
-        let attempts = self.attempts.or(u32::from(default.attempts));
         RetryPolicy {
-            attempts: u8::try_from(attempts).unwrap_or(default.attempts),
+            attempts: self.attempts.or(default.attempts),
             idempotency_key: self.idempotency_key.or(default.idempotency_key),
             grpc: self.grpc.or(default.grpc),
         }

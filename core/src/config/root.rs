@@ -14,8 +14,11 @@ use crate::config::dns::{DnsConfig, DnsSection};
 use crate::config::drain::{DrainConfig, DrainSection};
 use crate::config::failback::FailbackSection;
 use crate::config::field::Field;
+use crate::config::hedge::HedgeSection;
 use crate::config::limits::{LimitsConfig, LimitsSection};
 use crate::config::listener::{self, ListenerConfig, ListenerSection};
+use crate::config::outlier_detection::OutlierDetectionSection;
+use crate::config::probation::ProbationSection;
 use crate::config::probe::ProbeSection;
 use crate::config::problem::{Problem, Span};
 use crate::config::problems::Problems;
@@ -32,6 +35,7 @@ use crate::model::token::is_token;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackConfig;
 use crate::table::origin::{ProbeSpec, Region};
+use crate::table::traffic_policy::TrafficPolicy;
 
 /// What a proxy calls itself unless the file says.
 const DEFAULT_NAME: &str = "meridian";
@@ -140,6 +144,12 @@ pub(super) struct RootSection {
     access_log: Field<AccessLogSection>,
     /// How traffic returns to a region that was down and is well again.
     failback: Field<FailbackSection>,
+    /// When live requests eject an endpoint, or a region from its routes, before its probes would.
+    outlier_detection: Field<OutlierDetectionSection>,
+    /// When a safe request that has no answer yet is sent to a second region beside the first.
+    hedge: Field<HedgeSection>,
+    /// What an endpoint that live requests ejected must answer before it returns.
+    probation: Field<ProbationSection>,
     /// What survives a restart: health, latency, what operators said, the last good
     /// configuration.
     state: Field<StateSection>,
@@ -180,7 +190,8 @@ impl RootSection {
         }
         .routes(&self.route);
         let table = RoutingTable::new(file_names(&context), first(regions), routes)
-            .with_failback(failback, &route_failback);
+            .with_failback(failback, &route_failback)
+            .with_traffic_policy(self.traffic(&context));
         Config {
             name: self.name(&context),
             workers: self.workers.or(0),
@@ -205,6 +216,17 @@ impl RootSection {
             named_files: context.into_named_files(),
             warnings: Vec::new(),
             content_hash: 0,
+        }
+    }
+
+    /// How live requests are judged.
+    fn traffic(&self, context: &CheckContext<'_>) -> TrafficPolicy {
+        TrafficPolicy {
+            outlier_detection: self.outlier_detection.section(|section, _| section.check()),
+            hedge: self
+                .hedge
+                .section(|section, span| section.check(span, context)),
+            probation: self.probation.section(|section, _| section.check()),
         }
     }
 

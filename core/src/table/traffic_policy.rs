@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How live requests are judged.
@@ -17,7 +18,7 @@ pub struct TrafficPolicy {
 }
 
 /// `[outlier_detection]`: what of live requests ejects an endpoint, or a region from its routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutlierDetection {
     /// Failures in a row at one endpoint, seen by one worker, each of which another region or
     /// endpoint did better with: they eject it at once, long before its probes would. At least 1.
@@ -65,7 +66,7 @@ impl Default for OutlierDetection {
 }
 
 /// `[hedge]`: when a safe request that has no answer yet is sent to a second region beside the first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HedgePolicy {
     /// A first byte is late after so many times the 99th percentile of its route and region. At
     /// least 1.
@@ -94,7 +95,7 @@ impl Default for HedgePolicy {
 
 /// `[probation]`: the safe requests that an endpoint which live requests ejected must answer well
 /// before it returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProbationPolicy {
     /// Good answers in a row that end it. Where half of the requests fail, ten pass once in a
     /// thousand times. At least 1.

@@ -13,6 +13,7 @@ use meridian_core::table::Written;
 use meridian_core::table::origin::{HostField, UpstreamHttp};
 use meridian_core::table::policy::Policy;
 use meridian_core::table::route::HostPattern;
+use meridian_core::table::traffic_policy::TrafficPolicy;
 use proptest::prelude::*;
 
 /// The folder of the whole project.
@@ -130,6 +131,18 @@ fn every_kind_of_mistake_has_its_code_line_and_column() {
         ),
         ("[dns]\nmin_ttl = \"2m\"", ("bad-order", 2, 11)),
         ("[drain]\ndelay = \"10s\"", ("drain-too-long", 1, 1)),
+        (
+            "[outlier_detection]\nfailure_percent = 101",
+            ("out-of-range", 2, 19),
+        ),
+        (
+            "[outlier_detection]\nsuspect_after = 0",
+            ("out-of-range", 2, 17),
+        ),
+        ("[hedge]\nmin_delay = \"2s\"", ("bad-order", 2, 13)),
+        ("[hedge]\nmax_delay = \"10ms\"", ("bad-order", 2, 13)),
+        ("[probation]\none_in = 0", ("out-of-range", 2, 10)),
+        ("[probation]\ninterval = 5", ("wrong-type", 2, 12)),
         ("[state]\ndir = \"\"", ("bad-value", 2, 7)),
         ("[access_log]\nenabled = \"yes\"", ("wrong-type", 2, 11)),
         (
@@ -483,6 +496,23 @@ FR = ["eu-west-1", "us-east-1"]
     assert_eq!(config.listeners[0].timeouts.idle, Duration::from_secs(80));
     let codes: Vec<_> = config.warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(codes, ["residency-unknown-any"]);
+}
+
+#[test]
+fn what_is_written_of_live_requests_reaches_the_table_and_the_rest_is_default() {
+    let lines = "[outlier_detection]\nfailure_percent = 35\nlate_write_at_least = \"1s\"\n\
+                 [hedge]\ntimes_p99 = 5\n[probation]\nanswers = 3\n";
+    let traffic = good(&format!("{BASE}{lines}")).table.traffic;
+    let default = TrafficPolicy::default();
+    assert_eq!(traffic.outlier_detection.failure_percent, 35);
+    let second = Duration::from_secs(1);
+    assert_eq!(traffic.outlier_detection.late_write_at_least, second);
+    let failures = default.outlier_detection.consecutive_failures;
+    assert_eq!(traffic.outlier_detection.consecutive_failures, failures);
+    assert_eq!(traffic.hedge.times_p99, 5);
+    assert_eq!(traffic.hedge.min_delay, default.hedge.min_delay);
+    assert_eq!(traffic.probation.answers, 3);
+    assert_eq!(good(BASE).table.traffic, default);
 }
 
 #[test]
