@@ -151,7 +151,7 @@ impl Proxy {
         let AttemptRunner {
             upstreams, buffers, ..
         } = &self.upstream.attempts;
-        metrics.holds_denied(buffers.take_denied());
+        metrics.response_buffers_denied(buffers.take_denied());
         let refused = upstreams.pools.take_refused();
         metrics.idle_evicted(refused.idle);
         metrics.uploads_cut(refused.lingering);

@@ -170,7 +170,7 @@ impl OutlierReporter {
     pub(super) fn sweep(&self, now: Timestamp) {
         let live = self.view.load();
         let metrics = live.resources.metrics.shard(self.worker);
-        metrics.evidence_crowded_out(self.detector.take_crowded_out());
+        metrics.outlier_requests_untracked(self.detector.take_untracked());
         if let Some(window) = self.detector.drain(live.snapshot.generation, now) {
             self.board.tell(window);
         }

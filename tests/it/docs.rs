@@ -314,7 +314,9 @@ fn every_reason_in_proxy_status_is_explained() {
 #[test]
 fn every_metric_in_the_documents_exists() {
     let known = first_column(&read(&root().join("docs/metrics.md")));
-    for path in documents() {
+    // The changelog names what has gone, too.
+    let documents = documents().into_iter();
+    for path in documents.filter(|path| !path.ends_with("CHANGELOG.md")) {
         let text = read(&path);
         for rest in text.split("meridian_").skip(1) {
             let shape = |c: char| c.is_ascii_alphanumeric() || c == '_';

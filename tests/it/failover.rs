@@ -369,7 +369,7 @@ async fn a_region_killed_under_load_loses_no_get() {
 }
 
 #[tokio::test]
-async fn a_region_that_comes_back_before_it_was_condemned_serves_at_once() {
+async fn a_region_that_comes_back_before_it_was_ejected_serves_at_once() {
     let (mut a, _b, edge) = two("").await;
     a.kill().await;
     assert_eq!(get(edge.address, "/", &[]).await.text(), "b");

@@ -151,7 +151,7 @@ fn failing(
     })
 }
 
-/// Regions on their way back that do worse than a sibling on the same route.
+/// Returning regions that do worse than a sibling on the same route.
 fn worse(beliefs: &Beliefs, now: Timestamp) -> RegionSet {
     let ramping = |region: RegionId| {
         let state = beliefs.snapshot.regions.get(region.index());
@@ -199,7 +199,7 @@ fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {
     endpoint.health != Health::Unhealthy
 }
 
-/// Condemns one endpoint of a region, or all that are well.
+/// Ejects one endpoint of a region, or all that are well.
 fn eject(
     beliefs: &mut Beliefs,
     region: RegionId,

@@ -139,8 +139,8 @@ pub(super) fn refused(
     })
 }
 
-/// The permitted regions that serve but do not take this viewer yet. While all that serve are on
-/// their way back, the one that has been well the longest takes who is left over: it has the
+/// The permitted regions that serve but do not take this viewer yet. While all that serve are
+/// returning, the one that has been well the longest takes who is left over: it has the
 /// traffic already, and moving that to another one would be a return that nobody waited for.
 fn not_back_for(
     snapshot: &Snapshot,

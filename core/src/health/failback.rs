@@ -121,7 +121,7 @@ impl Failback {
         self.proven
     }
 
-    /// Since when it has been well, after it was down: of regions that are all on their way back
+    /// Since when it has been well, after it was down: of regions that all return
     /// the earliest has the traffic.
     #[must_use]
     pub fn well_since(&self) -> Timestamp {

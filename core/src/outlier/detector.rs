@@ -43,7 +43,7 @@ struct Inner {
     stats: HashMap<RouteRegion, RouteStats, foldhash::fast::RandomState>,
     drained: Timestamp,
     /// Requests whose route in a region there was no room for.
-    crowded_out: u64,
+    untracked: u64,
     /// One of 64 bits for each viewer of this second, and of the one before.
     viewers: [u64; 2],
     /// Probes that were asked for, and counts that were told early, in this second.
@@ -194,8 +194,8 @@ impl OutlierDetector {
 
     /// Requests since the last time whose route in a region there was no room for.
     #[must_use]
-    pub fn take_crowded_out(&self) -> u64 {
-        std::mem::take(&mut self.inner.borrow_mut().crowded_out)
+    pub fn take_untracked(&self) -> u64 {
+        std::mem::take(&mut self.inner.borrow_mut().untracked)
     }
 
     /// What was counted since the last time, about once a second; to be called more often. Under
@@ -230,7 +230,7 @@ impl OutlierDetector {
 impl Inner {
     fn stats(&mut self, at: RouteRegion) -> Option<&mut RouteStats> {
         if self.stats.len() >= MOST_ROUTE_REGIONS && !self.stats.contains_key(&at) {
-            self.crowded_out += 1;
+            self.untracked += 1;
             return None;
         }
         Some(self.stats.entry(at).or_default())
@@ -428,8 +428,8 @@ mod tests {
             let at = (RouteId(route), RegionId(1));
             let _ = detector.answered(at, ENDPOINT, VIEWER, FINE, true);
         }
-        assert_eq!(detector.take_crowded_out(), 3);
-        assert_eq!(detector.take_crowded_out(), 0);
+        assert_eq!(detector.take_untracked(), 3);
+        assert_eq!(detector.take_untracked(), 0);
     }
 
     #[test]

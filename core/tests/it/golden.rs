@@ -173,7 +173,7 @@ fn when_all_are_unhealthy_the_least_bad_permitted_one_is_tried() {
     let mut world = world(Policy::Latency);
     world.residency(&[("@eu", &["eu-west-1", "eu-central-1"])]);
     world.down("eu-west-1");
-    world.condemned("eu-central-1");
+    world.ejected("eu-central-1");
     assert_snapshot!(explained(&world, Some("DE")), @r#"
     api.example.com/v1/x  viewer 203.0.113.7 from DE (header)
     route "api"  /v1  meridian.toml:10

@@ -285,7 +285,7 @@ fn a_dead_region_leaves_in_time_and_returns_after_rise() {
 }
 
 #[test]
-fn traffic_condemns_before_probes_do() {
+fn traffic_ejects_before_probes_do() {
     let mut world = World::new(1, &["east", "west"], &[(5.0, 1.0), (40.0, 4.0)]);
     world.pass(seconds(60));
     let endpoint = world.beliefs.snapshot.regions[0].endpoints[0].id;

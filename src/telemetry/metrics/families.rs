@@ -60,8 +60,8 @@ families! {
     STRIPPED_HEADERS: Counter, "meridian_viewer_headers_stripped_total", [];
     /// Request bodies too large to be kept for another attempt.
     REPLAY_OVERFLOWS: Counter, "meridian_replay_buffer_overflows_total", [];
-    /// Small answers that were streamed because there was no room to hold them until they are whole.
-    HOLDS_DENIED: Counter, "meridian_holds_denied_total", [];
+    /// Small answers that were streamed because there was no room to buffer them until they are whole.
+    RESPONSE_BUFFERS_DENIED: Counter, "meridian_response_buffers_denied_total", [];
     /// Unused connections to origins closed because limits.idle_connections_per_endpoint newer ones
     /// were kept.
     IDLE_EVICTED: Counter, "meridian_idle_connections_evicted_total", [];
@@ -123,7 +123,7 @@ families! {
     SUSPICIONS: Counter, "meridian_suspicions_total", ["region"];
     /// Requests whose route and region there was no room to learn from: a worker compares 4,096
     /// pairs.
-    EVIDENCE_CROWDED_OUT: Counter, "meridian_evidence_crowded_out_total", [];
+    OUTLIER_REQUESTS_UNTRACKED: Counter, "meridian_outlier_requests_untracked_total", [];
     /// What workers and probes told while the control side had no room to hear it.
     EVENTS_DROPPED: Counter, "meridian_events_dropped_total", [];
     /// Changes of belief that were dropped from the history for newer ones.

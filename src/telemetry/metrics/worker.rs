@@ -156,8 +156,8 @@ impl WorkerMetrics<'_> {
     }
 
     /// So many requests found no room for what is learned from them.
-    pub fn evidence_crowded_out(&self, requests: u64) {
-        self.shard.worker.evidence_crowded_out.add(requests);
+    pub fn outlier_requests_untracked(&self, requests: u64) {
+        self.shard.worker.outlier_requests_untracked.add(requests);
     }
 
     /// `region` was asked for the rest of a body.
@@ -196,8 +196,8 @@ impl WorkerMetrics<'_> {
     }
 
     /// Small answers were streamed because there was no room to hold them.
-    pub fn holds_denied(&self, count: u64) {
-        self.shard.worker.holds_denied.add(count);
+    pub fn response_buffers_denied(&self, count: u64) {
+        self.shard.worker.response_buffers_denied.add(count);
     }
 
     /// Unused connections to origins were closed for newer ones.

@@ -120,10 +120,10 @@ pub(super) struct WorkerCells {
     pub(super) viewer_sources: [WorkerCell; ViewerSource::ALL.len()],
     pub(super) stripped_headers: WorkerCell,
     pub(super) replay_overflows: WorkerCell,
-    pub(super) holds_denied: WorkerCell,
+    pub(super) response_buffers_denied: WorkerCell,
     pub(super) idle_evicted: WorkerCell,
     pub(super) uploads_cut: WorkerCell,
-    pub(super) evidence_crowded_out: WorkerCell,
+    pub(super) outlier_requests_untracked: WorkerCell,
     pub(super) bytes_in: WorkerCell,
     pub(super) bytes_out: WorkerCell,
 }
@@ -138,10 +138,16 @@ impl WorkerCells {
             (&families::REQUESTS_IN_FLIGHT, &self.in_flight),
             (&families::STRIPPED_HEADERS, &self.stripped_headers),
             (&families::REPLAY_OVERFLOWS, &self.replay_overflows),
-            (&families::HOLDS_DENIED, &self.holds_denied),
+            (
+                &families::RESPONSE_BUFFERS_DENIED,
+                &self.response_buffers_denied,
+            ),
             (&families::IDLE_EVICTED, &self.idle_evicted),
             (&families::UPLOADS_CUT, &self.uploads_cut),
-            (&families::EVIDENCE_CROWDED_OUT, &self.evidence_crowded_out),
+            (
+                &families::OUTLIER_REQUESTS_UNTRACKED,
+                &self.outlier_requests_untracked,
+            ),
             (&families::BYTES_IN, &self.bytes_in),
             (&families::BYTES_OUT, &self.bytes_out),
         ] {

@@ -28,7 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(1400);
 pub(crate) const TIMEOUTS: &str =
     "timeouts = { connect = \"500ms\", first_byte = \"1500ms\", body_progress = \"1500ms\" }\n";
 
-/// Probes as fast as may be, and a way back that takes no minutes.
+/// Probes as fast as may be, and a failback that takes no minutes.
 const FAST: &str = "[failback]\nhold_down = \"100ms\"\nramp = \"200ms\"\n";
 
 /// Regions `a`, `b` and `c`, in this order.
@@ -111,7 +111,7 @@ impl Regions {
     }
 }
 
-/// The configuration: fast probes, a fast way back unless `more` says how it is.
+/// The configuration: fast probes, a fast failback unless `more` says how it is.
 pub(crate) fn text(origins: &[(&str, &str)], more: &str) -> String {
     let failback = if more.contains("[failback]") {
         ""
@@ -154,7 +154,7 @@ impl Edge {
             .await;
     }
 
-    /// Waits until a region's way back has come so far: `full`, `down`, `held`, `ramping` or
+    /// Waits until a region's failback has come so far: `full`, `down`, `hold_down`, `ramping` or
     /// `awaiting_confirm`.
     pub(crate) async fn stage(&self, name: &str, label: &str) {
         self.believes(|snapshot| {

@@ -98,7 +98,7 @@ pub(crate) struct World {
 enum Learned {
     Latency(Duration),
     Down,
-    Condemned,
+    Ejected,
     Admin(AdminState),
     NoAddress,
 }
@@ -192,8 +192,8 @@ impl World {
     }
 
     /// Requests to `name` fail.
-    pub(crate) fn condemned(&mut self, name: &str) {
-        self.learned.push((self.id(name), Learned::Condemned));
+    pub(crate) fn ejected(&mut self, name: &str) {
+        self.learned.push((self.id(name), Learned::Ejected));
     }
 
     /// The operator's word on `name`.
@@ -267,7 +267,7 @@ impl Learned {
         let outcome = match self {
             Self::NoAddress => return None,
             Self::Admin(state) => return Some(Event::Operator { region, state }),
-            Self::Condemned => {
+            Self::Ejected => {
                 return Some(Event::TrafficFailed {
                     endpoint: snapshot.regions[region.index()].endpoints[0].id,
                     kind: ErrorKind::GatewayStatus,
