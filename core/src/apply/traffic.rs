@@ -31,7 +31,11 @@ pub(super) fn late(
     let has_spare = endpoints.iter().enumerate().any(spare);
     let could_go = has_spare || others_serve(beliefs, region);
     let policy = &beliefs.snapshot.table.traffic.outlier_detection;
-    if in_a_row < policy.consecutive_late || !could_go || beliefs.correlated_failure_lately(now) {
+    let needed = match alone {
+        true => policy.consecutive_late_uncompared,
+        false => policy.consecutive_late,
+    };
+    if in_a_row < needed || !could_go || beliefs.correlated_failure_lately(now) {
         return None;
     }
     let cause = ChangeCause::RequestsLate { in_a_row };

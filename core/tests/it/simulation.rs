@@ -3,6 +3,7 @@
 //! A failure prints its seed; the same seed replays the same hours.
 
 mod requests;
+mod thresholds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -447,13 +448,20 @@ const SHORT: FailbackConfig = FailbackConfig {
 
 /// East before west, and an island that no viewer may be sent to.
 fn routed() -> Arc<RoutingTable> {
-    let order = vec![RegionId(0), RegionId(2)];
-    let route = Route {
+    let regions = ["east", "island", "west"].map(region).to_vec();
+    let route = route_over(&[RegionId(0), RegionId(2)]);
+    let table = RoutingTable::new(Vec::new(), regions, vec![route]);
+    Arc::new(table.with_failback(SHORT, &BTreeMap::new()))
+}
+
+/// A route for all requests, to the first of `order` that serves.
+fn route_over(order: &[RegionId]) -> Route {
+    Route {
         name: Arc::from("all"),
         host: HostPattern::Any,
         path: "/".to_owned(),
         regions: order.iter().copied().collect(),
-        order,
+        order: order.to_vec(),
         policy: Policy::Failover,
         prefer: Vec::new(),
         residency: Vec::new(),
@@ -461,10 +469,7 @@ fn routed() -> Arc<RoutingTable> {
         timeouts: UpstreamTimeouts::default(),
         written: Written::default(),
         policy_written: Written::default(),
-    };
-    let regions = ["east", "island", "west"].map(region).to_vec();
-    let table = RoutingTable::new(Vec::new(), regions, vec![route]);
-    Arc::new(table.with_failback(SHORT, &BTreeMap::new()))
+    }
 }
 
 /// Where each of a few viewers goes now.
