@@ -101,29 +101,26 @@ impl TrafficCount {
     pub fn trouble(&self, policy: &OutlierDetection) -> Option<Trouble> {
         let (all, failing) = (self.viewers.count_ones(), self.failing_viewers.count_ones());
         let most_viewers = failing * 2 >= all;
-        let is_share = |count: u32, percent: u8| {
-            u64::from(count) * 100 >= u64::from(self.requests) * u64::from(percent)
-        };
-        let is_many = |count, least, percent| count >= least && is_share(count, percent);
-        if is_many(
-            self.failures,
-            policy.minimum_failures,
-            policy.failure_percent,
-        ) {
+        let least = policy.minimum_failures;
+        if self.is_many(self.failures, least, policy.failure_percent) {
             Some(Trouble::Fails)
         } else if !most_viewers {
             None
-        } else if is_many(
-            self.put_off,
-            policy.minimum_failures,
-            policy.put_off_percent,
-        ) {
+        } else if self.is_many(self.put_off, least, policy.put_off_percent) {
             Some(Trouble::Overloaded)
         } else {
+            let least = policy.minimum_uncompared_failures;
             let percent = policy.uncompared_failure_percent;
-            is_many(self.uncompared, policy.minimum_uncompared_failures, percent)
+            self.is_many(self.uncompared, least, percent)
                 .then_some(Trouble::FailsUncompared)
         }
+    }
+
+    /// Whether `count` is at least `least`, and `percent` of the requests.
+    #[must_use]
+    pub fn is_many(&self, count: u32, least: u32, percent: u8) -> bool {
+        let is_share = u64::from(count) * 100 >= u64::from(self.requests) * u64::from(percent);
+        count >= least && is_share
     }
 
     /// How many requests are behind `trouble`.

@@ -103,11 +103,9 @@ impl OutlierDetector {
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
         inner.viewers[0] |= viewer_mark(viewer);
-        if let Some(stats) = inner.stats(at) {
-            stats.failed(viewer, verdict);
-        }
-        if let Some(urgent) = inner.urgent_count(at) {
-            return Some(urgent);
+        let urgent = inner.count_bad(at, |stats| stats.failed(viewer, verdict));
+        if urgent.is_some() {
+            return urgent;
         }
         match verdict {
             FailureVerdict::Compared => inner.failed(endpoint, kind),
@@ -126,11 +124,8 @@ impl OutlierDetector {
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
         inner.streak(endpoint).body_broke();
-        if let Some(stats) = inner.stats(at) {
-            stats.body_failed(viewer);
-        }
         inner
-            .urgent_count(at)
+            .count_bad(at, |stats| stats.body_failed(viewer))
             .or_else(|| inner.inconclusive(endpoint))
     }
 
@@ -317,12 +312,16 @@ impl Inner {
         (self.probes <= PROBES_A_SECOND).then_some(Event::Suspected { endpoint })
     }
 
-    /// The counts of `at`, if they should not wait for the second's end.
-    fn urgent_count(&mut self, at: RouteRegion) -> Option<Event> {
-        if self.urgent_counts >= URGENT_COUNTS_A_SECOND {
+    /// Takes in by `count` what ended badly; gives the counts of `at`, if they should not wait for the
+    /// second's end.
+    fn count_bad(&mut self, at: RouteRegion, count: impl FnOnce(&mut RouteStats)) -> Option<Event> {
+        let policy = self.policy.outlier_detection;
+        let may_be_told = self.urgent_counts < URGENT_COUNTS_A_SECOND;
+        let stats = self.stats(at)?;
+        count(stats);
+        if !may_be_told || !stats.is_urgent(&policy) {
             return None;
         }
-        let stats = self.stats.get_mut(&at).filter(|stats| stats.is_urgent())?;
         let count = WindowCount::new(at, stats.take()?);
         self.urgent_counts += 1;
         Some(Event::TrafficWindow {
@@ -491,6 +490,34 @@ mod tests {
         }
         let count = window(told.pop().flatten());
         assert_eq!((count.count.requests, count.count.uncompared), (10, 10));
+    }
+
+    #[test]
+    fn counts_are_urgent_at_the_thresholds_that_were_written() {
+        let until_told = |outlier_detection| {
+            let detector = OutlierDetector::default();
+            detector.follow_policy(TrafficPolicy {
+                outlier_detection,
+                ..TrafficPolicy::default()
+            });
+            for _ in 0..30 {
+                let _ = detector.answered(AT, ENDPOINT, VIEWER, FINE, true);
+            }
+            let told = |_: &usize| fails(&detector, FailureVerdict::AskedToWait).is_some();
+            (1..100).find(told)
+        };
+        let usual = OutlierDetection::default();
+        assert_eq!(until_told(usual), Some(10));
+        let share = OutlierDetection {
+            failure_percent: 50,
+            ..usual
+        };
+        assert_eq!(until_told(share), Some(30));
+        let many = OutlierDetection {
+            minimum_failures: 14,
+            ..usual
+        };
+        assert_eq!(until_told(many), Some(14));
     }
 
     /// How many times `tell` is to be called until it gives an event that ejects.

@@ -6,15 +6,13 @@ use std::time::Duration;
 use crate::health::traffic_count::{TrafficCount, viewer_mark};
 use crate::hedge_delay::LatencyTracker;
 use crate::model::id::{RegionId, RouteId};
+use crate::table::traffic_policy::OutlierDetection;
 
 /// A route in a region.
 pub type RouteRegion = (RouteId, RegionId);
 
 /// Seconds without a request after which it makes room.
 const QUIET: u8 = 60;
-
-/// So many failures, and every fifth request among them, are told before the second is over.
-const FAILURES_THAT_HURRY: u32 = 10;
 
 /// How an attempt failed, as far as evidence goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +74,11 @@ impl RouteStats {
         self.untold.uncompared = self.untold.uncompared.saturating_add(1);
     }
 
-    /// Whether the board should hear before the second is over.
-    pub(super) fn is_urgent(&self) -> bool {
+    /// Whether the board should hear before the second is over: as many failed, for whatever reason,
+    /// as may eject a region.
+    pub(super) fn is_urgent(&self, policy: &OutlierDetection) -> bool {
         let bad = self.untold.bad();
-        bad >= FAILURES_THAT_HURRY && bad.saturating_mul(5) >= self.untold.requests
+        (self.untold).is_many(bad, policy.minimum_failures, policy.failure_percent)
     }
 
     /// What was counted since this was asked last, if anything was.
