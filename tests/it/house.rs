@@ -17,9 +17,9 @@ const CORE: [(&str, &[&str]); 8] = [
     ("config", &["apply", "decide", "table", "health", "model"]),
     (
         "outlier",
-        &["hedge", "apply", "decide", "table", "health", "model"],
+        &["hedge_delay", "apply", "decide", "table", "health", "model"],
     ),
-    ("hedge", &["model"]),
+    ("hedge_delay", &["table", "model"]),
     ("apply", &["decide", "table", "health", "model"]),
     ("decide", &["table", "health", "model"]),
     ("table", &["model"]),
