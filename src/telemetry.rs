@@ -3,7 +3,7 @@
 pub(crate) mod access_log;
 pub(crate) mod histogram;
 mod json;
-mod line;
+
 pub(crate) mod logging;
 pub mod metrics;
 pub(crate) mod record;

@@ -1,6 +1,6 @@
 //! The origins' side: names to addresses, dialling, TLS, pooled connections.
 
-pub(crate) mod added;
+pub(crate) mod added_headers;
 pub(crate) mod answer;
 pub(crate) mod body;
 pub mod connect;

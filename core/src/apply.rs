@@ -2,11 +2,11 @@
 
 mod addresses;
 mod beliefs;
-mod evidence;
+mod endpoint_health;
 mod restore;
 mod reload;
 mod saved;
-mod ejection;
+mod region_ejection;
 mod failback;
 mod summary;
 mod last_change;
@@ -194,13 +194,13 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
         }
         Event::Resolved { .. } => None,
         Event::Probed { endpoint, outcome } => {
-            evidence::probed(&mut new, endpoint, outcome, &mut changes)
+            endpoint_health::probed(&mut new, endpoint, outcome, &mut changes)
         }
         Event::TrafficFailed {
             endpoint,
             kind,
             in_a_row,
-        } => evidence::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut changes),
+        } => endpoint_health::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut changes),
         Event::TrafficLate {
             endpoint,
             in_a_row,
@@ -210,12 +210,12 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
             traffic::window(&mut new, &counts, &mut changes)
         }
         Event::TrafficWindow { .. } => None,
-        Event::Suspected { endpoint } => evidence::suspected(&mut new, endpoint, now),
+        Event::Suspected { endpoint } => endpoint_health::suspected(&mut new, endpoint, now),
         Event::ProbationAnswered { endpoint, good } => {
-            evidence::probation_answered(&mut new, endpoint, good, &mut changes)
+            endpoint_health::probation_answered(&mut new, endpoint, good, &mut changes)
         }
         Event::Operator { region, state } => {
-            evidence::operator(&mut new, region, state, &mut changes)
+            endpoint_health::operator(&mut new, region, state, &mut changes)
         }
         Event::Confirm { region } => failback::confirm(&mut new, &region, &mut changes),
         Event::Restored {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::health::failback::Stage;
-use crate::health::state::Health;
+use crate::health::rise_fall::Health;
 use crate::model::admin::AdminState;
 use crate::model::time::Timestamp;
 

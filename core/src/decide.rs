@@ -6,17 +6,17 @@
 pub mod pick_endpoint;
 pub mod retry_budget;
 pub mod failover;
-mod filters;
+mod exclusions;
 pub mod explain;
 mod ranking;
 pub mod request;
 mod score;
 pub mod snapshot;
 
-pub use crate::decide::filters::Exclusion;
+pub use crate::decide::exclusions::Exclusion;
 pub use crate::decide::ranking::{Ranked, Rule};
 
-use crate::decide::filters::Filters;
+use crate::decide::exclusions::Filters;
 use crate::decide::ranking::{Ranking, rank};
 use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::Snapshot;
@@ -68,7 +68,7 @@ pub fn exclusions(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Vec<(RegionI
         Some(permitted) => Filters::of(snapshot, id, permitted, facts.viewer)
             .exclusions(snapshot, id, country)
             .collect(),
-        None => filters::refused(table, id).collect(),
+        None => exclusions::refused(table, id).collect(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What we believe of each endpoint, from what probes and requests saw: pure state.
 
 pub mod failback;
-pub mod fusion;
+pub mod excess_latency;
 pub mod latency;
 pub mod order;
 pub mod schedule;
 pub mod slots;
-pub mod state;
+pub mod rise_fall;
 pub mod traffic;
 pub mod traffic_count;

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::admin::reply::{self, Reply};
 use meridian_core::decide::snapshot::{RegionState, Snapshot};
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::time::Timestamp;
 
 /// Startup ends at the latest this long after the process began, however few endpoints have

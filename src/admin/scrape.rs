@@ -4,7 +4,7 @@ use crate::admin::AdminState;
 use crate::admin::view::{STAGES, latency_seconds, stage, stage_label};
 use crate::telemetry::metrics::{Exposition, families};
 use meridian_core::decide::snapshot::{AdminState as Word, Snapshot};
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::time::Timestamp;
 use meridian_core::table::failback::FailbackId;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use meridian_core::decide::snapshot::{EndpointState, LastChange, RegionState, Snapshot};
 use meridian_core::health::failback::{Failback, Stage};
-use meridian_core::health::state::EjectedBy;
+use meridian_core::health::rise_fall::EjectedBy;
 use meridian_core::model::id::{RegionId, RouteId};
 use meridian_core::model::outcome::ProbeOutcome;
 use meridian_core::model::time::Timestamp;

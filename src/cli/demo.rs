@@ -28,7 +28,7 @@ use crate::demo::region::SimulatedRegion;
 use crate::demo::{Regions, default_regions};
 use crate::load;
 use meridian_core::change::{Change, Subject, What};
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 
 /// How long the demo waits for its regions' first probes before it says what to try.
 const PROBED_WITHIN: Duration = Duration::from_secs(3);

@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::edge::connection_watch::{InFlight, LAST_CALL};
+use crate::edge::connection_registry::{Connections, Registration};
+use crate::edge::connection_timeouts::{InFlight, LAST_CALL};
 use crate::edge::counters::EdgeCounters;
 use crate::edge::end::ConnectionEnd;
 use crate::edge::handshake::handshake;
-use crate::edge::idle_sweep::{Connections, Registration};
 use crate::edge::proxy_header;
 use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched_stream::{Abrupt, Active, WatchedStream};

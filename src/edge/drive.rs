@@ -4,9 +4,9 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::edge::connection_watch::SweepOrder;
+use crate::edge::connection_registry::Registration;
+use crate::edge::connection_timeouts::SweepOrder;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::idle_sweep::Registration;
 
 /// Runs a connection to its end, step by step, obeying the worker's sweep; or to where it is told
 /// to park, then there is no end.

@@ -16,10 +16,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use crate::edge::connection_watch::{LAST_CALL, SweepOrder};
+use crate::edge::connection_registry::Registration;
+use crate::edge::connection_timeouts::{LAST_CALL, SweepOrder};
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::idle_sweep::Registration;
 use crate::stream::prefixed::Prefixed;
 use meridian_core::config::LimitsConfig;
 
@@ -154,8 +154,8 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::edge::connection_registry::Connections;
     use crate::edge::counters::EdgeCounters;
-    use crate::edge::idle_sweep::Connections;
     use crate::edge::shutdown::{ShutdownGuard, ShutdownSignal};
     use crate::edge::watched_stream::{Abrupt, Active};
     use crate::telemetry::metrics::MetricsRegistry;

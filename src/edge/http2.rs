@@ -14,12 +14,12 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::edge::coalesce_delay::Turn;
+use crate::edge::coalesced_writes::Gathered;
+use crate::edge::connection_registry::Registration;
 use crate::edge::drive::drive;
 use crate::edge::end::ConnectionEnd;
-use crate::edge::gathered::Gathered;
-use crate::edge::idle_sweep::Registration;
 use crate::edge::stream_executor::StreamExecutor;
-use crate::edge::turn::Turn;
 use meridian_core::config::LimitsConfig;
 
 /// Streams at once per HTTP/2 connection, as nginx (128) and browsers expect (at least 100, RFC

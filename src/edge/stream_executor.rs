@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::edge::connection_watch::ConnectionWatch;
+use crate::edge::connection_timeouts::ConnectionWatch;
 
 /// Runs hyper's task of each stream on the worker's thread, until the stream is cut: then the
 /// task is dropped, which resets the stream.

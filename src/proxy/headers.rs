@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::trace::{TRACEPARENT, TraceContext};
 use crate::resources::identity::{CDN_LOOP, Identity};
-use crate::upstream::added::AddedFields;
+use crate::upstream::added_headers::AddedFields;
 use meridian_core::model::field_list;
 use meridian_core::model::viewer::Viewer;
 

@@ -5,7 +5,7 @@ use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Version};
 
 use crate::proxy::attempt_error::AttemptError;
-use crate::upstream::added::AddedFields;
+use crate::upstream::added_headers::AddedFields;
 use crate::upstream::body::RequestBody;
 use crate::upstream::http1::RequestHead;
 use meridian_core::table::origin::{HostField, Origin, Region};

@@ -12,7 +12,7 @@ use meridian_core::decide::Decision;
 use meridian_core::decide::failover::RetryFacts;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::snapshot::EndpointState;
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::time::Timestamp;
 use meridian_core::model::viewer::Viewer;

@@ -3,6 +3,8 @@
 //! Each worker fills a buffer of its own and hands it to one writer thread over a bounded
 //! channel. When the sink is slow, whole buffers are dropped and counted.
 
+mod line;
+
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use metrics::Counter;
 
-use crate::telemetry::line::USUAL_LINE;
+use crate::telemetry::access_log::line::USUAL_LINE;
 use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::telemetry::record::RequestRecord;
 use meridian_core::config::AccessLogConfig;

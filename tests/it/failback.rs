@@ -6,7 +6,7 @@ use meridian_core::apply::{Event, apply};
 use meridian_core::change::What;
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::Stage;
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
 use meridian_core::table::policy::Policy;
 use serde_json::{Value, json};

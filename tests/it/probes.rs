@@ -19,7 +19,7 @@ use meridian::probe::http::{ProbeClient, ProbeQuestion};
 use meridian::upstream::connect::DialTarget;
 use meridian_core::apply::Event;
 use meridian_core::change::What;
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::{ProbeFailure, ProbeOutcome};
 use meridian_core::table::origin::{OriginHost, ProbeSpec};

@@ -9,7 +9,7 @@ use assert_cmd::cargo::CommandCargoExt;
 use meridian::reload::Outcome;
 use meridian_core::config::DrainConfig;
 use meridian_core::health::failback::Stage;
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use tempfile::TempDir;
 
 use crate::support::client::get;

@@ -6,7 +6,7 @@ use crate::apply::beliefs::Beliefs;
 use crate::change::{ChangeCause, Changes, What};
 use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::failback::{Condition, Stage};
-use crate::health::state::Health;
+use crate::health::rise_fall::Health;
 use crate::model::id::RegionId;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackId;

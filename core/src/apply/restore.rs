@@ -133,7 +133,7 @@ mod tests {
     use crate::apply::{Change, Event, apply};
     use crate::decide::snapshot::AdminState;
     use crate::health::failback::Stage;
-    use crate::health::state::Health;
+    use crate::health::rise_fall::Health;
     use crate::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
     use crate::model::viewer::UnknownViewer;
     use crate::table::Written;

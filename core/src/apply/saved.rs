@@ -9,7 +9,7 @@ use crate::apply::beliefs::Beliefs;
 use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::failback::SavedFailback;
 use crate::health::latency::SavedLatency;
-use crate::health::state::SavedHealth;
+use crate::health::rise_fall::SavedHealth;
 use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
 use crate::table::origin::Region;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::beliefs::Beliefs;
-use crate::apply::{ejection, failback};
+use crate::apply::{failback, region_ejection};
 use crate::change::{ChangeCause, Changes, What};
 use crate::decide::snapshot::{AdminState, RegionLatency, RegionState};
 use crate::health::latency::MAX_AGE;
-use crate::health::state::Health;
+use crate::health::rise_fall::Health;
 use crate::model::time::Timestamp;
 
 /// Brings everything that follows from endpoints and the operator's words up to date, and
@@ -23,7 +23,7 @@ pub(super) fn refresh(
     for region in &mut new.snapshot.regions {
         region.health = best_health(region);
     }
-    ejection::settle(new, changes);
+    region_ejection::settle(new, changes);
     for (index, region) in new.snapshot.regions.iter_mut().enumerate() {
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);

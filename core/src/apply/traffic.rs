@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::apply::WindowCount;
 use crate::apply::beliefs::Beliefs;
-use crate::apply::ejection::is_surely_well;
-use crate::apply::evidence::{locate, settle};
+use crate::apply::endpoint_health::{locate, settle};
+use crate::apply::region_ejection::is_surely_well;
 use crate::change::{ChangeCause, Changes, Comparison};
 use crate::decide::snapshot::{AdminState, RegionState};
-use crate::health::fusion::excess;
-use crate::health::state::Health;
+use crate::health::excess_latency::excess;
+use crate::health::rise_fall::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
 

@@ -13,7 +13,7 @@ use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
 use crate::health::failback::{Failback, Stage};
-use crate::health::state::Health;
+use crate::health::rise_fall::Health;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::place::Place;

@@ -53,7 +53,7 @@ pub fn pick_endpoint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::state::Health;
+    use crate::health::rise_fall::Health;
 
     fn endpoint(slot: u32, health: Health) -> EndpointState {
         let id = EndpointId {

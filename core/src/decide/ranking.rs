@@ -2,7 +2,7 @@
 
 use crate::decide::score;
 use crate::decide::snapshot::Snapshot;
-use crate::health::state::Health;
+use crate::health::rise_fall::Health;
 use crate::model::country::Country;
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet};
 use crate::model::viewer::Viewer;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::change::ChangeCause;
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
-use crate::health::state::{Health, HealthState};
+use crate::health::rise_fall::{Health, HealthState};
 use crate::model::id::{EndpointId, RegionId, RegionSet};
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;

@@ -157,7 +157,7 @@ fn number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::upstream::added::AddedFields;
+    use crate::upstream::added_headers::AddedFields;
     use http::Method;
     use http::uri::PathAndQuery;
 

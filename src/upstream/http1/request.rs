@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::upstream::added::AddedFields;
+use crate::upstream::added_headers::AddedFields;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What a request begins with.

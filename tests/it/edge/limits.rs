@@ -206,8 +206,8 @@ async fn an_upload_that_stands_still_is_answered_with_408() {
 #[tokio::test]
 async fn a_fault_in_serving_one_viewer_costs_no_other() {
     use meridian::edge::conn::{Accepted, ConnectionContext, serve};
+    use meridian::edge::connection_registry::Connections;
     use meridian::edge::counters::EdgeCounters;
-    use meridian::edge::idle_sweep::Connections;
     use meridian::edge::shutdown::ShutdownSignal;
     use meridian::edge::watched_stream::Active;
     use meridian::proxy::peer::Peer;

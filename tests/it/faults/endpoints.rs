@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::table::traffic_policy::ProbationPolicy;
 
 use crate::support::edge::Edge;

@@ -11,8 +11,8 @@ const KNOWN: &[&[&str]] = &[
         "core/src/apply/addresses.rs",
         "core/src/apply/change.rs",
         "core/src/apply/change/cause.rs",
-        "core/src/apply/ejection.rs",
-        "core/src/apply/evidence.rs",
+        "core/src/apply/region_ejection.rs",
+        "core/src/apply/endpoint_health.rs",
         "core/src/apply/failback.rs",
         "core/src/apply/last_change.rs",
         "core/src/apply/reload.rs",
@@ -35,7 +35,10 @@ const KNOWN: &[&[&str]] = &[
         "core/src/health/latency.rs",
         "core/src/health/latency/saved.rs",
     ],
-    &["core/src/health/state.rs", "core/src/health/state/saved.rs"],
+    &[
+        "core/src/health/rise_fall.rs",
+        "core/src/health/rise_fall/saved.rs",
+    ],
     &[
         "core/src/model/country.rs",
         "core/src/model/country/atlas.rs",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meridian_core::change::{Subject, What};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
-use meridian_core::health::state::Health;
+use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::RegionId;
 use tokio::time::Instant;
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use slab::Slab;
 use tokio::time::Instant;
 
-use crate::edge::connection_watch::ConnectionWatch;
+use crate::edge::connection_timeouts::ConnectionWatch;
 use crate::edge::shutdown::ShutdownSignal;
 use crate::edge::watched_stream::{Abrupt, Active, ViewerMeter, WatchedStream};
 use crate::stream::counted::CountedStream;
@@ -78,7 +78,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::edge::connection_watch::SweepOrder;
+    use crate::edge::connection_timeouts::SweepOrder;
     use crate::edge::counters::EdgeCounters;
     use crate::edge::end::ConnectionEnd;
     use crate::stream::counted::StreamMeter;

@@ -6,7 +6,7 @@ use crate::apply::beliefs::Beliefs;
 use crate::change::{ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{EndpointState, RegionState};
 use crate::health::failback::Stage;
-use crate::health::state::{EjectedBy, Health};
+use crate::health::rise_fall::{EjectedBy, Health};
 use crate::model::id::RegionId;
 use crate::model::outcome::ProbeOutcome;
 use crate::model::time::Timestamp;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
-use crate::apply::ejection::ask_the_others;
+use crate::apply::region_ejection::ask_the_others;
 use crate::change::{ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{AdminState, EndpointState};
-use crate::health::state::{Flip, Limits};
+use crate::health::rise_fall::{Flip, Limits};
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;

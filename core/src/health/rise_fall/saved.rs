@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::state::{EjectedBy, Health, HealthState, MOST_RELAPSES};
+use crate::health::rise_fall::{EjectedBy, Health, HealthState, MOST_RELAPSES};
 
 /// A restart that takes longer breaks every row of results: twelve default probe intervals.
 const STREAK_LASTS: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ impl SavedHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::state::Limits;
+    use crate::health::rise_fall::Limits;
     use crate::model::time::Timestamp;
     use crate::table::traffic_policy::ProbationPolicy;
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::time::Timestamp;
 use crate::table::traffic_policy::ProbationPolicy;
 
-pub use crate::health::state::saved::SavedHealth;
+pub use crate::health::rise_fall::saved::SavedHealth;
 
 /// What probes and traffic say of an endpoint.
 #[derive(
