@@ -70,7 +70,7 @@ use crate::proxy::viewer_response::{Unanswered, respond};
 use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::decide;
-use meridian_core::decide::request::{RequestClass, RequestFacts};
+use meridian_core::decide::request::{RequestClass, RequestFacts, asks_for_upgrade};
 use meridian_core::outlier::OutlierDetector;
 use meridian_core::table::path::matched_path;
 
@@ -217,6 +217,7 @@ impl Proxy {
         let class = RequestClass::of(method, &incoming.parts.headers);
         let on_probation = incoming.source.is_none()
             && class == RequestClass::Read
+            && !asks_for_upgrade(&incoming.parts.headers)
             && self.probation.may_spend_one(&live.snapshot, &self.clock);
         let facts = RequestFacts {
             host: host.as_ref().and_then(|host| host.to_str().ok()),

@@ -29,7 +29,7 @@ pub(super) struct FailedAttempts {
 pub(super) enum AttemptFault {
     /// The endpoint, if another one does better.
     Endpoint,
-    /// Nobody: it asks to wait.
+    /// Nobody by itself: it asks to wait. Where most requests hear that, the region is overloaded.
     AskedToWait,
     /// Nobody that is known.
     Nobody,

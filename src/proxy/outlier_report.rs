@@ -133,7 +133,12 @@ impl OutlierReporter {
     /// its way if `body`.
     pub(super) fn late(&self, at: &AttemptedAt, body: bool) {
         self.tell(self.detector.late(at.endpoint, body));
-        self.probation_ended(at, false);
+        if body {
+            // It may have begun long ago: what is believed now says whether it is on probation.
+            self.probation_ended_at(at.endpoint, false);
+        } else {
+            self.probation_ended(at, false);
+        }
     }
 
     /// A write is late, and still waits.
@@ -192,7 +197,9 @@ impl OutlierReporter {
     }
 
     fn tell_of_probation(&self, endpoint: EndpointId, good: bool) {
-        self.count_at(endpoint, |metrics, region| metrics.tried(region, good));
+        self.count_at(endpoint, |metrics, region| {
+            metrics.probation_answered(region, good)
+        });
         self.board.tell(Event::ProbationAnswered { endpoint, good });
     }
 

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 
 /// For so long after all regions fell together requests prove nothing: connections come back one by
 /// one, and whose comes first says nothing of the others.
-const FATE_LINGERS: Duration = Duration::from_secs(5);
+const CORRELATED_FAILURE_LINGERS: Duration = Duration::from_secs(5);
 
 /// What the one writer folds events into, and what decisions read of it.
 ///
@@ -44,6 +44,6 @@ impl Beliefs {
     #[must_use]
     pub fn correlated_failure_lately(&self, now: Timestamp) -> bool {
         self.fell_together
-            .is_some_and(|last| now.since(last) < FATE_LINGERS)
+            .is_some_and(|last| now.since(last) < CORRELATED_FAILURE_LINGERS)
     }
 }

@@ -37,8 +37,14 @@ impl HedgeSection {
                 "`min_delay` ({:?}) is longer than `max_delay` ({:?})",
                 hedge.min_delay, hedge.max_delay
             );
+            let (min, max) = (self.min_delay.is_written(), self.max_delay.is_written());
+            let hint = match (min, max) {
+                (true, true) => "swap them",
+                (true, false) => "`max_delay` has its default; write a longer one beside it",
+                _ => "`min_delay` has its default; write a shorter one beside it",
+            };
             let place = self.min_delay.place(self.max_delay.place(span));
-            context.error("bad-order", place, message, "swap them");
+            context.error("bad-order", place, message, hint);
         }
         hedge
     }

@@ -230,8 +230,8 @@ impl GiveUp {
 /// survive the loss of regions and a stale connection is none. With `attempts = 1` there is no
 /// repeat either.
 ///
-/// What [`is_charged`] says of is charged to `budget`; the caller releases the
-/// region when that attempt ends.
+/// An attempt of which [`is_charged`] is true is charged to `budget`; the caller releases the region
+/// when it ends.
 pub fn next(
     decision: &Decision,
     attempts: &Attempts,

@@ -200,7 +200,8 @@ impl ResumableBody {
         self.resume
             .failed
             .will_report(&self.at, ErrorKind::BodyBroken);
-        self.upstream.outliers.probation_ended(&self.at, false);
+        let outliers = &self.upstream.outliers;
+        outliers.probation_ended_at(self.at.endpoint, false);
     }
 
     fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: AttemptFault) {

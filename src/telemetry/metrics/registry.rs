@@ -127,7 +127,7 @@ impl MetricsRegistry {
     }
 }
 
-/// A panic elsewhere cannot leave counts in a cells worth refusing.
+/// A panic elsewhere cannot leave counts in the cells worth refusing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

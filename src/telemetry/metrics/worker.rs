@@ -140,7 +140,7 @@ impl WorkerMetrics<'_> {
     }
 
     /// A probation request to `region` was answered, well or not.
-    pub fn tried(&self, region: RegionId, good: bool) {
+    pub fn probation_answered(&self, region: RegionId, good: bool) {
         let region = self.region(region);
         let cell = if good {
             &region.probation_good
