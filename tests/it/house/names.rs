@@ -7,18 +7,8 @@ use super::sources::sources;
 /// Names that two types have, and why.
 const SHARED: &[(&str, &str)] = &[
     ("AdminState", "not renamed yet"),
-    ("Body", "not renamed yet"),
-    ("Broken", "not renamed yet"),
-    ("Connection", "not renamed yet"),
-    ("Entry", "not renamed yet"),
-    ("Line", "not renamed yet"),
-    ("Place", "not renamed yet"),
     ("Resolution", "not renamed yet"),
-    ("Sender", "not renamed yet"),
-    ("Source", "not renamed yet"),
-    ("Supervisor", "not renamed yet"),
     ("Value", "not renamed yet"),
-    ("Verdict", "not renamed yet"),
     ("Written", "not renamed yet"),
 ];
 
