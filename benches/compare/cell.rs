@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use crate::ground::Ground;
+use crate::ground::{self, Ground};
 use crate::load;
 use crate::process::Process;
 use crate::proxy::Proxy;
@@ -183,7 +183,7 @@ fn calls(pid: u32, length: Duration) -> io::Result<f64> {
     let output = Command::new("taskset")
         .args([
             "-c",
-            load::CORE,
+            ground::CORE,
             "perf",
             "stat",
             "-x",

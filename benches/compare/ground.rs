@@ -4,9 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::certificates::Certificates;
-use crate::load;
 use crate::origin::Origins;
 use crate::process::Running;
+
+/// The core of the load and of the origins; the proxies have the other.
+pub(crate) const CORE: &str = "1";
 
 /// The origins, the certificates, and a place for files.
 pub(crate) struct Ground {
@@ -33,7 +35,7 @@ impl Ground {
 /// This program's threads, the origins among them, share the core of the load.
 pub(crate) fn keep_to_one_core() -> io::Result<()> {
     let mut cores = rustix::thread::CpuSet::new();
-    cores.set(load::CORE.parse().map_err(io::Error::other)?);
+    cores.set(CORE.parse().map_err(io::Error::other)?);
     Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }
 

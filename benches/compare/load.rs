@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::ground::Ground;
+use crate::ground::{CORE, Ground};
 use crate::process::Process;
 use crate::row::{Load, Viewers};
 use crate::site::{Site, path};
@@ -23,8 +23,6 @@ const COUNTRY: (&str, &str) = ("cloudfront-viewer-country", "DE");
 const SAID: &str = "load.log";
 /// The script for wrk, where a row needs one.
 const SCRIPT: &str = "load.lua";
-/// The core of the load and of the origins; the proxies have the other.
-pub(crate) const CORE: &str = "1";
 
 /// A load under way.
 pub(crate) enum Started {

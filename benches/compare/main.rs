@@ -7,8 +7,13 @@ mod cell;
 mod certificates;
 mod ground;
 mod load;
+mod median;
 mod options;
 mod origin;
+#[path = "../peers/envoy_parts.rs"]
+mod envoy_parts;
+#[path = "../peers/names.rs"]
+mod names;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/proxy.rs"]
@@ -17,6 +22,7 @@ mod report;
 mod row;
 mod settings;
 mod site;
+mod studies;
 mod study;
 mod usage;
 
@@ -91,7 +97,7 @@ fn look(running: &Running) -> io::Result<ExitCode> {
             }
         }
     }
-    study::look_idle(&ground)?;
+    studies::look_idle(&ground)?;
     let rows = ROWS.len();
     writeln!(
         io::stdout(),
@@ -132,7 +138,7 @@ fn table(options: &Options, running: &Running) -> io::Result<ExitCode> {
         report.add(line, &mut io::stdout())?;
     }
     for study in &options.studies {
-        let findings = study.run(&proxies, options, &ground);
+        let findings = studies::run(*study, &proxies, options, &ground);
         report.add_findings(findings, &mut io::stdout())?;
     }
     report.write(Path::new("target/compare.json"))?;

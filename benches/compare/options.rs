@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::names::{each, proxy};
 use crate::proxy::{PROXIES, Proxy};
 use crate::row::{self, ROWS, Row};
 use crate::study::{self, STUDIES, Study};
@@ -92,14 +93,4 @@ fn chosen(names: &str) -> Result<(Vec<Row>, Vec<Study>), String> {
         rows.into_iter().flatten().collect(),
         studies.into_iter().flatten().collect(),
     ))
-}
-
-fn proxy(name: &str) -> Option<Proxy> {
-    PROXIES.into_iter().find(|proxy| proxy.name() == name)
-}
-
-fn each<T>(names: &str, named: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let each = names.split(',').map(str::trim);
-    each.map(|name| named(name).ok_or_else(|| format!("nothing is called `{name}`")))
-        .collect()
 }

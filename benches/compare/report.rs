@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cell::Taken;
+use crate::median::median;
 use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::Row;
-use crate::study::Findings;
+use crate::studies::findings::Findings;
 
 /// What Meridian may need of the best of the others.
 const BAR: f64 = 0.9;
@@ -173,10 +174,4 @@ fn shown(cell: &Option<io::Result<Vec<Taken>>>) -> String {
 /// What a request needed: the median of all rounds.
 fn needed(rounds: &[Taken]) -> Option<f64> {
     median(rounds.iter().map(|taken| taken.per_request).collect())
-}
-
-/// The median; of an even count the lower one.
-pub(crate) fn median(mut all: Vec<f64>) -> Option<f64> {
-    all.sort_by(f64::total_cmp);
-    all.get(all.len().checked_sub(1)? / 2).copied()
 }

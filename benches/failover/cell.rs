@@ -12,17 +12,10 @@ use crate::process::Running;
 use crate::proxy::Proxy;
 use crate::scene::Scene;
 use crate::setup::{Setup, Tuning};
+use crate::timing::Timing;
 use crate::topology::Topology;
 use crate::viewer::{self, Load};
 use crate::world::World;
-
-/// How long each part lasts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    pub(crate) before: Duration,
-    pub(crate) fault: Duration,
-    pub(crate) after: Duration,
-}
 
 /// How long the burst may take to be with the regions.
 const BURST_LIMIT: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::cell::Timing;
 use crate::setup::Setup;
+use crate::timing::Timing;
 
 /// What a simulated region does with a request at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,10 @@ mod ledger;
 mod measure;
 mod moves;
 mod options;
+#[path = "../peers/envoy_parts.rs"]
+mod envoy_parts;
+#[path = "../peers/names.rs"]
+mod names;
 #[path = "../peers/process.rs"]
 mod process;
 #[path = "../peers/proxy.rs"]
@@ -27,10 +31,12 @@ mod relay;
 mod rows;
 mod scenario;
 mod scene;
+mod server;
 mod settings;
 mod setup;
 mod strain;
 mod topology;
+mod timing;
 mod viewer;
 mod wish;
 mod world;
@@ -43,11 +49,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::cell::Timing;
 use crate::options::{HELP, Options};
 use crate::process::Running;
 use crate::proxy::Proxy;
 use crate::scenario::{Judged, SUITES, Scenario, Suite};
+use crate::timing::Timing;
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {

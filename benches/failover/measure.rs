@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cell::Timing;
 use crate::fault::{Behaviour, Fault, Forgiven, GRACE};
 use crate::large;
 use crate::ledger::Ledger;
 use crate::moves::moves;
 use crate::proxy::Proxy;
 use crate::setup::Setup;
+use crate::timing::Timing;
 use crate::viewer::{Kind, Sample};
 
 /// How much longer than the next region takes a GET may wait.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cell::Timing;
+use crate::names::{each, proxy};
 use crate::proxy::{PROXIES, Proxy};
 use crate::scenario::{SUITES, Scenario, Suite};
+use crate::timing::Timing;
 
 /// What is printed for `--help`.
 pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
@@ -129,14 +130,4 @@ fn timing(before: u64, fault: u64, after: u64) -> Timing {
 
 fn suite(name: &str) -> Option<Suite> {
     SUITES.into_iter().find(|suite| suite.name() == name)
-}
-
-fn proxy(name: &str) -> Option<Proxy> {
-    PROXIES.into_iter().find(|proxy| proxy.name() == name)
-}
-
-fn each<T>(names: &str, named: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, String> {
-    let each = names.split(',').map(str::trim);
-    each.map(|name| named(name).ok_or_else(|| format!("nothing is called `{name}`")))
-        .collect()
 }

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cell::{self, Timing};
+use crate::cell;
 use crate::day::{Day, ordinary, play, second};
 use crate::fault::Fault;
 use crate::measure::Numbers;
 use crate::process::Running;
 use crate::proxy::Proxy;
 use crate::rows::FAULTS;
+use crate::timing::Timing;
 
 /// One of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

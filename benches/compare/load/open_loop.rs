@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CORE, COUNTRY, url};
+use super::{COUNTRY, url};
+use crate::ground::CORE;
 use crate::ground::Ground;
 use crate::process::Process;
 use crate::proxy::Proxy;

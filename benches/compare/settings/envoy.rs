@@ -1,6 +1,7 @@
 //! Envoy.
 
 use crate::certificates::{AUTHORITY, CERTIFICATE, KEY, NAME};
+use crate::envoy_parts::{UPSTREAM_HTTP2, upstream_tls};
 use crate::origin::Speech;
 use crate::row::Viewers;
 use crate::site::Site;
@@ -72,24 +73,9 @@ fn tls(site: &Site) -> String {
 }
 
 fn to_origins(site: &Site) -> String {
-    let folder = site.folder.display();
     match site.row.origins {
         Speech::Plain => String::new(),
-        Speech::Http2 => r#"    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
-"#
-        .to_owned(),
-        Speech::Tls => format!(
-            r#"    transport_socket:
-      name: envoy.transport_sockets.tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: {NAME}
-        common_tls_context:
-          validation_context: {{trusted_ca: {{filename: {folder}/{AUTHORITY}}}}}
-"#
-        ),
+        Speech::Http2 => UPSTREAM_HTTP2.to_owned(),
+        Speech::Tls => upstream_tls(NAME, &site.folder.join(AUTHORITY)),
     }
 }

@@ -1,5 +1,6 @@
 //! Envoy.
 
+use crate::envoy_parts::{UPSTREAM_HTTP2, upstream_tls};
 use crate::setup::{REGIONS, Setup, Site, certified_name};
 
 pub(super) fn text(site: &Site) -> String {
@@ -114,26 +115,8 @@ fn endpoints(site: &Site, region: usize) -> String {
 /// How endpoints are found and reached.
 fn how(site: &Site) -> String {
     match site.setup {
-        Setup::Tls => {
-            let (authority, name) = (site.authority(), certified_name());
-            let authority = authority.display();
-            format!(
-                r#"    transport_socket:
-      name: envoy.transport_sockets.tls
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-        sni: {name}
-        common_tls_context:
-          validation_context: {{trusted_ca: {{filename: {authority}}}}}
-"#
-            )
-        }
-        Setup::Http2 => r#"    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
-"#
-        .to_owned(),
+        Setup::Tls => upstream_tls(&certified_name(), &site.authority()),
+        Setup::Http2 => UPSTREAM_HTTP2.to_owned(),
         Setup::Names => {
             let (ip, port) = (site.names.ip(), site.names.port());
             format!(

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::findings::Bar;
-use super::{Findings, Study, per_request};
+use super::findings::{Bar, Findings};
+use super::rounds::per_request;
 use crate::cell::{Cell, settle};
 use crate::ground::Ground;
 use crate::load::idle::Idle;
@@ -11,6 +11,7 @@ use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::SECURE;
 use crate::site::Site;
+use crate::study::Study;
 use crate::usage;
 
 /// Idle connections.

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::Study;
 use crate::proxy::Proxy;
+use crate::study::Study;
 
 /// The numbers of one proxy, in the order of the heads; nothing where it cannot do this at all.
 pub(crate) type Measured = Option<io::Result<Vec<f64>>>;

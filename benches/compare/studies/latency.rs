@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Findings, Measured, Study, middle};
+use super::findings::{Findings, Measured};
+use super::rounds::middle;
 use crate::cell::{Cell, settle};
 use crate::ground::Ground;
 use crate::load::open_loop::{OpenLoop, Waits};
@@ -10,6 +11,7 @@ use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::SECURE;
 use crate::site::Site;
+use crate::study::Study;
 
 /// A proxy, what it can do at most, and how long viewers waited in each round.
 struct Taken {

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use super::findings::Bar;
-use super::{Findings, Study, middle};
+use super::findings::{Bar, Findings};
+use super::rounds::middle;
 use crate::cell::{Cell, settle};
 use crate::ground::Ground;
 use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::SECURE;
 use crate::site::Site;
+use crate::study::Study;
 
 /// What two cores must serve of what one does.
 const LEAST: f64 = 1.9;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Findings, Study, middle};
+use super::findings::Findings;
+use super::rounds::middle;
 use crate::cell::{Cell, settle};
 use crate::ground::Ground;
 use crate::load::open_loop::{OpenLoop, Waits};
@@ -14,6 +15,7 @@ use crate::options::Options;
 use crate::proxy::Proxy;
 use crate::row::ROUTED;
 use crate::site::{Site, path};
+use crate::study::Study;
 
 /// Requests a second: moderate for each of the proxies.
 const RATE: u64 = 1_000;
