@@ -102,7 +102,7 @@ pub struct StateStore {
     board: Board,
     clock: Clock,
     /// What is on disk; held while something is written, so that writings take turns.
-    written: Arc<Mutex<Option<Written>>>,
+    written: Arc<Mutex<Option<WrittenState>>>,
     failures: Counter,
     last_write: Gauge,
     failing: AtomicBool,
@@ -110,7 +110,7 @@ pub struct StateStore {
 
 /// What is on disk.
 #[derive(Debug)]
-struct Written {
+struct WrittenState {
     dir: StateDir,
     at: Instant,
     beliefs: SavedBeliefs,
@@ -163,13 +163,13 @@ impl StateStore {
         };
         let beliefs = SavedBeliefs::of(&live.beliefs, self.clock.now(), self.clock.unix());
         let before = on_disk.as_ref().filter(|before| before.dir == dir);
-        let is_news = |before: &Written| {
+        let is_news = |before: &WrittenState| {
             !before.beliefs.means_the_same(&beliefs) || before.at.elapsed() >= REFRESH
         };
         if !last && !before.is_none_or(is_news) {
             return;
         }
-        let written = Written {
+        let written = WrittenState {
             dir,
             at: Instant::now(),
             beliefs,
@@ -211,7 +211,7 @@ impl StateStore {
 }
 
 /// Writes the beliefs, and the configuration of `live` if one is given.
-fn put(written: &Written, live: Option<&Live>) -> std::io::Result<()> {
+fn put(written: &WrittenState, live: Option<&Live>) -> std::io::Result<()> {
     let beliefs = serde_json::to_string(&written.beliefs)?;
     written.dir.write(BELIEFS, &beliefs)?;
     live.map_or(Ok(()), |live| {

@@ -10,11 +10,12 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use crate::admin::context::{AdminContext, ExplainQuery, NotConfirmed};
 use crate::admin::health::{self, Check};
 use crate::admin::query::Query;
 use crate::admin::reply::{self, Reply};
+use crate::admin::scrape;
 use crate::admin::view::{HistoryView, RegionView, RouteView, StatusView};
-use crate::admin::{AdminState, ExplainQuery, NotConfirmed, scrape};
 use crate::telemetry::metrics::ExpositionFormat;
 
 /// A request's body may have this many bytes.
@@ -104,7 +105,7 @@ fn confirmed_region(path: &str) -> Option<&str> {
 }
 
 /// Answers a request that was let in.
-pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(state: &Arc<AdminContext>, request: Request<Incoming>) -> Reply {
     let Some(endpoint) = Endpoint::of(request.uri().path()) else {
         return reply::problem(StatusCode::NOT_FOUND, "no such endpoint; / lists them");
     };
@@ -143,11 +144,11 @@ pub(crate) async fn answer(state: &Arc<AdminState>, request: Request<Incoming>) 
     }
 }
 
-fn ready(state: &AdminState) -> Vec<Check> {
+fn ready(state: &AdminContext) -> Vec<Check> {
     health::ready(&state.flags, &(state.sources.snapshot)())
 }
 
-fn metrics(state: &AdminState, format: ExpositionFormat) -> Reply {
+fn metrics(state: &AdminContext, format: ExpositionFormat) -> Reply {
     let mut page = scrape::page(state);
     (state.sources.metrics)(&mut page);
     state.registry.collect(&mut page);
@@ -155,7 +156,7 @@ fn metrics(state: &AdminState, format: ExpositionFormat) -> Reply {
     reply::text(StatusCode::OK, format.content_type(), text)
 }
 
-fn status(state: &AdminState) -> StatusView {
+fn status(state: &AdminContext) -> StatusView {
     let snapshot = (state.sources.snapshot)();
     let now = state.clock.now();
     StatusView {
@@ -172,7 +173,7 @@ fn status(state: &AdminState) -> StatusView {
     }
 }
 
-fn explain(state: &AdminState, query: &Query) -> Reply {
+fn explain(state: &AdminContext, query: &Query) -> Reply {
     let value = |name: &str| query.value(name).map(str::to_owned);
     let asked = ExplainQuery {
         country: value("country"),
@@ -189,7 +190,7 @@ fn explain(state: &AdminState, query: &Query) -> Reply {
 
 /// What changed since a change that the caller knows, as JSON; without one, or if the caller asks
 /// for a stream, what changes from now on as well, as it comes.
-fn events(state: &AdminState, request: &Request<Incoming>, query: &Query) -> Reply {
+fn events(state: &AdminContext, request: &Request<Incoming>, query: &Query) -> Reply {
     let header = |name| request.headers().get(name)?.to_str().ok();
     let known = query.value("since").or_else(|| header(LAST_EVENT_ID));
     let Ok(known) = known.map(str::parse::<u64>).transpose() else {
@@ -214,7 +215,7 @@ fn events(state: &AdminState, request: &Request<Incoming>, query: &Query) -> Rep
 }
 
 /// Blocks until the new configuration serves or is refused.
-async fn reload(state: &AdminState, request: Request<Incoming>) -> Reply {
+async fn reload(state: &AdminContext, request: Request<Incoming>) -> Reply {
     if let Err(refusal) = read_to_its_end(request).await {
         return refusal;
     }
@@ -229,7 +230,7 @@ async fn reload(state: &AdminState, request: Request<Incoming>) -> Reply {
 }
 
 /// Blocks until the region's return is published or refused.
-async fn confirm(state: &AdminState, request: Request<Incoming>) -> Reply {
+async fn confirm(state: &AdminContext, request: Request<Incoming>) -> Reply {
     let name = confirmed_region(request.uri().path()).unwrap_or_default();
     let name = name.to_owned();
     if let Err(refusal) = read_to_its_end(request).await {

@@ -1,9 +1,9 @@
 //! Metrics that are read from state when someone asks, instead of being counted.
 
-use crate::admin::AdminState;
+use crate::admin::context::AdminContext;
 use crate::admin::view::{STAGES, latency_seconds, stage, stage_label};
 use crate::telemetry::metrics::{Exposition, families};
-use meridian_core::decide::snapshot::{AdminState as Word, Snapshot};
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::time::Timestamp;
@@ -11,7 +11,7 @@ use meridian_core::table::failback::FailbackId;
 
 /// What the snapshot and the process say of themselves.
 #[must_use]
-pub(crate) fn page(state: &AdminState) -> Exposition {
+pub(crate) fn page(state: &AdminContext) -> Exposition {
     let mut page = Exposition::default();
     let snapshot = (state.sources.snapshot)();
     let now = state.clock.now();
@@ -37,7 +37,7 @@ fn add_region(page: &mut Exposition, snapshot: &Snapshot, id: RegionId, now: Tim
     let mut gauge = |family, value| page.gauge(family, &[name], value);
     let flag = |holds| f64::from(u8::from(holds));
     gauge(&families::REGION_UP, flag(snapshot.serving.contains(id)));
-    let drained = beliefs.admin == Word::Drained;
+    let drained = beliefs.admin == AdminState::Drained;
     gauge(&families::REGION_DRAINED, flag(drained));
     let share = f64::from(beliefs.share(FailbackId::TABLE)) / 100.0;
     gauge(&families::REGION_SHARE, share);

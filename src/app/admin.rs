@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::admin::health::Flags;
 use crate::admin::view::ReloadView;
-use crate::admin::{AdminSources, AdminState, ExplainQuery, ReloadFuture};
+use crate::admin::{AdminContext, AdminSources, ExplainQuery, ReloadFuture};
 use crate::app::{confirm, scrape};
 use crate::board::{Board, Live};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ pub(super) struct AdminParts {
 }
 
 /// The admin server's view of everything.
-pub(super) fn state(parts: AdminParts) -> AdminState {
+pub(super) fn state(parts: AdminParts) -> AdminContext {
     let AdminParts {
         clock,
         board,
@@ -57,7 +57,7 @@ pub(super) fn state(parts: AdminParts) -> AdminState {
         confirm: Box::new(move |name| Box::pin(confirm::confirm(confirmed.clone(), name))),
         metrics: Box::new(move |page| scrape::add(page, &board.live())),
     };
-    AdminState::new(clock, registry, flags, sources, journal)
+    AdminContext::new(clock, registry, flags, sources, journal)
 }
 
 fn reload(reloader: Arc<Reloader>) -> ReloadFuture {

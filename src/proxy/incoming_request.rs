@@ -47,7 +47,7 @@ impl IncomingRequest {
         let rules = &live.resources.viewer;
         let trusted = |address| peer.listener.trust.contains(address);
         let geo = &live.resources.geo;
-        let viewer = resolve(&peer.facts(), &parts.headers, rules, trusted, geo).viewer;
+        let viewer = resolve(&peer.facts(), &parts.headers, rules, trusted, geo);
         let trace = TraceContext::of(&parts.headers, peer.trusted, random);
         let limit = peer.listener.config.timeouts.body_progress;
         let source = upstreams.request_body(incoming, parts.version, limit);

@@ -29,13 +29,6 @@ pub struct PeerFacts {
     pub trusted: bool,
 }
 
-/// What was found out about the viewer of a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Resolution {
-    /// Who asks.
-    pub viewer: Viewer,
-}
-
 /// Finds out who asks. `headers` are believed only of a trusted peer; `trusted` says whether an
 /// address (IPv4 mapped into IPv6 given as IPv4) is among the `trusted_peers`. Allocates nothing.
 #[must_use]
@@ -45,7 +38,7 @@ pub fn resolve(
     rules: &ViewerRules,
     trusted: impl Fn(IpAddr) -> bool,
     geo: &GeoTable,
-) -> Resolution {
+) -> Viewer {
     let peer_address = peer.address.to_canonical();
     let (address, stated, place) = if peer.trusted {
         let address = cloudfront_address(headers)
@@ -61,13 +54,11 @@ pub fn resolve(
         Some((country, source)) => (Some(country), source),
         None => (None, ViewerSource::Unknown),
     };
-    Resolution {
-        viewer: Viewer {
-            address,
-            country,
-            source,
-            place,
-        },
+    Viewer {
+        address,
+        country,
+        source,
+        place,
     }
 }
 
@@ -147,7 +138,7 @@ mod tests {
     fn viewer(peer: &PeerFacts, fields: &Fields<'_>) -> Viewer {
         let rules = rules(&["cloudfront-viewer-country", "x-country"]);
         let geo = GeoTable::default();
-        resolve(peer, &headers(fields), &rules, trusts, &geo).viewer
+        resolve(peer, &headers(fields), &rules, trusts, &geo)
     }
 
     fn country(fields: &Fields<'_>) -> Option<String> {

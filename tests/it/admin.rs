@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use meridian::admin::health::Flags;
 use meridian::admin::view::{HistoryView, RouteView, StatusView};
 use meridian::admin::{
-    AdminError, AdminServer, AdminSources, AdminState, ExplainQuery, NotConfirmed,
+    AdminContext, AdminError, AdminServer, AdminSources, ExplainQuery, NotConfirmed,
 };
 use meridian::board::journal::{HISTORY, Journal};
 use meridian::clock::Clock;
@@ -116,7 +116,7 @@ async fn start(token: Option<&str>) -> Admin {
     };
     let registry = Arc::new(MetricsRegistry::default());
     let journal = Arc::new(Journal::default());
-    let state = AdminState::new(
+    let state = AdminContext::new(
         Clock::start(),
         registry,
         Arc::clone(&flags),
