@@ -5,15 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::sources;
 
 /// Names that two types have, and why.
-const SHARED: &[(&str, &str)] = &[
-    ("AdminState", "not renamed yet"),
-    ("Resolution", "not renamed yet"),
-    ("Value", "not renamed yet"),
-    ("Written", "not renamed yet"),
-];
+const SHARED: &[(&str, &str)] = &[];
 
 /// What the standard library's and others' traits want types to be called.
-const ASSOCIATED: [&str; 5] = ["Data", "Err", "Error", "Output", "Target"];
+const ASSOCIATED: [&str; 6] = ["Data", "Err", "Error", "Output", "Target", "Value"];
 
 #[test]
 fn no_two_types_have_one_name() {
