@@ -159,7 +159,7 @@ impl Attempts {
 /// What of a request and its route matters for another attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryFacts<'a> {
-    /// What sending it twice means.
+    /// What sending it twice means on this route; see [`RequestClass::on`].
     pub class: RequestClass,
     /// The route's word.
     pub retry: &'a RetryPolicy,
@@ -277,7 +277,7 @@ fn another(
     facts: &RetryFacts<'_>,
 ) -> Result<NextAttempt, GiveUp> {
     let moment = FailurePoint::of(failed);
-    let fresh = match retry_rule(moment, facts.class.on(facts.retry)) {
+    let fresh = match retry_rule(moment, facts.class) {
         RetryRule::Stop => return Err(GiveUp::NotRetryable),
         RetryRule::OptIn if !facts.retry.grpc => return Err(GiveUp::NotRetryable),
         RetryRule::OptIn | RetryRule::Other => false,
