@@ -2,20 +2,23 @@
 
 pub(crate) mod assert;
 pub mod http;
+mod registry;
+
+pub use crate::probe::registry::ProbeReport;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::board::{Board, Live};
 use crate::clock::Clock;
 use crate::probe::http::{ProbeClient, ProbeQuestion};
+use crate::probe::registry::{ProbeEntry, ProbeRegistry};
 use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::upstream::connect::DialTarget;
 use meridian_core::apply::Event;
@@ -24,7 +27,6 @@ use meridian_core::health::rise_fall::Health;
 use meridian_core::health::schedule::next_probe;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::{ProbeFailure, ProbeOutcome};
-use meridian_core::model::time::Timestamp;
 
 /// So many new endpoints are probed at the same instant; more are spread.
 const AT_ONCE: usize = 8;
@@ -36,25 +38,6 @@ const SPREAD_MOST: Duration = Duration::from_secs(1);
 /// For so long after a region fell its probes are fast: most faults are short, and each viewer
 /// pays for every second that it is away.
 const FRESH_FALL: Duration = Duration::from_secs(60);
-
-/// The last that was seen of one endpoint.
-#[derive(Clone, Debug)]
-pub struct ProbeReport {
-    /// Which endpoint.
-    pub endpoint: EndpointId,
-    /// Its region's name.
-    pub region: Arc<str>,
-    /// Its address.
-    pub address: SocketAddr,
-    /// How the last probe ended; `None` before the first has.
-    pub last: Option<ProbeOutcome>,
-    /// When it ended, on the wall's clock.
-    pub at: Option<SystemTime>,
-    /// Probes that passed.
-    pub passed: u64,
-    /// Probes that failed.
-    pub failed: u64,
-}
 
 /// A handle to the probes; cheap to clone. They end with the board.
 #[derive(Clone, Debug)]
@@ -96,54 +79,6 @@ impl Prober {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()
-    }
-}
-
-/// What the probe tasks and their readers share: one entry per endpoint.
-#[derive(Debug)]
-struct ProbeRegistry {
-    entries: Mutex<BTreeMap<EndpointId, ProbeEntry>>,
-    changed: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-struct ProbeEntry {
-    report: ProbeReport,
-    /// The suspicion that was followed last.
-    suspected: Option<Timestamp>,
-    hurry: Arc<Notify>,
-    task: AbortHandle,
-}
-
-impl ProbeEntry {
-    /// Probes at once when requests gave a new reason to.
-    fn follow_suspicion(&mut self, suspected: Option<Timestamp>) {
-        if suspected > self.suspected {
-            self.suspected = suspected;
-            self.hurry.notify_one();
-        }
-    }
-}
-
-impl ProbeRegistry {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<EndpointId, ProbeEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn record(&self, endpoint: EndpointId, outcome: &ProbeOutcome, at: SystemTime) {
-        if let Some(entry) = self.lock().get_mut(&endpoint) {
-            match outcome {
-                ProbeOutcome::Passed { .. } => entry.report.passed += 1,
-                ProbeOutcome::Failed(_) => entry.report.failed += 1,
-            }
-            entry.report.last = Some(outcome.clone());
-            entry.report.at = Some(at);
-        }
-        self.touch();
-    }
-
-    fn touch(&self) {
-        self.changed.send_modify(|count| *count += 1);
     }
 }
 

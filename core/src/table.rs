@@ -10,6 +10,9 @@ pub mod policy;
 pub mod residency;
 pub mod route;
 pub mod traffic_policy;
+mod written;
+
+pub use crate::table::written::Written;
 
 use std::collections::BTreeMap;
 
@@ -22,15 +25,6 @@ use crate::table::index::RouteIndex;
 use crate::table::origin::Region;
 use crate::table::route::Route;
 use crate::table::traffic_policy::TrafficPolicy;
-
-/// Where in the configuration something was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Written {
-    /// Index into [`RoutingTable::files`].
-    pub file: u16,
-    /// Line, from 1; 0 where nothing was written (a default).
-    pub line: u32,
-}
 
 /// All regions and routes, checked: every name resolves, every set is within the table.
 #[derive(Debug, Default)]

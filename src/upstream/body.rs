@@ -222,6 +222,40 @@ impl ReplayState {
         Poll::Pending
     }
 
+    /// Takes what the viewer sent, and keeps of it what another attempt may need.
+    fn take(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+    ) -> Option<Result<Frame<Bytes>, BodyError>> {
+        match frame {
+            // A stream reset with NO_ERROR looks to hyper like one that ended.
+            None if self.http2 && !self.incoming.is_end_stream() => {
+                self.broken = true;
+                Some(Err(BodyError::Unfinished))
+            }
+            None => {
+                self.ended = true;
+                None
+            }
+            Some(Err(error)) => {
+                self.broken = true;
+                self.malformed = is_malformed(&error);
+                Some(Err(BodyError::Broken(error)))
+            }
+            Some(Ok(mut frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.total_bytes += data.len() as u64;
+                    self.keep(data);
+                } else if let Some(trailers) = frame.trailers_mut() {
+                    strip_head_fields(trailers);
+                    self.trailers = Some(trailers.clone());
+                    self.ended = true;
+                }
+                Some(Ok(frame))
+            }
+        }
+    }
+
     fn forget(&mut self) {
         self.memory.give_back(self.kept.capacity());
         self.kept = Vec::new();
@@ -282,36 +316,14 @@ impl ReplayBody {
         source.awaiting_viewer = false;
         source.taken_at = Instant::now();
         source.stall.progressed();
-        match frame {
-            // A stream reset with NO_ERROR looks to hyper like one that ended.
-            None if source.http2 && !source.incoming.is_end_stream() => {
-                source.broken = true;
-                Poll::Ready(Some(Err(BodyError::Unfinished)))
-            }
-            None => {
-                source.ended = true;
-                self.done = true;
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => {
-                source.broken = true;
-                source.malformed = is_malformed(&error);
-                Poll::Ready(Some(Err(BodyError::Broken(error))))
-            }
-            Some(Ok(mut frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    source.total_bytes += data.len() as u64;
-                    source.keep(data);
-                    self.next += data.len() as u64;
-                } else if let Some(trailers) = frame.trailers_mut() {
-                    strip_head_fields(trailers);
-                    source.trailers = Some(trailers.clone());
-                    source.ended = true;
-                    self.done = true;
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
+        let taken = source.take(frame);
+        self.done = source.ended;
+        if let Some(Ok(frame)) = &taken
+            && let Some(data) = frame.data_ref()
+        {
+            self.next += data.len() as u64;
         }
+        Poll::Ready(taken)
     }
 }
 

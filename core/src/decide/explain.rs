@@ -3,11 +3,12 @@
 //! [`explain`] calls the proxy's own [`decide`] and reads the filters that it asks, so the two
 //! cannot disagree.
 
+mod explanation;
 mod text;
 
-use std::net::IpAddr;
-
-use serde::{Deserialize, Serialize};
+pub use crate::decide::explain::explanation::{
+    ExplainedChoice, ExplainedReason, ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation,
+};
 
 use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionState, Snapshot};
@@ -22,104 +23,6 @@ use crate::model::viewer::{UnknownViewer, Viewer};
 use crate::table::policy::Policy;
 use crate::table::residency::PermittedSet;
 use crate::table::route::{HostPattern, Route};
-
-/// One decision with every reason; prints as aligned text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// The request's method. It plays no part in the choice: [`explain`] leaves it out, and who
-    /// knows it may fill it in.
-    pub method: Option<String>,
-    /// The request's host, as the viewer wrote it.
-    pub host: Option<String>,
-    /// The request's path as it was matched.
-    pub path: String,
-    /// The generation of the table that decided.
-    pub generation: u64,
-    /// Who asks.
-    pub viewer: ExplainedViewer,
-    /// The route that took the request, if one did.
-    pub route: Option<ExplainedRoute>,
-    /// What came out.
-    pub verdict: ExplainedChoice,
-    /// Every region of the table: the ranked ones in order, then the others by name.
-    pub regions: Vec<ExplainedRegion>,
-}
-
-/// Who asks, and what that counts as.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedViewer {
-    /// The viewer's address.
-    pub address: IpAddr,
-    /// The country's code, if any source knew it.
-    pub country: Option<String>,
-    /// Which source: `header`, `database`, `builtin` or `unknown`.
-    pub source: String,
-    /// What `viewer.unknown` says, where it had to decide: `any`, `refuse` or a country's code.
-    pub unknown: Option<String>,
-}
-
-/// The route that took the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedRoute {
-    /// Its name.
-    pub name: String,
-    /// Host pattern and path prefix: `*.example.com/v1`.
-    pub matches: String,
-    /// Its policy's word.
-    pub policy: String,
-    /// `file:line`.
-    pub written: String,
-    /// Names of the regions that residency allows; nothing leaves for any other.
-    pub permitted: Vec<String>,
-    /// The residency lines that hold for this viewer.
-    pub residency: Vec<ExplainedReason>,
-}
-
-/// A line of the file that decided something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedReason {
-    /// What it says: `residency "@eu"`.
-    pub says: String,
-    /// `file:line`, absent where no line says so.
-    pub written: Option<String>,
-}
-
-/// What came out, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExplainedChoice {
-    /// The region the first attempt goes to, unless the request is refused.
-    pub region: Option<String>,
-    /// The rule's label (`preference`, `latency`, `failover`, `geo`, `weighted`, `fail_open`),
-    /// or the refusal's (`no_route`, `unknown_viewer`, `no_region`).
-    pub rule: String,
-    /// The same in words, with its line.
-    pub because: ExplainedReason,
-}
-
-/// One region of the table, as this request sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ExplainedRegion {
-    /// Its name.
-    pub name: String,
-    /// Its place in the order of attempts, from 1.
-    pub rank: Option<usize>,
-    /// Why it cannot serve; with a rank, it is the last resort.
-    pub out: Option<ExplainedReason>,
-    /// `healthy`, `unproven` or `unhealthy`.
-    pub health: String,
-    /// The operator's word: `auto`, `drained` or `forced`.
-    pub admin: String,
-    /// Median first byte.
-    pub latency_seconds: Option<f64>,
-    /// How far first bytes scatter around it.
-    pub latency_spread_seconds: Option<f64>,
-    /// How long ago it was last measured.
-    pub latency_age_seconds: Option<f64>,
-    /// From the viewer, on routes that choose by it.
-    pub distance_km: Option<f32>,
-    /// Its weight, on routes that choose by it.
-    pub weight: Option<u32>,
-}
 
 /// Decides as the proxy would at `now`, and says why.
 ///
@@ -268,69 +171,78 @@ impl ExplainContext<'_> {
 
     /// The rule in words, and the line that sets it.
     fn because(&self, decision: &Decision) -> ExplainedReason {
+        let first = decision.ranked.all().first().copied();
+        if first.is_some_and(|first| self.is_suppressed(first)) {
+            return unwritten(
+                "its probes fail, and it keeps its traffic: probes alone take out one region a \
+                 minute, while another is well",
+            );
+        }
         let table = &self.snapshot.table;
         let route = table.route(decision.route);
-        let first = decision.ranked.all().first().copied();
-        let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
-        let measured = first.and_then(latency);
-        let suppressed = |region: &RegionId| {
-            let state = self.state(*region);
-            state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
-                && !self.snapshot.correlated_failure
-        };
         let written = match decision.rule {
             Rule::FailOpen | Rule::Probation | Rule::CorrelatedFailure => None,
-            _ if first.as_ref().is_some_and(suppressed) => None,
-            Rule::Preference(line) => route
-                .prefer
-                .get(usize::from(line))
-                .map(|line| table.place(line.written)),
-            _ => Some(table.place(route.policy_written)),
+            Rule::Preference(line) => route.prefer.get(usize::from(line)).map(|line| line.written),
+            _ => Some(route.policy_written),
         };
-        let by_latency = || {
-            let better = |region: &RegionId| latency(*region) < measured;
-            let serving = decision.ranked.serving();
-            match measured {
-                None => "no latency is known, first by name",
-                Some(_) if serving.iter().any(|r| latency(*r).is_some() && better(r)) => {
-                    "lowest latency, no other better by the switch margin for long enough"
-                }
-                Some(_) => "lowest latency",
-            }
-        };
+        ExplainedReason {
+            says: self.rule_in_words(decision, route, first),
+            written: written.map(|written| table.place(written)),
+        }
+    }
+
+    /// Whether `region` serves although its probes fail.
+    fn is_suppressed(&self, region: RegionId) -> bool {
+        let state = self.state(region);
+        state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
+            && !self.snapshot.correlated_failure
+    }
+
+    fn rule_in_words(&self, decision: &Decision, route: &Route, first: Option<RegionId>) -> String {
         let says = match decision.rule {
-            _ if first.as_ref().is_some_and(suppressed) => {
-                "its probes fail, and it keeps its traffic: probes alone take out one region a \
-                 minute, while another is well"
-                    .to_owned()
-            }
-            Rule::FailOpen => {
-                "fail-open: no permitted region can serve, this is the least bad".to_owned()
-            }
+            Rule::FailOpen => "fail-open: no permitted region can serve, this is the least bad",
             Rule::Preference(line) => {
                 let group = route.prefer.get(usize::from(line)).map(|line| line.group);
-                format!(
-                    "prefer {}",
-                    group.map_or(String::new(), |group| format!("\"{group}\""))
-                )
+                let group = group.map_or(String::new(), |group| format!("\"{group}\""));
+                return format!("prefer {group}");
             }
-            Rule::Latency => by_latency().to_owned(),
+            Rule::Latency => self.by_latency(decision, first),
             Rule::CorrelatedFailure => {
                 "all regions fell together, so the fault is most likely on this side: none is out"
-                    .to_owned()
             }
-            Rule::Probation => "a probation request: whether the region serves again".to_owned(),
-            Rule::Failover => "first in the order written".to_owned(),
+            Rule::Probation => "a probation request: whether the region serves again",
+            Rule::Failover => "first in the order written",
             Rule::Geo if first.and_then(|first| self.distance(first)).is_some() => {
-                "nearest to the viewer".to_owned()
+                "nearest to the viewer"
             }
-            Rule::Geo => format!("no distance is known: {}", by_latency()),
-            Rule::Weighted => match first.and_then(|first| weight(route, first)) {
-                Some(weight) => format!("the viewer's share, weight {weight}"),
-                None => format!("no weighted region can serve: {}", by_latency()),
-            },
+            Rule::Geo => {
+                let by_latency = self.by_latency(decision, first);
+                return format!("no distance is known: {by_latency}");
+            }
+            Rule::Weighted => {
+                return match first.and_then(|first| weight(route, first)) {
+                    Some(weight) => format!("the viewer's share, weight {weight}"),
+                    None => {
+                        let by_latency = self.by_latency(decision, first);
+                        format!("no weighted region can serve: {by_latency}")
+                    }
+                };
+            }
         };
-        ExplainedReason { says, written }
+        says.to_owned()
+    }
+
+    fn by_latency(&self, decision: &Decision, first: Option<RegionId>) -> &'static str {
+        let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
+        let Some(measured) = first.and_then(latency) else {
+            return "no latency is known, first by name";
+        };
+        let mut others = decision.ranked.serving().iter().copied();
+        if others.any(|other| latency(other).is_some_and(|other| other < measured)) {
+            "lowest latency, no other better by the switch margin for long enough"
+        } else {
+            "lowest latency"
+        }
     }
 
     fn regions(

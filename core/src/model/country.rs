@@ -1,6 +1,9 @@
 //! Countries, continents and the groups of countries a route may name.
 
 mod atlas;
+mod continent;
+
+pub use crate::model::country::continent::Continent;
 
 use std::fmt;
 
@@ -117,25 +120,6 @@ impl fmt::Display for Country {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
-}
-
-/// A continent, as GeoIP databases divide the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Continent {
-    /// `@africa`
-    Africa,
-    /// `@antarctica`
-    Antarctica,
-    /// `@asia`
-    Asia,
-    /// `@europe`
-    Europe,
-    /// `@north-america`
-    NorthAmerica,
-    /// `@oceania`
-    Oceania,
-    /// `@south-america`
-    SouthAmerica,
 }
 
 /// One country, or a group of them, as a route's `prefer` and `residency` name it.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::place::Place;
-use crate::table::Written;
+use crate::table::written::Written;
 
 /// A named place and the service deployed there.
 #[derive(Clone, Debug, PartialEq)]

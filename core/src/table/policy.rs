@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::country::CountryGroup;
 use crate::model::id::RegionId;
-use crate::table::Written;
+use crate::table::written::Written;
 
 /// How to rank the regions that are left after every filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

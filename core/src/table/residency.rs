@@ -3,7 +3,7 @@
 use crate::model::country::{Country, CountryGroup};
 use crate::model::id::{RegionId, RegionSet};
 use crate::model::viewer::UnknownViewer;
-use crate::table::Written;
+use crate::table::written::Written;
 
 /// The only regions that may serve some countries.
 #[derive(Clone, Debug, PartialEq, Eq)]

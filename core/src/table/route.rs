@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet};
 use crate::model::viewer::UnknownViewer;
-use crate::table::Written;
 use crate::table::policy::{Policy, Preference, RetryPolicy, UpstreamTimeouts};
 use crate::table::residency::{PermittedSet, Residency};
+use crate::table::written::Written;
 
 /// Host and path match, the regions it may use, and a policy.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,8 +9,8 @@ use http_body::{Frame, SizeHint};
 use crate::stream::prefixed::Prefixed;
 use crate::upstream::body::BodyError;
 use crate::upstream::connect::UpstreamStream;
-use crate::upstream::http1::Http1Connection;
 use crate::upstream::http1::chunked::{Chunk, Chunks};
+use crate::upstream::http1::connection::Http1Connection;
 use crate::upstream::http1::upload::{Upload, UploadError};
 
 /// Bytes read at once of a body: of a download each read costs a system call, a frame and a write.

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use crate::upstream::http1::HeadLimits;
+use crate::upstream::http1::limits::HeadLimits;
 
 /// Bytes of a chunk's first line, its extensions with it: nobody uses them.
 const LINE: usize = 1024;

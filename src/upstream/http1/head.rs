@@ -7,7 +7,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
-use crate::upstream::http1::HeadLimits;
+use crate::upstream::http1::limits::HeadLimits;
 
 /// Fields for which there is room without an allocation.
 const FIELDS: usize = 100;

@@ -10,7 +10,7 @@ use http::header::HeaderName;
 use http_body::Body;
 
 use crate::upstream::body::{BodyError, RequestBody};
-use crate::upstream::http1::Http1Connection;
+use crate::upstream::http1::connection::Http1Connection;
 use crate::upstream::http1::request::{Framing, RequestHead, field};
 
 /// Frames up to this size are copied behind what is to be written already: one system call costs

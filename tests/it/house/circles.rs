@@ -20,18 +20,6 @@ const KNOWN: &[&[&str]] = &[
         "core/src/health/rise_fall/saved.rs",
     ],
     &[
-        "core/src/model/country.rs",
-        "core/src/model/country/atlas.rs",
-    ],
-    &[
-        "core/src/table.rs",
-        "core/src/table/index.rs",
-        "core/src/table/origin.rs",
-        "core/src/table/policy.rs",
-        "core/src/table/residency.rs",
-        "core/src/table/route.rs",
-    ],
-    &[
         "src/proxy.rs",
         "src/proxy/range_resume/request.rs",
         "src/proxy/range_resume/stream.rs",
@@ -45,13 +33,6 @@ const KNOWN: &[&[&str]] = &[
         "src/telemetry/metrics/registry.rs",
         "src/telemetry/metrics/worker.rs",
         "src/telemetry/metrics/worker_cells.rs",
-    ],
-    &[
-        "src/upstream/http1.rs",
-        "src/upstream/http1/body.rs",
-        "src/upstream/http1/chunked.rs",
-        "src/upstream/http1/head.rs",
-        "src/upstream/http1/upload.rs",
     ],
 ];
 

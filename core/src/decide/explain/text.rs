@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{ExplainedReason, ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation};
+use crate::decide::explain::explanation::{
+    ExplainedReason, ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation,
+};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,7 +4,7 @@
 //! use for Kosovo. A place is the middle of where people live rather than of the territory:
 //! Canada's is in Ontario. Uninhabited territories have the place of their station or main island.
 
-use crate::model::country::Continent::{
+use crate::model::country::continent::Continent::{
     self, Africa, Antarctica, Asia, Europe, NorthAmerica, Oceania, SouthAmerica,
 };
 
