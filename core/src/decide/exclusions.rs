@@ -30,8 +30,10 @@ enum Filter {
     Failback,
 }
 
+// Inlined where `decide` asks, the list is folded into the few operations on sets that it stands for.
 impl Filters {
     /// What leaves regions out for `viewer` on `route`, where residency allows `permitted`.
+    #[inline(always)]
     pub(super) fn of(
         snapshot: &Snapshot,
         route: RouteId,
@@ -54,12 +56,14 @@ impl Filters {
     }
 
     /// Those of `permitted` that may be tried, if need be as a last resort.
+    #[inline(always)]
     pub(super) fn allowed(&self, permitted: PermittedSet) -> PermittedSet {
         let for_good = self.0.iter().filter(|(_, by)| !by.leaves_last_resort());
         for_good.fold(permitted, |left, (out, _)| left.without(*out))
     }
 
     /// Those of `permitted` that can serve: no filter leaves them out.
+    #[inline(always)]
     pub(super) fn serving(&self, permitted: PermittedSet) -> RegionSet {
         let left = |left: RegionSet, (out, _): &(RegionSet, Filter)| left.without(*out);
         self.0.iter().fold(permitted.regions(), left)
@@ -81,6 +85,7 @@ impl Filters {
 
 impl Filter {
     /// Whether what it leaves out is tried when nothing better is left.
+    #[inline(always)]
     fn leaves_last_resort(self) -> bool {
         match self {
             Self::Route | Self::Residency | Self::Drain => false,
