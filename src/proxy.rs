@@ -133,7 +133,7 @@ impl Proxy {
     }
 
     /// Bodies that stand still for too long end. To be called every
-    /// [`crate::upstream::stall::SWEEP_INTERVAL`].
+    /// `upstream::stall::SWEEP_INTERVAL`.
     pub fn sweep_stalls(&self) {
         self.upstream
             .attempts

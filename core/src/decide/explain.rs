@@ -26,7 +26,7 @@ use crate::table::route::{HostPattern, Route};
 
 /// Decides as the proxy would at `now`, and says why.
 ///
-/// `facts.path` must be as matched, as for [`decide`](crate::decide::decide).
+/// `facts.path` must be as matched, as for [`decide`].
 #[must_use]
 pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) -> Explanation {
     let result = decide(snapshot, facts);
