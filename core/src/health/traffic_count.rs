@@ -167,18 +167,9 @@ pub fn viewer_mark(viewer: IpAddr) -> u64 {
 mod tests {
     use super::*;
 
-    const POLICY: OutlierDetection = OutlierDetection {
-        consecutive_failures: 5,
-        consecutive_late: 5,
-        consecutive_late_uncompared: 10,
-        suspect_after: 2,
-        failure_percent: 20,
-        minimum_failures: 10,
-        uncompared_failure_percent: 80,
-        minimum_uncompared_failures: 20,
-        put_off_percent: 50,
-        late_write_at_least: Duration::from_millis(250),
-    };
+    fn policy() -> OutlierDetection {
+        OutlierDetection::default()
+    }
 
     /// Counts of `requests` of the same two viewers.
     fn of(requests: u32) -> TrafficCount {
@@ -199,17 +190,17 @@ mod tests {
             };
             count.trouble(policy) == Some(Trouble::Fails)
         };
-        assert!(failing(10, 50, &POLICY));
-        assert!(!failing(9, 9, &POLICY));
-        assert!(!failing(10, 51, &POLICY));
+        assert!(failing(10, 50, &policy()));
+        assert!(!failing(9, 9, &policy()));
+        assert!(!failing(10, 51, &policy()));
         let share = OutlierDetection {
             failure_percent: 50,
-            ..POLICY
+            ..policy()
         };
         assert!(!failing(10, 50, &share) && failing(25, 50, &share));
         let few = OutlierDetection {
             minimum_failures: 3,
-            ..POLICY
+            ..policy()
         };
         assert!(failing(3, 15, &few));
     }
@@ -223,10 +214,10 @@ mod tests {
             };
             count.trouble(policy)
         };
-        assert_eq!(put_off(20, &POLICY), Some(Trouble::Overloaded));
+        assert_eq!(put_off(20, &policy()), Some(Trouble::Overloaded));
         let all = OutlierDetection {
             put_off_percent: 100,
-            ..POLICY
+            ..policy()
         };
         assert_eq!(put_off(20, &all), None);
         let uncompared = |count, policy: &OutlierDetection| {
@@ -236,12 +227,12 @@ mod tests {
             };
             count.trouble(policy)
         };
-        assert_eq!(uncompared(20, &POLICY), Some(Trouble::FailsUncompared));
-        assert_eq!(uncompared(19, &POLICY), None);
+        assert_eq!(uncompared(20, &policy()), Some(Trouble::FailsUncompared));
+        assert_eq!(uncompared(19, &policy()), None);
         let fewer = OutlierDetection {
             minimum_uncompared_failures: 10,
             uncompared_failure_percent: 40,
-            ..POLICY
+            ..policy()
         };
         assert_eq!(uncompared(10, &fewer), Some(Trouble::FailsUncompared));
     }
