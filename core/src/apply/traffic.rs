@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::apply::WindowCount;
 use crate::apply::beliefs::Beliefs;
 use crate::apply::endpoint_health::{locate, settle};
+use crate::apply::event::WindowCount;
 use crate::apply::region_ejection::is_surely_well;
 use crate::change::{ChangeCause, Changes, Comparison};
 use crate::decide::snapshot::{AdminState, RegionState};
