@@ -10,6 +10,7 @@ use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::origin_response::OriginResponse;
 use crate::proxy::response_buffer::BufferedBody;
 use meridian_core::decide::request::RequestClass;
+use meridian_core::model::outcome::ErrorKind;
 
 /// One attempt that ended, whatever it was made for.
 #[derive(Debug)]
@@ -34,6 +35,54 @@ pub(super) enum AttemptEnd {
     },
     /// No answer.
     Failed(AttemptError),
+}
+
+/// How an attempt failed, and whom that speaks against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptFailure {
+    pub(super) kind: ErrorKind,
+    pub(super) fault: AttemptFault,
+}
+
+/// Whom a failure speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptFault {
+    /// The endpoint, if another one does better.
+    Endpoint,
+    /// Nobody by itself: it asks to wait. Where most requests hear that, the region is overloaded.
+    AskedToWait,
+    /// Nobody that is known.
+    Nobody,
+}
+
+impl AttemptFailure {
+    /// A body that cannot be gone on with. Whether that speaks against anybody is told elsewhere.
+    pub(super) const BODY_BROKEN: Self = Self {
+        kind: ErrorKind::BodyBroken,
+        fault: AttemptFault::Nobody,
+    };
+
+    /// A gateway's failure. `our_choice` if we only asked there to find out whether it serves again:
+    /// then it is ours to ask another, though this one asks to wait.
+    pub(super) fn of_gateway(asks_to_wait: bool, our_choice: bool) -> Self {
+        let fault = match asks_to_wait {
+            true if our_choice => AttemptFault::Nobody,
+            true => AttemptFault::AskedToWait,
+            false => AttemptFault::Endpoint,
+        };
+        let kind = ErrorKind::GatewayStatus;
+        Self { kind, fault }
+    }
+
+    /// No answer.
+    pub(super) fn of(error: &AttemptError) -> Self {
+        let fault = match error.blames_the_origin() {
+            true => AttemptFault::Endpoint,
+            false => AttemptFault::Nobody,
+        };
+        let kind = error.kind();
+        Self { kind, fault }
+    }
 }
 
 /// An answer, and its body where that was buffered until it was whole.

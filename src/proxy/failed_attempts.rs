@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::proxy::attempt_result::{AttemptFailure, AttemptFault};
 use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::outlier_report::{FailureReport, OutlierReporter};
@@ -22,17 +23,6 @@ pub(super) struct FailedAttempts {
     last_endpoint: Option<EndpointId>,
     /// Failures that count against their endpoints once another one does better.
     reports: Vec<FailureReport>,
-}
-
-/// Whom a failure speaks against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AttemptFault {
-    /// The endpoint, if another one does better.
-    Endpoint,
-    /// Nobody by itself: it asks to wait. Where most requests hear that, the region is overloaded.
-    AskedToWait,
-    /// Nobody that is known.
-    Nobody,
 }
 
 impl FailedAttempts {
@@ -86,9 +76,9 @@ impl FailedAttempts {
         outliers: &OutlierReporter,
         request: &OutgoingRequest,
         at: &AttemptedAt,
-        kind: ErrorKind,
-        fault: AttemptFault,
+        failure: AttemptFailure,
     ) {
+        let AttemptFailure { kind, fault } = failure;
         match fault {
             AttemptFault::Endpoint => self.will_report(at, kind),
             AttemptFault::AskedToWait => {

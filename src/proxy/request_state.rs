@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::proxy::attempt_error::AttemptError;
-use crate::proxy::attempt_result::{AttemptEnd, AttemptResult, OriginAnswer};
+use crate::proxy::attempt_result::{AttemptEnd, AttemptFailure, AttemptResult, OriginAnswer};
 use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::error_response::ProxyError;
-use crate::proxy::failed_attempts::{AttemptFault, FailedAttempts};
+use crate::proxy::failed_attempts::FailedAttempts;
 use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::retry_budget::RetryStep;
@@ -103,51 +103,36 @@ impl<'a> RequestState<'a> {
                 }
                 return Ok(Some(self.chosen(at, answer, beside)));
             }
-            AttemptEnd::GatewayFailure {
-                answer,
-                asks_to_wait,
-            } => {
-                self.recorder.answered(&at, &answer.origin);
-                self.recorder.gateway_failed(at.region);
-                self.gateway_failed(&at, asks_to_wait);
-                if self.fallback.is_none() {
-                    self.fallback = Some(self.chosen(at, answer, None));
-                }
-            }
             AttemptEnd::Failed(AttemptError::Unsendable(_)) => {
                 return Err(ProxyError::BadRequest(
                     "The request's host is no host name.",
                 ));
             }
+            AttemptEnd::GatewayFailure {
+                answer,
+                asks_to_wait,
+            } => {
+                let our_choice = self.request.on_probation && at.on_probation;
+                self.recorder.answered(&at, &answer.origin);
+                self.recorder.gateway_failed(at.region);
+                self.note(&at, AttemptFailure::of_gateway(asks_to_wait, our_choice));
+                if self.fallback.is_none() {
+                    self.fallback = Some(self.chosen(at, answer, None));
+                }
+            }
             AttemptEnd::Failed(error) => {
-                let kind = error.kind();
-                let fault = match error.blames_the_origin() {
-                    true => AttemptFault::Endpoint,
-                    false => AttemptFault::Nobody,
-                };
-                self.recorder.failed(&at, kind);
-                self.note(&at, kind, fault);
+                let failure = AttemptFailure::of(&error);
+                self.recorder.failed(&at, failure.kind);
+                self.note(&at, failure);
                 self.last_error = error.to_string();
             }
         }
         Ok(None)
     }
 
-    /// Takes in that an answer was a gateway's failure.
-    fn gateway_failed(&mut self, at: &AttemptedAt, asks_to_wait: bool) {
-        // That this one was asked was our own wish, so it is ours to ask another.
-        let our_choice = self.request.on_probation && at.on_probation;
-        let fault = match asks_to_wait {
-            true if our_choice => AttemptFault::Nobody,
-            true => AttemptFault::AskedToWait,
-            false => AttemptFault::Endpoint,
-        };
-        self.note(at, ErrorKind::GatewayStatus, fault);
-    }
-
-    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: AttemptFault) {
+    fn note(&mut self, at: &AttemptedAt, failure: AttemptFailure) {
         let outliers = &self.upstream.outliers;
-        self.failed.failed(outliers, self.request, at, kind, fault);
+        self.failed.failed(outliers, self.request, at, failure);
     }
 
     /// Takes in that `region` has no endpoint.

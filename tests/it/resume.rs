@@ -326,6 +326,19 @@ async fn a_region_that_cannot_be_reached_for_the_rest_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_gateways_failure_instead_of_the_rest_is_counted_as_one() {
+    let film = film();
+    let (a, b, edge) = two("").await;
+    a.behave(plays(&film, End::Cut(HALF)));
+    let status = StatusCode::BAD_GATEWAY;
+    b.behave(Behaviour::Answer(status, Vec::new(), Bytes::new()));
+    assert!(ask(&edge, &[]).await.is_err());
+    let failures = "meridian_upstream_attempt_failures_total";
+    let of_b = format!("{failures}{{region=\"b\",reason=\"gateway_status\"}}");
+    edge.counted(&of_b, 1.0).await;
+}
+
+#[tokio::test]
 async fn a_body_that_goes_on_by_itself_is_left_alone() {
     let film = film();
     let (a, b, edge) = two("").await;

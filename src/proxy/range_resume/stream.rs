@@ -8,9 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::proxy::attempt_result::{AttemptEnd, AttemptResult, OriginAnswer};
+use crate::proxy::attempt_result::{AttemptEnd, AttemptFailure, AttemptResult, OriginAnswer};
 use crate::proxy::attempt_target::AttemptedAt;
-use crate::proxy::failed_attempts::AttemptFault;
 use crate::proxy::origin_body::OriginBody;
 use crate::proxy::range_resume::request::{RangeAttempt, ResumeRequest};
 use crate::proxy::recorder::Recorder;
@@ -189,7 +188,7 @@ impl ResumableBody {
         if let Some(attempt) = self.attempt.take() {
             recorder.overtaken(&attempt.at);
             recorder.resumed(attempt.at.region, ResumeResult::Overtaken);
-            self.note(&attempt.at, ErrorKind::BodyBroken, AttemptFault::Nobody);
+            self.note(&attempt.at, AttemptFailure::BODY_BROKEN);
         }
     }
 
@@ -204,11 +203,11 @@ impl ResumableBody {
         outliers.probation_ended_at(self.at.endpoint, false);
     }
 
-    fn note(&mut self, at: &AttemptedAt, kind: ErrorKind, fault: AttemptFault) {
+    fn note(&mut self, at: &AttemptedAt, failure: AttemptFailure) {
         let ResumeRequest {
             request, failed, ..
         } = &mut self.resume;
-        failed.failed(&self.upstream.outliers, request, at, kind, fault);
+        failed.failed(&self.upstream.outliers, request, at, failure);
     }
 
     /// Asks one region after the other for the rest; ready with whether one went on with it.
@@ -224,7 +223,7 @@ impl ResumableBody {
             if !self.is_noted {
                 self.is_noted = true;
                 let at = self.at;
-                self.note(&at, ErrorKind::BodyBroken, AttemptFault::Nobody);
+                self.note(&at, AttemptFailure::BODY_BROKEN);
             }
             match self.resume.ask(&self.upstream, self.sent, recorder) {
                 Ok(attempt) => {
@@ -262,28 +261,21 @@ impl ResumableBody {
                     return true;
                 }
                 // Another version, or no ranges: no fault of the region.
-                self.note(&at, ErrorKind::BodyBroken, AttemptFault::Nobody);
+                self.note(&at, AttemptFailure::BODY_BROKEN);
             }
             AttemptEnd::GatewayFailure {
                 answer,
                 asks_to_wait,
             } => {
                 recorder.continued(&at, &answer.origin, false);
-                let fault = match asks_to_wait {
-                    true => AttemptFault::AskedToWait,
-                    false => AttemptFault::Endpoint,
-                };
-                self.note(&at, ErrorKind::GatewayStatus, fault);
+                recorder.gateway_failed(at.region);
+                self.note(&at, AttemptFailure::of_gateway(asks_to_wait, false));
             }
             AttemptEnd::Failed(error) => {
-                let kind = error.kind();
-                recorder.failed(&at, kind);
+                let failure = AttemptFailure::of(&error);
+                recorder.failed(&at, failure.kind);
                 recorder.resumed(at.region, ResumeResult::Failed);
-                let fault = match error.blames_the_origin() {
-                    true => AttemptFault::Endpoint,
-                    false => AttemptFault::Nobody,
-                };
-                self.note(&at, kind, fault);
+                self.note(&at, failure);
             }
         }
         false
