@@ -6,7 +6,7 @@ pub mod fault;
 pub(crate) mod switch;
 pub mod region;
 mod endpoint;
-mod answer;
+pub(crate) mod answer;
 mod body;
 pub mod download;
 pub(crate) mod ports;
@@ -15,12 +15,9 @@ pub(crate) mod files;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::demo::fault::Fault;
+use crate::demo::fault::{ENDPOINTS, Fault};
 use crate::demo::region::{RegionSpec, SimulatedRegion};
 use crate::demo::switch::{Faults, UnknownRegion};
-
-/// How many endpoints each region of `meridian demo` has: zones, so to speak.
-const ENDPOINTS: usize = 3;
 
 /// The three regions of `meridian demo`, with the delays a viewer on the east coast of North
 /// America would see.

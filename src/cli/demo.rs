@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use crate::board::Board;
 use crate::board::journal::Follower;
 use crate::cli::demo::fault::FaultCommand;
-use crate::cli::demo::watch::Watch;
+use crate::cli::demo::watch::{StreamFlags, Watch};
 use crate::cli::demo::welcome::{asked_address, welcome};
 use crate::cli::failure::Failure;
 use crate::cli::options::Globals;
@@ -42,7 +42,7 @@ const LOG_FILTER: &str = "warn,meridian::board=error";
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  meridian demo\n  meridian demo watch\n  meridian demo fail eu-west-1\n  meridian demo slow us-east-1 eu-west-1\n  meridian demo heal all"
+    after_help = "Examples:\n  meridian demo\n  meridian demo watch\n  meridian demo fail eu-west-1\n  meridian demo slow us-east-1 eu-west-1\n  meridian demo pause us-east-1\n  meridian demo heal all"
 )]
 pub(crate) struct Demo {
     #[command(subcommand)]
@@ -100,6 +100,10 @@ pub(crate) struct Demo {
 enum DemoCommand {
     /// Send requests and print what their viewers notice, a line a second
     Watch(Watch),
+    /// Ask for pages that do not exist, 20 a second from one viewer, as a crawler does
+    Crawl(StreamFlags),
+    /// Send POSTs that take 2 s each, 20 a second from one viewer, as a nightly batch does
+    Batch(StreamFlags),
     #[command(flatten)]
     Fault(FaultCommand),
 }
@@ -109,6 +113,8 @@ impl Demo {
         match &self.command {
             Some(DemoCommand::Fault(command)) => command.run(terminal),
             Some(DemoCommand::Watch(watch)) => watch.run(globals, terminal),
+            Some(DemoCommand::Crawl(crawl)) => crawl.crawl(globals, terminal),
+            Some(DemoCommand::Batch(batch)) => batch.batch(globals, terminal),
             None if self.print_config => {
                 let plan = self.wanted_plan();
                 terminal.data(&plan.config_text(Path::new("demo.pem"), Path::new("demo.key")))

@@ -14,8 +14,14 @@ use crate::demo::download::{self, Part};
 use crate::demo::fault::Fault;
 use crate::demo::switch::FaultSight;
 
+/// Where health is asked for.
+const HEALTH: &str = "/health";
 /// How much later a slow region answers.
 const SLOWNESS: Duration = Duration::from_secs(2);
+/// Pages below it are in no region: each answers 404.
+pub(crate) const MISSING: &str = "/missing/";
+/// What takes [`SLOWNESS`] in every region: a heavy report.
+pub(crate) const BATCH: &str = "/batch";
 /// How many times slower a cold region is.
 const COLDNESS: u32 = 10;
 /// Every so many health checks of a lossy region one is not answered.
@@ -65,14 +71,15 @@ impl Served {
     ) -> Result<Response<RegionBody>, BrokenOff> {
         let (head, body) = request.into_parts();
         let received = received_bytes(body).await;
-        let is_health = head.uri.path() == "/health";
+        let path = head.uri.path();
+        let is_health = path == HEALTH;
         if sight.now() == Fault::Reset {
             return Err(BrokenOff);
         }
         if is_health && sight.now() == Fault::Lossy && self.loses_probe(&sight) {
             sight.until(|fault| fault != Fault::Lossy).await;
         }
-        tokio::time::sleep(self.delay_with(sight.now(), is_health)).await;
+        tokio::time::sleep(self.delay_with(sight.now(), path)).await;
         let is_silent = |fault| matches!(fault, Fault::Hang | Fault::Blackhole);
         sight.until(|fault| !is_silent(fault)).await;
         let fault = sight.now();
@@ -92,9 +99,10 @@ impl Served {
         Ok(response.map(|()| RegionBody::new(content, sight)))
     }
 
-    fn delay_with(&self, fault: Fault, is_health: bool) -> Duration {
+    fn delay_with(&self, fault: Fault, path: &str) -> Duration {
         match fault {
-            Fault::Slow if !is_health => self.delay + SLOWNESS,
+            _ if path == BATCH => self.delay + SLOWNESS,
+            Fault::Slow if path != HEALTH => self.delay + SLOWNESS,
             Fault::Cold => self.delay * COLDNESS,
             _ => self.delay,
         }
@@ -156,6 +164,10 @@ impl Served {
             }
         }
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let status = match head.uri.path().starts_with(MISSING) {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::OK,
+        };
         let value = json!({
             "region": self.name(fault),
             "method": head.method.as_str(),
@@ -163,7 +175,7 @@ impl Served {
             "received_bytes": received,
             "served": served,
         });
-        RegionReply::json(StatusCode::OK, &value)
+        RegionReply::json(status, &value)
     }
 
     fn name(&self, fault: Fault) -> &str {

@@ -6,6 +6,17 @@ use std::time::Duration;
 pub const TURN: Duration = Duration::from_millis(700);
 /// How long a cold region takes to become warm.
 pub const WARM_AFTER: Duration = Duration::from_secs(60);
+/// How long a pausing region stands still: a long garbage collection.
+pub const PAUSE: Duration = Duration::from_millis(150);
+/// From the end of one pause to the next. Where it is real it is minutes; so it can be watched.
+const PAUSE_AGAIN: Duration = Duration::from_secs(10);
+/// How long an endpoint is gone in a deploy.
+const RESTART: Duration = Duration::from_secs(1);
+/// From when one endpoint is back to when the next goes: until it has proved itself.
+const NEXT_RESTART: Duration = Duration::from_secs(2);
+/// How many endpoints each region of `meridian demo` has: zones, so to speak. A deploy restarts so
+/// many.
+pub(crate) const ENDPOINTS: usize = 3;
 
 /// What is wrong with a simulated region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +65,11 @@ pub enum Fault {
     Cut,
     /// `/download` stands still in its middle.
     Stall,
+    /// [`Fault::Hang`] for [`PAUSE`], over and over; an ordinary day.
+    Pause,
+    /// One endpoint after the other is as with [`Fault::Fail`] for a moment; over after the last
+    /// one. An ordinary day.
+    Deploy,
 }
 
 /// A word of the command line and of the control endpoint.
@@ -82,7 +98,7 @@ const fn word(word: &'static str, fault: Fault, about: &'static str, so: &'stati
 
 impl Fault {
     /// All words, in the order in which help lists them.
-    pub const WORDS: [Word; 21] = [
+    pub const WORDS: [Word; 23] = [
         word(
             "fail",
             Self::Fail,
@@ -198,6 +214,18 @@ impl Fault {
             "lets /download stand still in its middle; all else is well",
         ),
         word(
+            "pause",
+            Self::Pause,
+            "Stand still for 150 ms every 10 s, as for a garbage collection",
+            "stands still for 150 ms every 10 s; all else is well",
+        ),
+        word(
+            "deploy",
+            Self::Deploy,
+            "Restart the endpoints one after the other, once",
+            "restarts its endpoints one after the other: resets, 1 s away, back, 2 s to the next",
+        ),
+        word(
             "cold",
             Self::Cold,
             "Be well again, but 10 times slower for the first 60 s",
@@ -220,13 +248,26 @@ impl Fault {
         found.map_or("", |known| known.so)
     }
 
-    /// How long this fault keeps one state; `None` while it stays as it is.
+    /// How long this fault keeps the state it has after `turn` changes; `None` if it stays as it is.
     #[must_use]
-    pub fn turn(self) -> Option<Duration> {
+    pub fn turn(self, turn: u32) -> Option<Duration> {
+        let is_first = turn.is_multiple_of(2);
         match self {
             Self::Flap => Some(TURN),
             Self::Cold => Some(WARM_AFTER),
+            Self::Pause => Some(if is_first { PAUSE } else { PAUSE_AGAIN }),
+            Self::Deploy => Some(if is_first { RESTART } else { NEXT_RESTART }),
             _ => None,
+        }
+    }
+
+    /// Whether it is over after `turn` changes of state.
+    #[must_use]
+    pub fn is_over(self, turn: u32) -> bool {
+        match self {
+            Self::Cold => turn > 0,
+            Self::Deploy => turn as usize >= 2 * ENDPOINTS - 1,
+            _ => false,
         }
     }
 
@@ -236,7 +277,9 @@ impl Fault {
         match self {
             Self::Flap if turn.is_multiple_of(2) => Self::Fail,
             Self::Flap => Self::None,
-            Self::Cold if turn > 0 => Self::None,
+            Self::Pause if turn.is_multiple_of(2) => Self::Hang,
+            Self::Deploy if turn as usize == 2 * endpoint => Self::Fail,
+            Self::Pause | Self::Deploy => Self::None,
             Self::EndpointFail | Self::EndpointSlow | Self::EndpointGray if endpoint > 0 => {
                 Self::None
             }
@@ -269,10 +312,22 @@ mod tests {
     }
 
     #[test]
-    fn a_flapping_region_takes_turns_and_a_cold_one_gets_warm() {
-        let flapping: Vec<_> = (0..3).map(|turn| Fault::Flap.at(0, turn)).collect();
-        assert_eq!(flapping, [Fault::Fail, Fault::None, Fault::Fail]);
-        assert_eq!(Fault::Cold.at(0, 0), Fault::Cold);
-        assert_eq!(Fault::Cold.at(0, 1), Fault::None);
+    fn a_flapping_region_takes_turns_and_a_pausing_one_stands_still_in_each_second_one() {
+        let turns = |fault: Fault| [0, 1, 2].map(|turn| fault.at(0, turn));
+        assert_eq!(turns(Fault::Flap), [Fault::Fail, Fault::None, Fault::Fail]);
+        assert_eq!(turns(Fault::Pause), [Fault::Hang, Fault::None, Fault::Hang]);
+    }
+
+    #[test]
+    fn a_deploy_restarts_one_endpoint_after_the_other_and_ends() {
+        let turns = || (0..).take_while(|turn| !Fault::Deploy.is_over(*turn));
+        let away = |endpoint| {
+            let away = turns().filter(move |turn| Fault::Deploy.at(endpoint, *turn) == Fault::Fail);
+            away.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (0..ENDPOINTS).map(away).collect::<Vec<_>>(),
+            [[0], [2], [4]]
+        );
     }
 }

@@ -71,7 +71,7 @@ impl FaultSwitch {
         let mut settings = self.sender.subscribe();
         loop {
             let seen = *settings.borrow_and_update();
-            let Some(turn) = seen.fault.turn() else {
+            let Some(turn) = seen.fault.turn(seen.turn) else {
                 // The sender is `self`, so there is always a next one.
                 let _ = settings.changed().await;
                 continue;
@@ -91,14 +91,10 @@ fn turned(now: &mut Setting, seen: Setting) -> bool {
     if *now != seen {
         return false;
     }
-    *now = match now.fault {
-        // It is warm now, and that is the end of it.
-        Fault::Cold => Setting::default(),
-        fault => Setting {
-            fault,
-            turn: now.turn.wrapping_add(1),
-        },
-    };
+    now.turn = now.turn.wrapping_add(1);
+    if now.fault.is_over(now.turn) {
+        *now = Setting::default();
+    }
     true
 }
 
@@ -199,7 +195,7 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::fault::{TURN, WARM_AFTER};
+    use crate::demo::fault::{PAUSE, TURN, WARM_AFTER};
 
     fn faults() -> Faults {
         Faults::new(["us-east-1", "eu-west-1"].map(FaultSwitch::new).into())
@@ -250,6 +246,33 @@ mod tests {
         switch.set(Fault::Cold);
         switch.sight(2).until(|fault| fault == Fault::None).await;
         assert_eq!(start.elapsed().as_millis(), WARM_AFTER.as_millis());
+        assert_eq!(switch.fault(), Fault::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pausing_region_stands_still_for_150_ms_again_and_again() {
+        let switch = FaultSwitch::new("eu-west-1");
+        let tended = switch.clone();
+        tokio::spawn(async move { tended.tend().await });
+        switch.set(Fault::Pause);
+        let mut sight = switch.sight(0);
+        for _ in 0..2 {
+            sight.until(|fault| fault == Fault::Hang).await;
+            let start = tokio::time::Instant::now();
+            sight.until(|fault| fault == Fault::None).await;
+            assert_eq!(start.elapsed().as_millis(), PAUSE.as_millis());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deploy_ends_by_itself_once_the_last_endpoint_is_back() {
+        let switch = FaultSwitch::new("eu-west-1");
+        let tended = switch.clone();
+        tokio::spawn(async move { tended.tend().await });
+        switch.set(Fault::Deploy);
+        let mut last = switch.sight(2);
+        last.until(|fault| fault == Fault::Fail).await;
+        last.until(|fault| fault == Fault::None).await;
         assert_eq!(switch.fault(), Fault::None);
     }
 }

@@ -174,8 +174,13 @@ fn object(line: &str) -> Value {
 
 /// What a watch of one second says of its seconds and in all.
 fn watched(demo: &RunningDemo, flags: &str) -> (Vec<Value>, Value) {
+    watched_as(demo, "watch", flags)
+}
+
+/// The same of any stream of requests.
+fn watched_as(demo: &RunningDemo, word: &str, flags: &str) -> (Vec<Value>, Value) {
     let control = demo.flag("--control");
-    let watch = run(&format!("demo watch --for 1s -o json {flags} {control}"));
+    let watch = run(&format!("demo {word} --for 1s -o json {flags} {control}"));
     assert_eq!(watch.code, 0, "{}", watch.err);
     let objects: Vec<_> = watch.out.lines().map(object).collect();
     let told = |what: &'static str| {
@@ -231,6 +236,26 @@ fn a_watch_counts_every_request_once_by_method_by_region_and_by_loss() {
             .any(|kind| kind.starts_with("GET 502 meridian;error=")),
         "{all}"
     );
+}
+
+#[test]
+fn a_crawler_gets_what_it_asks_for_and_a_batch_waits_and_neither_loses_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = RunningDemo::start(folder.path());
+    let (_, crawl) = watched_as(&demo, "crawl", "");
+    assert_eq!(
+        (&crawl["get"]["sent"], &crawl["get"]["lost"]),
+        (&20.into(), &0.into()),
+        "{crawl}"
+    );
+    let (_, batch) = watched_as(&demo, "batch", "");
+    assert_eq!(
+        (&batch["post"]["sent"], &batch["post"]["lost"]),
+        (&20.into(), &0.into()),
+        "{batch}"
+    );
+    let waited = &batch["post"]["longest_wait_seconds"];
+    assert!(waited.as_f64().unwrap() >= 2.0, "{batch}");
 }
 
 #[test]
@@ -310,14 +335,11 @@ fn the_demos_help_and_its_control_list_the_same_faults() {
 }
 
 #[test]
-fn the_readme_names_every_fault() {
+fn the_readme_names_every_fault_and_every_kind_of_traffic() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    for known in Fault::WORDS {
-        assert!(
-            readme.contains(&format!("`{}`", known.word)),
-            "{}",
-            known.word
-        );
+    let faults = Fault::WORDS.map(|known| known.word);
+    for word in faults.into_iter().chain(["crawl", "batch"]) {
+        assert!(readme.contains(&format!("`{word}`")), "{word}");
     }
 }

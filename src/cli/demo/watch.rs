@@ -1,9 +1,10 @@
-//! `meridian demo watch`: a steady stream of requests to a running demo, and a line a second about
-//! what became of them.
+//! `meridian demo watch`, `crawl` and `batch`: a steady stream of requests to a running demo, and a
+//! line a second about what became of them.
 
 mod events;
 mod report;
 mod tally;
+mod traffic;
 mod viewer;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ use crate::cli::admin_client::{AdminRequest, AdminTarget, ask};
 use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::demo::watch::report::Report;
 use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
-use crate::cli::demo::watch::viewer::SimulatedViewer;
+use crate::cli::demo::watch::traffic::DemoTraffic;
+use crate::cli::demo::watch::viewer::SimulatedViewers;
 use crate::cli::failure::Failure;
 use crate::cli::options::{Globals, Output};
 use crate::cli::stop::Stop;
@@ -28,8 +30,8 @@ use crate::cli::terminal::Terminal;
 use crate::cli::time::time;
 use crate::demo::control::Whereabouts;
 
-/// Every so many requests one is a POST.
-const WRITE_EVERY: u64 = 5;
+/// Requests a second of a crawler or a batch: enough to be noticed, beside the 50 of a watch.
+const ONE_VIEWERS_RATE: u32 = 20;
 /// Finished requests that may wait to be counted: more than finish while a line is printed.
 const UNCOUNTED: usize = 4096;
 
@@ -41,9 +43,6 @@ const UNCOUNTED: usize = 4096;
     after_help = "Examples:\n  meridian demo watch\n  meridian demo watch --for 20s --country DE\n  meridian demo watch --rate 200 -o json"
 )]
 pub(crate) struct Watch {
-    /// How long; else until Ctrl-C
-    #[arg(long = "for", value_name = "TIME", value_parser = time)]
-    length: Option<Duration>,
     /// Requests a second
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
@@ -53,6 +52,16 @@ pub(crate) struct Watch {
     /// What they ask for
     #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
     path: Uri,
+    #[command(flatten)]
+    stream: StreamFlags,
+}
+
+/// How long requests are sent, to which demo, and how they are shown.
+#[derive(Debug, Args)]
+pub(super) struct StreamFlags {
+    /// How long; else until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    length: Option<Duration>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -72,17 +81,43 @@ fn path(text: &str) -> Result<Uri, String> {
 
 impl Watch {
     pub(super) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        let traffic = DemoTraffic::Usual {
+            path: self.path.clone(),
+            country: self.country.clone(),
+        };
+        self.stream.run(traffic, self.rate, globals, terminal)
+    }
+}
+
+impl StreamFlags {
+    /// Asks for pages that do not exist.
+    pub(super) fn crawl(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        self.run(DemoTraffic::Crawl, ONE_VIEWERS_RATE, globals, terminal)
+    }
+
+    /// Sends what takes long.
+    pub(super) fn batch(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
+        self.run(DemoTraffic::Batch, ONE_VIEWERS_RATE, globals, terminal)
+    }
+
+    fn run(
+        &self,
+        traffic: DemoTraffic,
+        rate: u32,
+        globals: &Globals,
+        terminal: &Terminal,
+    ) -> Result<(), Failure> {
         let whereabouts = self.whereabouts()?;
         let admin = match &globals.admin {
             Some(_) => globals.target(),
             None => AdminTarget::of_listener(whereabouts.admin).unwrap_or_else(|| globals.target()),
         };
         terminal.say(&format!(
-            "{} requests a second to http://{}{}, one in five a POST; Ctrl-C ends it",
-            self.rate, whereabouts.http, self.path
+            "{rate} requests a second to http://{}{}; Ctrl-C ends it",
+            whereabouts.http,
+            traffic.about()
         ));
-        let viewer =
-            SimulatedViewer::new(whereabouts.http, self.path.clone(), self.country.clone());
+        let viewers = SimulatedViewers::new(whereabouts.http, traffic);
         let report = Report::new(*terminal, self.output.format);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -91,7 +126,7 @@ impl Watch {
         runtime.block_on(async {
             let events = events::follow(admin, *terminal);
             let mut stop = Stop::new()?;
-            let stream = RequestStream::start(self.rate, self.length, viewer);
+            let stream = RequestStream::start(rate, self.length, viewers);
             stream.watch(&report, events, &mut stop).await
         })
     }
@@ -115,7 +150,7 @@ type Ended = (u64, Sample);
 
 /// The stream of requests: what is due next, what is under way, what became of the rest.
 struct RequestStream {
-    viewer: Arc<SimulatedViewer>,
+    viewers: Arc<SimulatedViewers>,
     start: Instant,
     gap: Duration,
     /// When the last request is due, if ever.
@@ -131,11 +166,11 @@ struct RequestStream {
 }
 
 impl RequestStream {
-    fn start(rate: u32, length: Option<Duration>, viewer: SimulatedViewer) -> Self {
+    fn start(rate: u32, length: Option<Duration>, viewers: SimulatedViewers) -> Self {
         let start = Instant::now();
         let (ended, all_ended) = mpsc::channel(UNCOUNTED);
         Self {
-            viewer: Arc::new(viewer),
+            viewers: Arc::new(viewers),
             start,
             gap: Duration::from_secs(1) / rate,
             end: length.map(|length| start + length),
@@ -194,11 +229,10 @@ impl RequestStream {
             self.next += 1;
             self.next_due += self.gap;
             self.under_way.insert(number, due);
-            let is_write = number % WRITE_EVERY == WRITE_EVERY - 1;
-            self.tally.sent(is_write);
-            let (viewer, ended) = (Arc::clone(&self.viewer), self.ended.clone());
+            self.tally.sent(self.viewers.traffic.is_write(number));
+            let (viewers, ended) = (Arc::clone(&self.viewers), self.ended.clone());
             tokio::spawn(async move {
-                let sample = viewer.ask(is_write, due).await;
+                let sample = viewers.ask(number, due).await;
                 // The receiver is gone when nobody wants to know any more.
                 let _ = ended.send((number, sample)).await;
             });

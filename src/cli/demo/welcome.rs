@@ -102,7 +102,7 @@ fn faults_to_try(meridian: &str, control_flag: &str, http: &str) -> String {
 }
 
 /// Faults that show the most, and what one should see.
-const TO_TRY: [(&str, &str); 8] = [
+const TO_TRY: [(&str, &str); 9] = [
     ("fail us-east-1", "eu-west-1 answers; no GET lost"),
     (
         "hang us-east-1",
@@ -121,6 +121,10 @@ const TO_TRY: [(&str, &str); 8] = [
     (
         "flap us-east-1",
         "one move away; it is not trusted at once again",
+    ),
+    (
+        "pause us-east-1",
+        "an ordinary day: nobody moves, and so for deploy, crawl, batch",
     ),
     (
         "fail us-east-1 eu-west-1",

@@ -198,6 +198,14 @@ fn a_slow_region_is_late_with_all_but_its_health_check() {
 }
 
 #[test]
+fn a_page_below_missing_is_nowhere_and_a_batch_takes_long_while_all_is_well() {
+    let (_regions, address) = region();
+    assert_eq!(status(address, "GET /missing/7"), 404);
+    assert!(is_silent(&mut asked(address, "POST /batch")));
+    assert_eq!(status(address, "GET /"), 200);
+}
+
+#[test]
 fn a_resetting_region_accepts_and_reads_before_it_resets() {
     let (_regions, address) = region_with(Fault::Reset);
     for head in ["GET /", "GET /health", "POST /"] {
@@ -333,6 +341,20 @@ fn a_fault_of_an_endpoint_is_seen_at_the_first_one_only() {
         .find_map(Result::err);
     assert!(refused.is_some(), "it still accepts");
     assert!(others_are_well());
+}
+
+#[test]
+fn a_deploy_begins_with_the_first_endpoint_and_the_others_serve() {
+    let regions = Regions::start(&[RegionSpec::with_endpoints("eu-west-1", 0, 3)]).unwrap();
+    let endpoints = endpoints(&regions);
+    // So that it listens by itself.
+    assert_eq!(status(endpoints[0], "GET /"), 200);
+    regions.set("eu-west-1", Fault::Deploy).unwrap();
+    let refused = std::iter::repeat_with(|| TcpStream::connect(endpoints[0]))
+        .take(10_000)
+        .find_map(Result::err);
+    assert!(refused.is_some(), "it still accepts");
+    assert_eq!(status(endpoints[1], "GET /"), 200);
 }
 
 #[test]

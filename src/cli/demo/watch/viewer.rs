@@ -1,11 +1,11 @@
-//! The viewer: one request after the other over connections that are kept.
+//! The viewers: one request after the other over connections that are kept.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cli::demo::watch::tally::Sample;
+use crate::cli::demo::watch::traffic::DemoTraffic;
 
 /// When a viewer gives an answer up, counted from when the request was due.
 const TIMEOUT: Duration = Duration::from_secs(12);
@@ -26,40 +27,38 @@ type ViewerSender = SendRequest<Full<Bytes>>;
 
 /// Everything but the requests' times.
 #[derive(Debug)]
-pub(super) struct SimulatedViewer {
+pub(super) struct SimulatedViewers {
     proxy: SocketAddr,
-    path: Uri,
-    country: Option<HeaderValue>,
+    pub(super) traffic: DemoTraffic,
     /// Connections that wait for a request; there are as many as requests were ever under way.
     idle: Mutex<Vec<ViewerSender>>,
 }
 
-impl SimulatedViewer {
-    pub(super) fn new(proxy: SocketAddr, path: Uri, country: Option<HeaderValue>) -> Self {
+impl SimulatedViewers {
+    pub(super) fn new(proxy: SocketAddr, traffic: DemoTraffic) -> Self {
         Self {
             proxy,
-            path,
-            country,
+            traffic,
             idle: Mutex::default(),
         }
     }
 
-    /// Sends the request that was due then, and waits for the last byte of its answer.
-    pub(super) async fn ask(&self, is_write: bool, due: Instant) -> Sample {
-        let exchange = timeout_at(due + TIMEOUT, self.exchange(is_write));
+    /// Sends the request of this number, due then, and waits for the last byte of its answer.
+    pub(super) async fn ask(&self, number: u64, due: Instant) -> Sample {
+        let exchange = timeout_at(due + TIMEOUT, self.exchange(number));
         let outcome = exchange.await.unwrap_or_else(|_| {
             let timeout = TIMEOUT.as_secs();
             Err(format!("no whole answer within {timeout} s"))
         });
         Sample {
-            is_write,
+            is_write: self.traffic.is_write(number),
             wait: due.elapsed(),
             outcome,
         }
     }
 
-    async fn exchange(&self, is_write: bool) -> Result<String, String> {
-        let (mut sender, response) = self.response(is_write).await?;
+    async fn exchange(&self, number: u64) -> Result<String, String> {
+        let (mut sender, response) = self.response(self.request(number)?).await?;
         let (head, mut body) = response.into_parts();
         while let Some(frame) = body.frame().await {
             frame.map_err(|_| format!("{} with a broken body", head.status.as_u16()))?;
@@ -67,7 +66,7 @@ impl SimulatedViewer {
         if sender.ready().await.is_ok() {
             self.kept().push(sender);
         }
-        if is_error(head.status) {
+        if !self.traffic.is_served(head.status) {
             return Err(reason(head.status, head.headers.get("proxy-status")));
         }
         let region = head.headers.get("x-demo-region");
@@ -76,8 +75,10 @@ impl SimulatedViewer {
     }
 
     /// The head of an answer, over a kept connection if one still takes the request.
-    async fn response(&self, is_write: bool) -> Result<(ViewerSender, Response<Incoming>), String> {
-        let mut request = self.request(is_write)?;
+    async fn response(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<(ViewerSender, Response<Incoming>), String> {
         loop {
             let idle = self.kept().pop();
             let is_fresh = idle.is_none();
@@ -107,17 +108,18 @@ impl SimulatedViewer {
         Ok(sender)
     }
 
-    fn request(&self, is_write: bool) -> Result<Request<Full<Bytes>>, String> {
-        let (method, body) = if is_write {
+    fn request(&self, number: u64) -> Result<Request<Full<Bytes>>, String> {
+        let (method, body) = if self.traffic.is_write(number) {
             (Method::POST, Bytes::from_static(WRITE))
         } else {
             (Method::GET, Bytes::new())
         };
         let mut request = Request::builder()
             .method(method)
-            .uri(self.path.clone())
-            .header(header::HOST, self.proxy.to_string());
-        if let Some(country) = &self.country {
+            .uri(self.traffic.path(number))
+            .header(header::HOST, self.proxy.to_string())
+            .header("x-forwarded-for", self.traffic.viewer(number).to_string());
+        if let Some(country) = self.traffic.country() {
             let name = HeaderName::from_static("cloudfront-viewer-country");
             request = request.header(name, country);
         }
@@ -129,10 +131,6 @@ impl SimulatedViewer {
     fn kept(&self) -> std::sync::MutexGuard<'_, Vec<ViewerSender>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_error(status: StatusCode) -> bool {
-    status.is_client_error() || status.is_server_error()
 }
 
 /// The status, and the proxy's own words where there are any.
