@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::apply::beliefs::Beliefs;
 use crate::decide::snapshot::{AdminState, RegionState};
-use crate::health::failback::SavedFailback;
-use crate::health::latency::SavedLatency;
-use crate::health::rise_fall::SavedHealth;
+use crate::health::failback::saved::SavedFailback;
+use crate::health::latency::saved::SavedLatency;
+use crate::health::rise_fall::saved::SavedHealth;
 use crate::model::time::Timestamp;
 use crate::table::RoutingTable;
 use crate::table::origin::Region;

@@ -1,7 +1,7 @@
 //! How traffic returns to a region that was out: a hold-down, then a ramp.
 
 mod cause;
-mod saved;
+pub mod saved;
 
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use crate::model::time::Timestamp;
 use crate::table::failback::{FailbackConfig, FailbackMode};
 
 pub use crate::health::failback::cause::FailbackCause;
-pub use crate::health::failback::saved::SavedFailback;
 
 /// Percent of the viewers that a region gets, one step after the other; after the last, all.
 pub const STEPS: [u8; 4] = [5, 10, 25, 50];

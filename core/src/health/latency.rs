@@ -1,13 +1,11 @@
 //! How long an endpoint takes to the first byte, on a warm connection.
 
-mod saved;
+pub mod saved;
 
 use std::time::Duration;
 
 use crate::model::outcome::Phases;
 use crate::model::time::Timestamp;
-
-pub use crate::health::latency::saved::SavedLatency;
 
 /// How many recent samples the median is taken of. At the default interval they span 55 s, so
 /// one slow answer moves nothing and a lasting change shows after half a minute at most.

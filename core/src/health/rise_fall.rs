@@ -1,6 +1,6 @@
 //! Rise and fall: results in a row flip the state, and probation by real requests where traffic did.
 
-mod saved;
+pub mod saved;
 
 use std::time::Duration;
 
@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::time::Timestamp;
 use crate::table::traffic_policy::ProbationPolicy;
-
-pub use crate::health::rise_fall::saved::SavedHealth;
 
 /// What probes and traffic say of an endpoint.
 #[derive(
