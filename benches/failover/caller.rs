@@ -20,7 +20,15 @@ pub(crate) struct Caller {
     idle: Mutex<Vec<TcpStream>>,
 }
 
-/// An answer as it was received.
+/// An answer as it came.
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    /// Whether the body came to its end.
+    pub(crate) is_whole: bool,
+}
+
+/// An answer of a region of this bench, understood.
 pub(crate) struct Heard {
     pub(crate) status: u16,
     /// Whether the proxy explained itself.
@@ -28,7 +36,6 @@ pub(crate) struct Heard {
     pub(crate) region: Option<usize>,
     /// What the whole body is; neither if it is broken or other bytes.
     pub(crate) whole: Option<Whole>,
-    is_kept: bool,
 }
 
 /// A body that came whole.
@@ -48,19 +55,24 @@ impl Caller {
         }
     }
 
-    /// Sends a request and reads its answer. Dropped before the end, it closes the connection.
+    /// Sends a request and understands its answer. Dropped before the end, it closes the connection.
     pub(crate) async fn exchange(&self, request: &str) -> io::Result<Heard> {
+        self.receive(request).await?.heard()
+    }
+
+    /// Sends a request and reads its answer. Dropped before the end, it closes the connection.
+    pub(crate) async fn receive(&self, request: &str) -> io::Result<Received> {
         let mut stream = match self.idle() {
             Some(stream) => stream,
             None => self.connect().await?,
         };
         stream.write_all(request.as_bytes()).await?;
-        let heard = read(&mut stream).await?;
-        if heard.is_kept {
+        let received = read(&mut stream).await?;
+        if received.is_whole && !is_close(&received.head) {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push(stream);
         }
-        Ok(heard)
+        Ok(received)
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -84,10 +96,35 @@ impl Caller {
     }
 }
 
+impl Received {
+    pub(crate) fn status(&self) -> io::Result<u16> {
+        let code = self.head.split(' ').nth(1);
+        let code = code.and_then(|code| code.parse().ok());
+        code.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn heard(self) -> io::Result<Heard> {
+        let region = field(&self.head, "x-region");
+        let whole = if self.body.len() == large::LENGTH {
+            (self.body == *large::BODY).then_some(Whole::Large)
+        } else {
+            // A body in chunks has other bytes between them.
+            let filled = self.body.iter().filter(|byte| **byte == b'x').count();
+            (filled == BODY).then_some(Whole::Small)
+        };
+        Ok(Heard {
+            status: self.status()?,
+            is_explained: field(&self.head, "proxy-status").is_some(),
+            region: region.and_then(|region| region.parse().ok()),
+            whole: whole.filter(|_| self.is_whole),
+        })
+    }
+}
+
 /// Reads a final answer; a broken body is an answer that is not whole.
-async fn read(stream: &mut TcpStream) -> io::Result<Heard> {
+async fn read(stream: &mut TcpStream) -> io::Result<Received> {
     let mut buffer = Vec::new();
-    let head = loop {
+    let at = loop {
         match find(&buffer, b"\r\n\r\n") {
             Some(at) if buffer.starts_with(b"HTTP/1.1 1") => drop(buffer.drain(..at + 4)),
             Some(at) => break at + 4,
@@ -97,12 +134,11 @@ async fn read(stream: &mut TcpStream) -> io::Result<Heard> {
             None => {}
         }
     };
-    let text = String::from_utf8_lossy(&buffer[..head]).into_owned();
-    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let length = field(&text, "content-length").and_then(|length| length.parse::<usize>().ok());
-    let mut body = buffer.split_off(head);
+    let mut body = buffer.split_off(at);
+    let head = String::from_utf8_lossy(&buffer).into_owned();
+    let length = field(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
     body.reserve(length.unwrap_or(0).min(large::LENGTH));
-    let is_framed = loop {
+    let is_whole = loop {
         let is_end = match length {
             Some(length) => body.len() >= length,
             None => body.ends_with(b"0\r\n\r\n"),
@@ -115,19 +151,10 @@ async fn read(stream: &mut TcpStream) -> io::Result<Heard> {
             Ok(_) => {}
         }
     };
-    let whole = if length == Some(large::LENGTH) {
-        (body == *large::BODY).then_some(Whole::Large)
-    } else {
-        // A body in chunks has other bytes between them.
-        let filled = body.iter().filter(|byte| **byte == b'x').count();
-        (filled == BODY).then_some(Whole::Small)
-    };
-    Ok(Heard {
-        status: status.ok_or(io::ErrorKind::InvalidData)?,
-        is_explained: field(&text, "proxy-status").is_some(),
-        region: field(&text, "x-region").and_then(|region| region.parse().ok()),
-        whole: whole.filter(|_| is_framed),
-        is_kept: is_framed && !is_close(&text),
+    Ok(Received {
+        head,
+        body,
+        is_whole,
     })
 }
 

@@ -34,6 +34,7 @@ mod scene;
 mod server;
 mod settings;
 mod setup;
+mod soak;
 mod strain;
 mod topology;
 mod timing;
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
     running.end_with_us();
     let done = if options.is_list {
         list()
+    } else if let Some(soak) = options.soak() {
+        soak.run(&running)
     } else if options.is_bench {
         tables(&options, &running)
     } else {
@@ -90,7 +93,7 @@ fn list() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One short cell, to show that all parts work.
+/// One short cell of a kind, and a short soak, to show that all parts work.
 fn look(running: &Running) -> io::Result<ExitCode> {
     let timing = Timing {
         before: Duration::from_millis(500),
@@ -115,7 +118,8 @@ fn look(running: &Running) -> io::Result<ExitCode> {
             scenario.name()
         )?;
     }
-    Ok(ExitCode::SUCCESS)
+    // What it finds is not the matter here.
+    soak::LOOK.run(running).map(|_| ExitCode::SUCCESS)
 }
 
 /// The tables, to standard output and to `target/failover.json`.

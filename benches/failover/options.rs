@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::names::{each, proxy};
 use crate::proxy::{PROXIES, Proxy};
 use crate::scenario::{SUITES, Scenario, Suite};
+use crate::soak::Soak;
 use crate::timing::Timing;
 
 /// What is printed for `--help`.
@@ -18,6 +19,8 @@ pub(crate) const HELP: &str = "cargo bench --bench failover [-- OPTIONS]
   --quick           shorter bad days: 1 s before, 3 s of fault, 3 s after
   --one-by-one      one proxy at a time; else all of a row at once, each with its own regions
   --check           exit 1 when Meridian misses the bar
+  --soak TIME       no tables: random faults and ordinary days over a demo for so long (20m)
+  --seed N          the soak's; else another one each time
   --keep            keep each proxy's configuration and logs, and say where
   -v                every number
 ";
@@ -37,6 +40,9 @@ pub(crate) struct Options {
     pub(crate) is_checked: bool,
     pub(crate) is_kept: bool,
     pub(crate) is_verbose: bool,
+    /// How long to soak a demo, if that is all.
+    soak: Option<Duration>,
+    seed: u64,
     /// Set by `cargo bench`; `cargo test` leaves it out and wants a quick look only.
     pub(crate) is_bench: bool,
 }
@@ -55,6 +61,9 @@ impl Options {
             is_checked: false,
             is_kept: false,
             is_verbose: false,
+            soak: None,
+            // Short, as it may have to be typed again.
+            seed: fastrand::u64(..1_000_000),
             is_bench: false,
         };
         while let Some(word) = words.next() {
@@ -83,6 +92,15 @@ impl Options {
                 "--one-by-one" => options.is_one_by_one = true,
                 "--keep" => options.is_kept = true,
                 "--check" => options.is_checked = true,
+                "--soak" => {
+                    let length = meridian_core::config::duration(&value()?);
+                    let length = length.filter(|length| !length.is_zero());
+                    options.soak = Some(length.ok_or("--soak takes a time such as 20m")?);
+                }
+                "--seed" => {
+                    let seed = value()?.parse().ok();
+                    options.seed = seed.ok_or("--seed takes a number")?;
+                }
                 "-v" | "--verbose" => options.is_verbose = true,
                 "--bench" => options.is_bench = true,
                 "--help" | "-h" => return Err(String::new()),
@@ -90,6 +108,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// The soak, where one is wanted.
+    pub(crate) fn soak(&self) -> Option<Soak> {
+        Some(Soak {
+            length: self.soak?,
+            seed: self.seed,
+            is_verbose: self.is_verbose,
+        })
     }
 
     /// How long the parts of this row last, if it is a bad day.
