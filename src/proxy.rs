@@ -91,7 +91,7 @@ impl Proxy {
     pub fn new(worker: usize, board: Board, clock: Clock, log: WorkerLog) -> Self {
         let detector = Rc::<OutlierDetector>::default();
         let view = Rc::new(LiveView::new(&board, Rc::clone(&detector)));
-        let outliers = OutlierReporter::new(worker, detector, Rc::clone(&view), board);
+        let outliers = OutlierReporter::new(worker, clock, detector, Rc::clone(&view), board);
         let live = view.load();
         let limits = &live.resources.config.limits;
         let workers = live.resources.workers.max(1);

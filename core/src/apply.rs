@@ -18,7 +18,7 @@ use crate::model::time::Timestamp;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
 pub use crate::apply::beliefs::Beliefs;
-pub use crate::apply::event::{Event, WindowCount};
+pub use crate::apply::event::{Event, LateAnswers, WindowCount};
 pub use crate::apply::restore::BELIEFS_LAST;
 pub use crate::apply::saved::{FORMAT, SavedBeliefs};
 
@@ -54,11 +54,9 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
             kind,
             in_a_row,
         } => endpoint_health::traffic_failed(&mut new, endpoint, kind, in_a_row, &mut changes),
-        Event::TrafficLate {
-            endpoint,
-            in_a_row,
-            alone,
-        } => traffic::late(&mut new, endpoint, (in_a_row, alone), &mut changes),
+        Event::TrafficLate { endpoint, lates } => {
+            traffic::late(&mut new, endpoint, lates, &mut changes)
+        }
         Event::TrafficWindow { generation, counts } if generation == old.snapshot.generation => {
             traffic::window(&mut new, &counts, &mut changes)
         }

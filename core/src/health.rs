@@ -1,6 +1,7 @@
 //! What we believe of each endpoint, from what probes and requests saw: pure state.
 
 pub mod failback;
+pub mod breadth;
 pub mod excess_latency;
 pub mod latency;
 pub mod order;

@@ -72,7 +72,9 @@ impl LatencyTracker {
         self.late_at(policy).is_some_and(|late| took > late)
     }
 
-    fn late_at(&self, policy: &HedgePolicy) -> Option<Duration> {
+    /// What [`is_late`](Self::is_late) goes by; `None` while too little was seen.
+    #[must_use]
+    pub fn late_at(&self, policy: &HedgePolicy) -> Option<Duration> {
         Some((self.p99?.saturating_mul(policy.times_p99)).max(policy.min_delay))
     }
 

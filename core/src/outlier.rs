@@ -8,5 +8,5 @@ mod detector;
 mod route_stats;
 mod streak;
 
-pub use detector::OutlierDetector;
+pub use detector::{Answer, OutlierDetector};
 pub use route_stats::{FailureVerdict, RouteRegion};

@@ -80,13 +80,10 @@ impl FailedAttempts {
     ) {
         let AttemptFailure { kind, fault } = failure;
         match fault {
-            AttemptFault::Endpoint => self.will_report(at, kind),
+            AttemptFault::Endpoint => self.will_report(outliers.failure(at, kind)),
             AttemptFault::AskedToWait => {
-                outliers.failed(
-                    request,
-                    FailureReport::new(at, kind),
-                    FailureVerdict::AskedToWait,
-                );
+                let failure = outliers.failure(at, kind);
+                outliers.failed(request, failure, FailureVerdict::AskedToWait);
             }
             AttemptFault::Nobody => {}
         }
@@ -100,8 +97,8 @@ impl FailedAttempts {
     }
 
     /// A failure that counts once another endpoint does better.
-    pub(super) fn will_report(&mut self, at: &AttemptedAt, kind: ErrorKind) {
-        self.reports.push(FailureReport::new(at, kind));
+    pub(super) fn will_report(&mut self, failure: FailureReport) {
+        self.reports.push(failure);
     }
 
     /// What there is to tell, once.

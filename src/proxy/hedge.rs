@@ -158,7 +158,8 @@ async fn race(
         state.recorder.hedged(region, !first_ended);
         state.recorder.overtaken(beside);
         if !first_ended {
-            upstream.outliers.late(late, false);
+            let took = chosen.answer.origin.phases.first_byte.unwrap_or_default();
+            upstream.outliers.late(request, late, (region, took));
         }
         return Ok(Some(chosen));
     }

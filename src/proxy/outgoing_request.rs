@@ -12,6 +12,7 @@ use meridian_core::decide::Decision;
 use meridian_core::decide::failover::RetryFacts;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::health::breadth::Breadth;
 use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::time::Timestamp;
@@ -42,6 +43,11 @@ pub(super) struct OutgoingRequest {
 impl OutgoingRequest {
     pub(super) fn route(&self) -> &Route {
         self.live.snapshot.table.route(self.decision.route)
+    }
+
+    /// Who asks and for what, as outlier detection tells one from many.
+    pub(super) fn mark(&self) -> Breadth {
+        Breadth::of(self.viewer.address, self.head.path.path())
     }
 
     /// The endpoints of a region that residency permits; none of any other, so that no attempt

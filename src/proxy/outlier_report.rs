@@ -1,10 +1,10 @@
 //! What attempts prove of endpoints, told to health: at once or once a second.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::board::Board;
+use crate::clock::Clock;
 use crate::proxy::attempt_result::OriginAnswer;
 use crate::proxy::attempt_target::AttemptedAt;
 use crate::proxy::live_view::LiveView;
@@ -12,10 +12,11 @@ use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::body::ReplaySource;
 use meridian_core::apply::Event;
+use meridian_core::health::breadth::Breadth;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
-use meridian_core::outlier::{FailureVerdict, OutlierDetector, RouteRegion};
+use meridian_core::outlier::{Answer, FailureVerdict, OutlierDetector, RouteRegion};
 
 /// A failure that may count against an endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -23,22 +24,15 @@ pub(super) struct FailureReport {
     pub(super) region: RegionId,
     pub(super) endpoint: EndpointId,
     pub(super) kind: ErrorKind,
-}
-
-impl FailureReport {
-    pub(super) fn new(at: &AttemptedAt, kind: ErrorKind) -> Self {
-        Self {
-            region: at.region,
-            endpoint: at.endpoint,
-            kind,
-        }
-    }
+    /// When.
+    pub(super) failed: Timestamp,
 }
 
 /// One worker's outlier detector, and those who hear of what it finds.
 #[derive(Debug)]
 pub(super) struct OutlierReporter {
     worker: usize,
+    clock: Clock,
     detector: Rc<OutlierDetector>,
     view: Rc<LiveView>,
     board: Board,
@@ -47,12 +41,14 @@ pub(super) struct OutlierReporter {
 impl OutlierReporter {
     pub(super) fn new(
         worker: usize,
+        clock: Clock,
         detector: Rc<OutlierDetector>,
         view: Rc<LiveView>,
         board: Board,
     ) -> Self {
         Self {
             worker,
+            clock,
             detector,
             view,
             board,
@@ -61,10 +57,18 @@ impl OutlierReporter {
 
     /// How late an answer of `region` may be before another one is asked too.
     pub(super) fn hedge_delay(&self, request: &OutgoingRequest, region: RegionId) -> Duration {
-        let probed = request.live.snapshot.regions[region.index()].latency;
         let pair = (request.decision.route, region);
-        self.detector
-            .hedge_delay(pair, probed.map(|probed| probed.median))
+        self.detector.hedge_delay(pair, probed(request, region))
+    }
+
+    /// A failure that may count against an endpoint, now.
+    pub(super) fn failure(&self, at: &AttemptedAt, kind: ErrorKind) -> FailureReport {
+        FailureReport {
+            region: at.region,
+            endpoint: at.endpoint,
+            kind,
+            failed: self.clock.now(),
+        }
     }
 
     /// How late the answer to a write may be; `None` while too little is known of writes.
@@ -77,12 +81,14 @@ impl OutlierReporter {
             .late_write_delay((request.decision.route, region))
     }
 
-    /// A good answer clears an endpoint of the failures before it.
+    /// A good answer clears an endpoint of the failures before it; it beat another attempt if
+    /// `raced`.
     pub(super) fn answered(
         &self,
         request: &OutgoingRequest,
         at: &AttemptedAt,
         answer: &OriginAnswer,
+        raced: bool,
     ) {
         if !self.is_current(request.live.snapshot.generation) {
             return;
@@ -90,10 +96,15 @@ impl OutlierReporter {
         let took = answer.origin.phases.first_byte.unwrap_or_default();
         let pair = (request.decision.route, at.region);
         let whole = answer.is_whole();
-        let viewer = request.viewer.address;
+        let answer = Answer {
+            first_byte: took,
+            whole,
+            raced,
+        };
+        let now = || self.clock.now();
         self.tell(
             self.detector
-                .answered(pair, at.endpoint, viewer, took, whole),
+                .answered(pair, at.endpoint, request.mark(), answer, now),
         );
         if request.class.is_write() {
             self.detector.written(pair, at.endpoint, took);
@@ -117,11 +128,14 @@ impl OutlierReporter {
             return;
         }
         let pair = (request.decision.route, failure.region);
-        let viewer = request.viewer.address;
-        self.tell(
-            self.detector
-                .failed(pair, failure.endpoint, viewer, failure.kind, verdict),
-        );
+        let how = (failure.kind, verdict);
+        self.tell(self.detector.failed(
+            pair,
+            failure.endpoint,
+            request.mark(),
+            how,
+            failure.failed,
+        ));
     }
 
     /// A failure that no better answer followed, so that nothing is proved.
@@ -129,22 +143,32 @@ impl OutlierReporter {
         self.tell(self.detector.inconclusive(failure.endpoint));
     }
 
-    /// Another endpoint was asked because this one was late, and did better; the body was already on
-    /// its way if `body`.
-    pub(super) fn late(&self, at: &AttemptedAt, body: bool) {
-        self.tell(self.detector.late(at.endpoint, body));
-        if body {
-            // It may have begun long ago: what is believed now says whether it is on probation.
-            self.probation_ended_at(at.endpoint, false);
-        } else {
+    /// Another region, or endpoint, was asked because this one was late, and answered sooner, after
+    /// `took`. Where that is late too, nothing is proved.
+    pub(super) fn late(
+        &self,
+        request: &OutgoingRequest,
+        at: &AttemptedAt,
+        (faster, took): (RegionId, Duration),
+    ) {
+        let pair = (request.decision.route, faster);
+        if (self.detector).is_usual(pair, took, probed(request, faster)) {
+            self.tell_of_lateness(request, at, false);
             self.probation_ended(at, false);
         }
     }
 
+    /// The rest of a body came sooner from elsewhere.
+    pub(super) fn body_late(&self, request: &OutgoingRequest, at: &AttemptedAt) {
+        self.tell_of_lateness(request, at, true);
+        // It may have begun long ago: what is believed now says whether it is on probation.
+        self.probation_ended_at(at.endpoint, false);
+    }
+
     /// A write is late, and still waits.
     pub(super) fn late_write(&self, request: &OutgoingRequest, at: &AttemptedAt) {
-        let viewer = request.viewer.address;
-        self.tell(self.detector.late_write(at.endpoint, viewer));
+        let now = self.clock.now();
+        self.tell(self.detector.late_write(at.endpoint, request.mark(), now));
     }
 
     /// The body of an answer ended as it should.
@@ -183,12 +207,19 @@ impl OutlierReporter {
 
     fn body_broke(&self, report: &BodyReport) {
         if self.is_current(report.generation) {
+            let now = self.clock.now();
             self.tell(
                 self.detector
-                    .body_failed(report.pair, report.endpoint, report.viewer),
+                    .body_failed(report.pair, report.endpoint, report.mark, now),
             );
         }
         self.probation_ended_at(report.endpoint, false);
+    }
+
+    fn tell_of_lateness(&self, request: &OutgoingRequest, at: &AttemptedAt, body: bool) {
+        let now = self.clock.now();
+        let told = (self.detector).late(at.endpoint, body, request.mark(), now);
+        self.tell(told);
     }
 
     /// Whether routes and regions still have the numbers that a request began with.
@@ -221,13 +252,19 @@ impl OutlierReporter {
     }
 }
 
+/// What probes say that a first byte of `region` takes.
+fn probed(request: &OutgoingRequest, region: RegionId) -> Option<Duration> {
+    let latency = request.live.snapshot.regions[region.index()].latency;
+    latency.map(|latency| latency.median)
+}
+
 /// Tells once how the body of an answer ended that streams; nothing if the viewer leaves first.
 #[derive(Debug)]
 pub(super) struct BodyReport {
     outliers: Rc<OutlierReporter>,
     pair: RouteRegion,
     endpoint: EndpointId,
-    viewer: IpAddr,
+    mark: Breadth,
     generation: u64,
     upload: Option<ReplaySource>,
 }
@@ -242,7 +279,7 @@ impl BodyReport {
             outliers,
             pair: (request.decision.route, at.region),
             endpoint: at.endpoint,
-            viewer: request.viewer.address,
+            mark: request.mark(),
             generation: request.live.snapshot.generation,
             upload: request.source.clone(),
         }

@@ -96,7 +96,7 @@ impl<'a> RequestState<'a> {
             AttemptEnd::Answered(answer) => {
                 let outliers = &self.upstream.outliers;
                 self.recorder.answered(&at, &answer.origin);
-                outliers.answered(self.request, &at, &answer);
+                outliers.answered(self.request, &at, &answer, beside.is_some());
                 for failure in self.failed.take_reports() {
                     outliers.failed(self.request, failure, FailureVerdict::Compared);
                     outliers.probation_ended_at(failure.endpoint, false);

@@ -55,10 +55,8 @@ pub enum Event {
     TrafficLate {
         /// Which; ignored when it is no longer known.
         endpoint: EndpointId,
-        /// How many in a row.
-        in_a_row: u32,
-        /// Whether nothing else was asked, so that nothing was compared.
-        alone: bool,
+        /// How late.
+        lates: LateAnswers,
     },
     /// What one worker saw in about a second, by route and region.
     TrafficWindow {
@@ -125,6 +123,19 @@ impl Event {
             Self::Tick => "time",
         }
     }
+}
+
+/// Late answers of one endpoint in a row, as one worker saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateAnswers {
+    /// How many.
+    pub in_a_row: u32,
+    /// Whether another region or endpoint did better with the same requests.
+    pub compared: bool,
+    /// How long it has been so, without an answer in time.
+    pub lasted: Duration,
+    /// Whether answers came meanwhile, late as they were.
+    pub answered: bool,
 }
 
 /// Requests of one route in one region, as one worker saw them for about a second.

@@ -100,15 +100,18 @@ fn verdict(beliefs: &Beliefs, index: usize, now: Timestamp) -> Verdict {
 }
 
 /// Whether one of its endpoints passed a probe after `since`, and nothing speaks against it.
-pub(super) fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
+fn is_surely_well(region: &RegionState, since: Timestamp) -> bool {
     let mut endpoints = region.endpoints.iter();
-    endpoints.any(|one| {
-        let probed = one.probed.as_ref();
-        let fresh = probed.is_some_and(|(at, outcome)| {
-            *at >= since && matches!(outcome, ProbeOutcome::Passed { .. })
-        });
-        one.health == Health::Healthy && one.standing.streak() == 0 && fresh
-    })
+    endpoints.any(|one| passed_since(one, since))
+}
+
+/// Whether an endpoint passed a probe after `since`, and nothing speaks against it.
+pub(super) fn passed_since(endpoint: &EndpointState, since: Timestamp) -> bool {
+    let probed = endpoint.probed.as_ref();
+    let fresh = probed.is_some_and(|(at, outcome)| {
+        *at >= since && matches!(outcome, ProbeOutcome::Passed { .. })
+    });
+    endpoint.health == Health::Healthy && endpoint.standing.streak() == 0 && fresh
 }
 
 /// Has those that seem to be well probed at once: whether a region may go depends on them.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
 use crate::apply::endpoint_health::{locate, settle};
-use crate::apply::event::WindowCount;
-use crate::apply::region_ejection::is_surely_well;
+use crate::apply::event::{LateAnswers, WindowCount};
+use crate::apply::region_ejection::passed_since;
 use crate::change::{ChangeCause, Changes, Comparison};
 use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::excess_latency::excess;
@@ -13,43 +13,54 @@ use crate::health::rise_fall::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
 
-/// Takes in that an endpoint's answers come late. Lateness alone never takes out the last region
-/// that a route has: a slow answer is better than none, and if all are slow the fault is ours.
+/// Takes in that an endpoint's answers come late. Lateness ejects only what lasts, where a probe of
+/// another region finds that one as fast as ever: if all are slow, the fault is ours, or shared. It
+/// never takes out the last region that a route has, since a slow answer is better than none; and a
+/// region whose only endpoint answers still, late as it is, loses a share and is not ejected.
 pub(super) fn late(
     beliefs: &mut Beliefs,
     id: EndpointId,
-    (in_a_row, alone): (u32, bool),
+    lates: LateAnswers,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
     let now = changes.now;
     let (region, place) = locate(beliefs, id)?;
     let endpoints = &beliefs.snapshot.regions[region.index()].endpoints;
-    if alone && !another_is_well(beliefs, region, endpoints[place].standing.suspected()) {
-        return None;
-    }
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
-    let could_go = has_spare || others_serve(beliefs, region);
     let policy = &beliefs.snapshot.table.traffic.outlier_detection;
-    let needed = match alone {
-        true => policy.consecutive_late_uncompared,
-        false => policy.consecutive_late,
+    let needed = match lates.compared {
+        true => policy.consecutive_late,
+        false => policy.consecutive_late_uncompared,
     };
-    if in_a_row < needed || !could_go || beliefs.correlated_failure_lately(now) {
+    let is_proved = lates.in_a_row >= needed
+        && lates.lasted >= policy.late_for
+        && another_is_as_fast_as_ever(beliefs, region, endpoints[place].standing.suspected());
+    let could_go = has_spare || (others_serve(beliefs, region) && !lates.answered);
+    if !is_proved || !could_go || beliefs.correlated_failure_lately(now) {
         return None;
     }
+    let in_a_row = lates.in_a_row;
     let cause = ChangeCause::RequestsLate { in_a_row };
     eject(beliefs, region, Some(place), &cause, in_a_row, changes);
     beliefs.worse = worse(beliefs, now);
     Some(cause)
 }
 
-/// Whether another region passed a probe since this one was suspected: if none did, the fault may be
-/// on our side.
-fn another_is_well(beliefs: &Beliefs, region: RegionId, since: Option<Timestamp>) -> bool {
+/// Whether another region passed a probe since this one was suspected, in its usual time: if none
+/// did, the fault may be on our side, or in what all of them depend on.
+fn another_is_as_fast_as_ever(
+    beliefs: &Beliefs,
+    region: RegionId,
+    since: Option<Timestamp>,
+) -> bool {
     let mut others = beliefs.snapshot.regions.iter().enumerate();
     since.is_some_and(|since| {
-        others.any(|(other, state)| other != region.index() && is_surely_well(state, since))
+        others.any(|(other, state)| {
+            let mut endpoints = state.endpoints.iter();
+            let is_fast = |one: &_| passed_since(one, since) && one.latency.is_usual();
+            other != region.index() && endpoints.any(is_fast)
+        })
     })
 }
 

@@ -16,6 +16,8 @@ pub(super) struct OutlierDetectionSection {
     consecutive_failures: Field<Integer<1, 1_000_000>>,
     consecutive_late: Field<Integer<1, 1_000_000>>,
     consecutive_late_uncompared: Field<Integer<1, 1_000_000>>,
+    late_for: Field<TimeSpan<1>>,
+    minimum_breadth: Field<Integer<1, 64>>,
     suspect_after: Field<Integer<1, 1_000_000>>,
     failure_percent: Field<Integer<1, 100>>,
     minimum_failures: Field<Integer<1, 1_000_000>>,
@@ -34,6 +36,8 @@ impl OutlierDetectionSection {
             consecutive_late_uncompared: self
                 .consecutive_late_uncompared
                 .or(default.consecutive_late_uncompared),
+            late_for: self.late_for.or(default.late_for),
+            minimum_breadth: self.minimum_breadth.or(default.minimum_breadth),
             suspect_after: self.suspect_after.or(default.suspect_after),
             failure_percent: self.failure_percent.or(default.failure_percent),
             minimum_failures: self.minimum_failures.or(default.minimum_failures),

@@ -11,6 +11,9 @@ use crate::model::time::Timestamp;
 /// one slow answer moves nothing and a lasting change shows after half a minute at most.
 pub const WINDOW: usize = 11;
 
+/// Twice as long as ever and this much more is unusual: less may be the noise of a busy machine.
+const NOISE: Duration = Duration::from_millis(20);
+
 /// An estimate older than this is unknown: twelve default probe intervals without an answer.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,18 @@ impl LatencyEstimate {
             })
         };
         from(&self.warm, true).or_else(|| from(&self.cold, false))
+    }
+
+    /// Whether the newest first byte took about as long as those before it.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        let window = if self.warm.len > 0 {
+            &self.warm
+        } else {
+            &self.cold
+        };
+        let newest = self.last.first_byte.zip(window.median_and_spread());
+        newest.is_some_and(|(newest, (median, _))| newest <= median * 2 + NOISE)
     }
 
     /// What each phase took when it last happened.

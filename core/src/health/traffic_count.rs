@@ -1,9 +1,10 @@
 //! What became of requests: counts that add up.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::health::breadth::Breadth;
 
 use crate::table::traffic_policy::OutlierDetection;
 
@@ -21,10 +22,10 @@ pub struct TrafficCount {
     pub uncompared: u32,
     /// Those that were asked to come back later: 429, or 503 with `Retry-After`.
     pub put_off: u32,
-    /// One of 64 bits for each viewer.
-    pub viewers: u64,
-    /// The bits of those whose requests failed or were put off.
-    pub failing_viewers: u64,
+    /// Who asked, and for what.
+    pub seen: Breadth,
+    /// Whose requests failed or were put off, which, and at how many moments.
+    pub failing: Breadth,
     /// The sum of first bytes, in microseconds, and how many came.
     pub first_byte_micros: u64,
     /// See [`first_byte_micros`](Self::first_byte_micros).
@@ -44,10 +45,10 @@ pub enum Trouble {
 }
 
 impl TrafficCount {
-    /// An attempt of `viewer` ended.
-    pub fn request(&mut self, viewer: IpAddr) {
+    /// An attempt at a request of `mark` ended.
+    pub fn request(&mut self, mark: Breadth) {
         self.requests = self.requests.saturating_add(1);
-        self.viewers |= viewer_mark(viewer);
+        self.seen.add(mark);
     }
 
     /// A first byte came after so long.
@@ -77,34 +78,36 @@ impl TrafficCount {
         self.failures = self.failures.saturating_add(other.failures);
         self.uncompared = self.uncompared.saturating_add(other.uncompared);
         self.put_off = self.put_off.saturating_add(other.put_off);
-        self.viewers |= other.viewers;
-        self.failing_viewers |= other.failing_viewers;
+        self.seen.add(other.seen);
+        self.failing.add(other.failing);
         self.first_byte_micros = self
             .first_byte_micros
             .saturating_add(other.first_byte_micros);
         self.timed = self.timed.saturating_add(other.timed);
     }
 
-    /// The same counts, among the viewers of `recent`.
+    /// The same counts, among the viewers, paths and moments of `recent`.
     #[must_use]
-    pub fn among(self, recent: &Self) -> Self {
-        Self {
-            viewers: self.viewers | recent.viewers,
-            failing_viewers: self.failing_viewers | recent.failing_viewers,
-            ..self
-        }
+    pub fn among(mut self, recent: &Self) -> Self {
+        self.seen.add(recent.seen);
+        self.failing.add(recent.failing);
+        self
     }
 
-    /// What is wrong, if anything is. One viewer's requests among those of many prove nothing where
-    /// nothing was compared: it may be the viewer that is refused.
+    /// What is wrong, if anything is. It takes several moments: what was in flight at one of them
+    /// failed once. Failures must be spread over viewers and paths as they are over requests, or one
+    /// broken object would speak against all others; where nothing was compared they must be
+    /// most viewers', or it may be the viewer that is refused.
     #[must_use]
     pub fn trouble(&self, policy: &OutlierDetection) -> Option<Trouble> {
-        let (all, failing) = (self.viewers.count_ones(), self.failing_viewers.count_ones());
-        let most_viewers = failing * 2 >= all;
+        if !self.failing.are_moments(policy.minimum_breadth) {
+            return None;
+        }
         let least = policy.minimum_failures;
-        if self.is_many(self.failures, least, policy.failure_percent) {
+        let percent = policy.failure_percent;
+        if self.is_many(self.failures, least, percent) && self.failing.covers(&self.seen, percent) {
             Some(Trouble::Fails)
-        } else if !most_viewers {
+        } else if !self.failing.is_most(&self.seen) {
             None
         } else if self.is_many(self.put_off, least, policy.put_off_percent) {
             Some(Trouble::Overloaded)
@@ -153,30 +156,27 @@ impl TrafficCount {
     }
 }
 
-/// One of 64 bits for a viewer: enough to tell one who fails from many who do.
-#[must_use]
-pub fn viewer_mark(viewer: IpAddr) -> u64 {
-    let folded = match viewer {
-        IpAddr::V4(address) => u64::from(u32::from(address)),
-        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
-    };
-    1 << (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::Timestamp;
 
     fn policy() -> OutlierDetection {
         OutlierDetection::default()
     }
 
-    /// Counts of `requests` of the same two viewers.
+    /// Counts of `requests` of the same viewer, at several moments.
     fn of(requests: u32) -> TrafficCount {
+        let mark = Breadth::of([203, 0, 113, 1].into(), "/");
+        let mut failing = Breadth::default();
+        for second in 0..5 {
+            let now = Timestamp::after_start(Duration::from_millis(second * 30));
+            failing.add(mark.failed_at(now));
+        }
         TrafficCount {
             requests,
-            viewers: 0b11,
-            failing_viewers: 0b11,
+            seen: mark,
+            failing,
             ..TrafficCount::default()
         }
     }

@@ -5,17 +5,16 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::apply::{Event, WindowCount};
-use crate::health::traffic_count::viewer_mark;
+use crate::apply::{Event, LateAnswers, WindowCount};
+use crate::health::breadth::Breadth;
 use crate::hedge_delay::unmeasured_hedge_delay;
 use crate::model::id::{EndpointId, RegionSet};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::outlier::route_stats::{FailureVerdict, RouteRegion, RouteStats};
-use crate::outlier::streak::EndpointStreak;
+use crate::outlier::streak::{EndpointStreak, Lates};
 use crate::table::traffic_policy::TrafficPolicy;
 
 /// What one worker's requests may ask of the board in a second: a viewer can make as many of them fail
@@ -28,6 +27,17 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Routes in regions that are counted; further ones are not, and have the hedge delay of probes.
 const MOST_ROUTE_REGIONS: usize = 4096;
+
+/// A good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How long after the request was sent it began.
+    pub first_byte: Duration,
+    /// Whether its body is here to the last byte.
+    pub whole: bool,
+    /// Whether another attempt ran beside it, which it beat.
+    pub raced: bool,
+}
 
 /// What the live requests of one worker prove.
 #[derive(Debug, Default)]
@@ -44,8 +54,8 @@ struct Inner {
     drained: Timestamp,
     /// Requests whose route in a region there was no room for.
     untracked: u64,
-    /// One of 64 bits for each viewer of this second, and of the one before.
-    viewers: [u64; 2],
+    /// Whose requests these were, and for what, in this second and in the one before.
+    seen: [Breadth; 2],
     /// Probes that were asked for, and counts that were told early, in this second.
     probes: u32,
     urgent_counts: u32,
@@ -57,31 +67,36 @@ impl OutlierDetector {
         self.inner.borrow_mut().policy = policy;
     }
 
-    /// A good answer came `first_byte` after the request was sent; `whole` says whether its body is
-    /// here to the last byte. Gives what the board must hear at once.
+    /// A good answer to a request of `mark` came `first_byte` after it was sent. Gives what the board
+    /// must hear at once.
     #[must_use]
     pub fn answered(
         &self,
         at: RouteRegion,
         endpoint: EndpointId,
-        viewer: IpAddr,
-        first_byte: Duration,
-        whole: bool,
+        mark: Breadth,
+        answer: Answer,
+        now: impl FnOnce() -> Timestamp,
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
-        inner.viewers[0] |= viewer_mark(viewer);
+        inner.seen[0].add(mark);
         let hedge = inner.policy.hedge;
         let mut late = false;
         if let Some(stats) = inner.stats(at) {
-            stats.answered(viewer, first_byte);
-            late = stats.latency.is_late(first_byte, &hedge);
-            stats.latency.observe(first_byte, &hedge);
+            stats.answered(mark, answer.first_byte);
+            late = stats.latency.is_late(answer.first_byte, &hedge);
+            stats.latency.observe(answer.first_byte, &hedge);
         }
-        if late {
-            // Nothing was faster: it may be the path, or the viewer, that is slow.
-            return inner.late_uncompared(endpoint, viewer, false);
+        let streak = inner.streak(endpoint);
+        match (late, answer.raced) {
+            (false, _) => streak.answered(answer.whole),
+            // Whoever was asked beside it did no better: it is the path, or all, that is slow.
+            (true, true) => streak.acquitted(),
+            (true, false) => {
+                streak.answered_late();
+                return inner.late_uncompared(endpoint, mark, false, now());
+            }
         }
-        inner.streak(endpoint).answered(whole);
         None
     }
 
@@ -97,20 +112,23 @@ impl OutlierDetector {
         &self,
         at: RouteRegion,
         endpoint: EndpointId,
-        viewer: IpAddr,
-        kind: ErrorKind,
-        verdict: FailureVerdict,
+        mark: Breadth,
+        (kind, verdict): (ErrorKind, FailureVerdict),
+        now: Timestamp,
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
-        inner.viewers[0] |= viewer_mark(viewer);
-        let urgent = inner.count_bad(at, |stats| stats.failed(viewer, verdict));
-        if urgent.is_some() {
-            return urgent;
+        inner.seen[0].add(mark);
+        if let Some(stats) = inner.stats(at) {
+            stats.failed(mark, verdict, now);
         }
-        match verdict {
-            FailureVerdict::Compared => inner.failed(endpoint, kind),
+        let told = match verdict {
+            FailureVerdict::Compared => inner.failed(endpoint, kind, mark, now),
             FailureVerdict::Uncompared => inner.inconclusive(endpoint),
             FailureVerdict::AskedToWait => None,
+        };
+        match told {
+            Some(Event::TrafficFailed { .. }) => told,
+            _ => inner.urgent_count(at).or(told),
         }
     }
 
@@ -120,13 +138,15 @@ impl OutlierDetector {
         &self,
         at: RouteRegion,
         endpoint: EndpointId,
-        viewer: IpAddr,
+        mark: Breadth,
+        now: Timestamp,
     ) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
         inner.streak(endpoint).body_broke();
-        inner
-            .count_bad(at, |stats| stats.body_failed(viewer))
-            .or_else(|| inner.inconclusive(endpoint))
+        if let Some(stats) = inner.stats(at) {
+            stats.body_failed(mark, now);
+        }
+        (inner.urgent_count(at)).or_else(|| inner.inconclusive(endpoint))
     }
 
     /// A request failed there, and everywhere else: nothing is proved, and a probe should look.
@@ -158,16 +178,43 @@ impl OutlierDetector {
 
     /// A write is late. Gives what the board must hear at once.
     #[must_use]
-    pub fn late_write(&self, endpoint: EndpointId, viewer: IpAddr) -> Option<Event> {
+    pub fn late_write(&self, endpoint: EndpointId, mark: Breadth, now: Timestamp) -> Option<Event> {
         let inner = &mut *self.inner.borrow_mut();
-        inner.late_uncompared(endpoint, viewer, true)
+        inner.late_uncompared(endpoint, mark, true, now)
     }
 
-    /// A hedge had to be sent because of this endpoint, and won; the body was already on its way if
-    /// `body`. Gives what the board must hear at once.
+    /// A hedge had to be sent because of this endpoint, and won, in its own usual time; the body was
+    /// already on its way if `body`. Gives what the board must hear at once.
     #[must_use]
-    pub fn late(&self, endpoint: EndpointId, body: bool) -> Option<Event> {
-        self.inner.borrow_mut().late(endpoint, body)
+    pub fn late(
+        &self,
+        endpoint: EndpointId,
+        body: bool,
+        mark: Breadth,
+        now: Timestamp,
+    ) -> Option<Event> {
+        self.inner.borrow_mut().late(endpoint, body, mark, now)
+    }
+
+    /// Whether `first_byte` is what answers usually take there, as far as that is known; `probed` as
+    /// for [`hedge_delay`](Self::hedge_delay).
+    #[must_use]
+    pub fn is_usual(
+        &self,
+        at: RouteRegion,
+        first_byte: Duration,
+        probed: Option<Duration>,
+    ) -> bool {
+        let inner = self.inner.borrow();
+        let hedge = &inner.policy.hedge;
+        match inner
+            .stats
+            .get(&at)
+            .and_then(|stats| stats.latency.late_at(hedge))
+        {
+            Some(late) => first_byte <= late,
+            None => first_byte <= unmeasured_hedge_delay(probed, hedge),
+        }
     }
 
     /// How long to wait for a first byte before a second region is asked too. `probed` is what
@@ -208,7 +255,7 @@ impl OutlierDetector {
             return None;
         }
         inner.drained = now;
-        inner.viewers = [0, inner.viewers[0]];
+        inner.seen = [Breadth::default(), inner.seen[0]];
         (inner.probes, inner.urgent_counts) = (0, 0);
         inner.stats.retain(|_, stats| stats.is_alive());
         let mut counts: Vec<_> = inner
@@ -219,6 +266,18 @@ impl OutlierDetector {
         // The order in a hash map is not the same twice; what is believed must be.
         counts.sort_unstable_by_key(|count| (count.route, count.region));
         (!counts.is_empty()).then_some(Event::TrafficWindow { generation, counts })
+    }
+}
+
+fn late_event(endpoint: EndpointId, lates: &Lates, compared: bool, now: Timestamp) -> Event {
+    Event::TrafficLate {
+        endpoint,
+        lates: LateAnswers {
+            in_a_row: lates.in_a_row,
+            compared,
+            lasted: lates.lasted(now),
+            answered: lates.answered,
+        },
     }
 }
 
@@ -236,10 +295,21 @@ impl Inner {
     }
 
     /// A failure that another endpoint did better with.
-    fn failed(&mut self, endpoint: EndpointId, kind: ErrorKind) -> Option<Event> {
+    fn failed(
+        &mut self,
+        endpoint: EndpointId,
+        kind: ErrorKind,
+        mark: Breadth,
+        now: Timestamp,
+    ) -> Option<Event> {
         let policy = self.policy.outlier_detection;
-        let in_a_row = self.streak(endpoint).failed(kind);
-        if in_a_row.is_multiple_of(policy.consecutive_failures) {
+        let seen = self.seen_lately();
+        let failures = self.streak(endpoint).failed(kind, mark, now)?;
+        let in_a_row = failures.in_a_row;
+        // What nothing was sent to fails whoever asks for what.
+        let is_broad =
+            kind.nothing_sent() || failures.breadth.is_broad(&seen, policy.minimum_breadth);
+        if in_a_row >= policy.consecutive_failures && is_broad {
             Some(Event::TrafficFailed {
                 endpoint,
                 kind,
@@ -263,41 +333,43 @@ impl Inner {
     fn late_uncompared(
         &mut self,
         endpoint: EndpointId,
-        viewer: IpAddr,
+        mark: Breadth,
         write: bool,
+        now: Timestamp,
     ) -> Option<Event> {
-        let recent = self.viewers[0] | self.viewers[1];
         let policy = self.policy.outlier_detection;
-        let lates = self.streak(endpoint).late_uncompared(viewer, write);
-        let most_viewers = lates.viewers.count_ones() * 2 >= recent.count_ones();
-        if lates
-            .in_a_row
-            .is_multiple_of(policy.consecutive_late_uncompared)
-            && most_viewers
-        {
-            Some(Event::TrafficLate {
-                endpoint,
-                in_a_row: lates.in_a_row,
-                alone: true,
-            })
-        } else {
-            self.probe_after(endpoint, lates.in_a_row)
-        }
+        let seen = self.seen_lately();
+        let lates = self.streak(endpoint).late_uncompared(write, mark, now);
+        let least = policy.consecutive_late_uncompared;
+        let told = (lates.breadth.is_most(&seen)
+            && lates.is_to_be_told(least, policy.late_for, now))
+        .then(|| late_event(endpoint, lates, false, now));
+        let in_a_row = lates.in_a_row;
+        told.or_else(|| self.probe_after(endpoint, in_a_row))
     }
 
     /// An answer that was late where another one was faster.
-    fn late(&mut self, endpoint: EndpointId, body: bool) -> Option<Event> {
+    fn late(
+        &mut self,
+        endpoint: EndpointId,
+        body: bool,
+        mark: Breadth,
+        now: Timestamp,
+    ) -> Option<Event> {
         let policy = self.policy.outlier_detection;
-        let in_a_row = self.streak(endpoint).late(body);
-        if in_a_row.is_multiple_of(policy.consecutive_late) {
-            Some(Event::TrafficLate {
-                endpoint,
-                in_a_row,
-                alone: false,
-            })
-        } else {
-            self.probe_after(endpoint, in_a_row)
-        }
+        let lates = self.streak(endpoint).late(body, mark, now);
+        let told = lates
+            .is_to_be_told(policy.consecutive_late, policy.late_for, now)
+            .then(|| late_event(endpoint, lates, true, now));
+        let in_a_row = lates.in_a_row;
+        told.or_else(|| self.probe_after(endpoint, in_a_row))
+    }
+
+    /// Whose requests came lately, and for what.
+    fn seen_lately(&self) -> Breadth {
+        let mut seen = self.seen[0];
+        seen.add(self.seen[1]);
+        seen
     }
 
     fn probe_after(&mut self, endpoint: EndpointId, in_a_row: u32) -> Option<Event> {
@@ -312,18 +384,15 @@ impl Inner {
         (self.probes <= PROBES_A_SECOND).then_some(Event::Suspected { endpoint })
     }
 
-    /// Takes in by `count` what ended badly; gives the counts of `at`, if they should not wait for the
-    /// second's end.
-    fn count_bad(&mut self, at: RouteRegion, count: impl FnOnce(&mut RouteStats)) -> Option<Event> {
+    /// The counts of `at`, if they should not wait for the second's end.
+    fn urgent_count(&mut self, at: RouteRegion) -> Option<Event> {
         let policy = self.policy.outlier_detection;
-        let may_be_told = self.urgent_counts < URGENT_COUNTS_A_SECOND;
-        let stats = self.stats(at)?;
-        count(stats);
-        if !may_be_told || !stats.is_urgent(&policy) {
+        let stats = self.stats.get_mut(&at)?;
+        if self.urgent_counts >= URGENT_COUNTS_A_SECOND || !stats.is_urgent(&policy) {
             return None;
         }
-        let count = WindowCount::new(at, stats.take()?);
         self.urgent_counts += 1;
+        let count = WindowCount::new(at, stats.take()?);
         Some(Event::TrafficWindow {
             generation: self.generation,
             counts: vec![count],
@@ -342,11 +411,98 @@ mod tests {
         slot: 3,
         generation: 0,
     };
-    const VIEWER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const FINE: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(2);
 
-    fn fails(detector: &OutlierDetector, verdict: FailureVerdict) -> Option<Event> {
-        detector.failed(AT, ENDPOINT, VIEWER, ErrorKind::GatewayStatus, verdict)
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::after_start(Duration::from_millis(millis))
+    }
+
+    fn of(viewer: u8, path: &str) -> Breadth {
+        Breadth::of([203, 0, 113, viewer].into(), path)
+    }
+
+    /// One worker's requests, a few milliseconds apart, all of one viewer and path unless said.
+    struct Worker {
+        detector: OutlierDetector,
+        millis: u64,
+        mark: Breadth,
+    }
+
+    impl Worker {
+        fn new() -> Self {
+            Self::judging_by(OutlierDetection::default())
+        }
+
+        fn judging_by(outlier_detection: OutlierDetection) -> Self {
+            let detector = OutlierDetector::default();
+            detector.follow_policy(TrafficPolicy {
+                outlier_detection,
+                ..TrafficPolicy::default()
+            });
+            Self {
+                detector,
+                millis: 0,
+                mark: of(1, "/"),
+            }
+        }
+
+        fn pass(&mut self, millis: u64) -> Timestamp {
+            self.millis += millis;
+            at(self.millis)
+        }
+
+        fn fails(&mut self, verdict: FailureVerdict) -> Option<Event> {
+            self.fails_after(30, ErrorKind::GatewayStatus, verdict)
+        }
+
+        fn fails_after(
+            &mut self,
+            millis: u64,
+            kind: ErrorKind,
+            verdict: FailureVerdict,
+        ) -> Option<Event> {
+            let now = self.pass(millis);
+            (self.detector).failed(AT, ENDPOINT, self.mark, (kind, verdict), now)
+        }
+
+        fn answers(&mut self, first_byte: Duration, whole: bool, raced: bool) -> Option<Event> {
+            let now = self.pass(30);
+            let answer = Answer {
+                first_byte,
+                whole,
+                raced,
+            };
+            (self.detector).answered(AT, ENDPOINT, self.mark, answer, || now)
+        }
+
+        fn answers_in_time(&mut self, times: usize) {
+            for _ in 0..times {
+                assert!(self.answers(FINE, true, false).is_none());
+            }
+        }
+
+        fn is_overtaken(&mut self, millis: u64) -> Option<Event> {
+            let now = self.pass(millis);
+            self.detector.late(ENDPOINT, false, self.mark, now)
+        }
+
+        fn is_late_with_a_write(&mut self, millis: u64) -> Option<Event> {
+            let now = self.pass(millis);
+            self.detector.late_write(ENDPOINT, self.mark, now)
+        }
+    }
+
+    fn ejects(event: &Event) -> bool {
+        matches!(
+            event,
+            Event::TrafficFailed { .. } | Event::TrafficLate { .. }
+        )
+    }
+
+    /// How many times `tell` is to be called until it gives an event that may eject.
+    fn until_it_ejects(mut tell: impl FnMut() -> Option<Event>) -> Option<usize> {
+        (1..100).find(|_| tell().as_ref().is_some_and(ejects))
     }
 
     fn window(event: Option<Event>) -> WindowCount {
@@ -358,9 +514,9 @@ mod tests {
 
     #[test]
     fn the_second_failure_in_a_row_has_it_probed_and_the_fifth_ejects() {
-        let detector = OutlierDetector::default();
+        let mut worker = Worker::new();
         let told: Vec<_> = (0..5)
-            .map(|_| fails(&detector, FailureVerdict::Compared))
+            .map(|_| worker.fails(FailureVerdict::Compared))
             .collect();
         assert!(matches!(told[1], Some(Event::Suspected { .. })));
         assert!(told[0].is_none() && told[2].is_none() && told[3].is_none());
@@ -371,36 +527,63 @@ mod tests {
     }
 
     #[test]
+    fn what_was_in_flight_at_one_moment_is_one_failure() {
+        let mut worker = Worker::new();
+        let reset = |worker: &mut Worker| {
+            worker.fails_after(0, ErrorKind::FreshReset, FailureVerdict::Compared)
+        };
+        for _ in 0..60 {
+            assert!(reset(&mut worker).is_none());
+        }
+        worker.pass(100);
+        assert!(matches!(reset(&mut worker), Some(Event::Suspected { .. })));
+    }
+
+    #[test]
+    fn one_broken_object_ejects_nobody_and_a_refused_connection_is_about_no_object() {
+        let mut worker = Worker::new();
+        for viewer in 2..40 {
+            worker.mark = of(viewer, &format!("/page/{viewer}"));
+            worker.answers_in_time(1);
+        }
+        worker.mark = of(1, "/object");
+        let object = until_it_ejects(|| worker.fails(FailureVerdict::Compared));
+        assert_eq!(object, None);
+        let refused = |worker: &mut Worker| {
+            worker.fails_after(30, ErrorKind::ConnectRefused, FailureVerdict::Compared)
+        };
+        assert!(refused(&mut worker).as_ref().is_some_and(ejects));
+    }
+
+    #[test]
     fn a_whole_good_answer_between_failures_starts_the_count_anew() {
-        let detector = OutlierDetector::default();
+        let mut worker = Worker::new();
         for _ in 0..20 {
             for _ in 0..4 {
-                let told = fails(&detector, FailureVerdict::Compared);
-                assert!(!matches!(told, Some(Event::TrafficFailed { .. })));
+                let told = worker.fails(FailureVerdict::Compared);
+                assert!(!told.as_ref().is_some_and(ejects));
             }
-            let told = detector.answered(AT, ENDPOINT, VIEWER, FINE, true);
-            assert!(told.is_none());
+            worker.answers_in_time(1);
         }
     }
 
     #[test]
     fn heads_in_time_do_not_clear_bad_bodies() {
-        let detector = OutlierDetector::default();
-        let breaks = || {
-            let kind = ErrorKind::BodyBroken;
-            detector.failed(AT, ENDPOINT, VIEWER, kind, FailureVerdict::Compared)
+        let mut worker = Worker::new();
+        let breaks = |worker: &mut Worker| {
+            worker.fails_after(30, ErrorKind::BodyBroken, FailureVerdict::Compared)
         };
         for _ in 0..4 {
-            let _ = breaks();
-            let _ = detector.answered(AT, ENDPOINT, VIEWER, FINE, false);
+            let _ = breaks(&mut worker);
+            let _ = worker.answers(FINE, false, false);
         }
-        assert!(matches!(breaks(), Some(Event::TrafficFailed { .. })));
+        assert!(breaks(&mut worker).as_ref().is_some_and(ejects));
     }
 
     #[test]
     fn what_could_not_be_compared_only_has_it_probed() {
-        let detector = OutlierDetector::default();
-        let told = (0..9).filter_map(|_| fails(&detector, FailureVerdict::Uncompared));
+        let mut worker = Worker::new();
+        let told = (0..9).filter_map(|_| worker.fails(FailureVerdict::Uncompared));
         let told: Vec<_> = told.collect();
         assert_eq!(told.len(), 4, "the first, second, fourth and eighth");
         assert!(
@@ -411,82 +594,116 @@ mod tests {
 
     #[test]
     fn many_failures_are_told_before_the_second_is_over() {
-        let detector = OutlierDetector::default();
+        let mut worker = Worker::new();
         for _ in 0..9 {
-            let _ = fails(&detector, FailureVerdict::AskedToWait);
+            let _ = worker.fails(FailureVerdict::AskedToWait);
         }
-        let count = window(fails(&detector, FailureVerdict::AskedToWait));
-        assert_eq!((count.count.requests, count.count.put_off), (10, 10));
-        assert_eq!(count.count.viewers.count_ones(), 1);
+        let count = window(worker.fails(FailureVerdict::AskedToWait)).count;
+        assert_eq!((count.requests, count.put_off), (10, 10));
+        assert!(count.failing.is_most(&count.seen));
+    }
+
+    #[test]
+    fn many_failures_of_one_moment_wait_for_the_second_to_end() {
+        let mut worker = Worker::new();
+        for _ in 0..60 {
+            let told = worker.fails_after(0, ErrorKind::FreshReset, FailureVerdict::Uncompared);
+            assert!(!matches!(told, Some(Event::TrafficWindow { .. })));
+        }
     }
 
     #[test]
     fn routes_beyond_the_bound_are_not_counted_and_that_is() {
-        let detector = OutlierDetector::default();
+        let worker = Worker::new();
+        let answer = Answer {
+            first_byte: FINE,
+            whole: true,
+            raced: false,
+        };
         for route in 0..u32::try_from(MOST_ROUTE_REGIONS + 3).unwrap() {
-            let at = (RouteId(route), RegionId(1));
-            let _ = detector.answered(at, ENDPOINT, VIEWER, FINE, true);
+            let pair = (RouteId(route), RegionId(1));
+            let _ = (worker.detector).answered(pair, ENDPOINT, worker.mark, answer, || at(0));
         }
-        assert_eq!(detector.take_untracked(), 3);
-        assert_eq!(detector.take_untracked(), 0);
+        assert_eq!(worker.detector.take_untracked(), 3);
+        assert_eq!(worker.detector.take_untracked(), 0);
     }
 
     #[test]
     fn counts_go_out_once_a_second() {
-        let detector = OutlierDetector::default();
-        let _ = detector.answered(AT, ENDPOINT, VIEWER, FINE, true);
-        let _ = fails(&detector, FailureVerdict::Compared);
-        let at = |millis| Timestamp::after_start(Duration::from_millis(millis));
-        assert!(detector.drain(0, at(900)).is_none());
-        let count = window(detector.drain(0, at(1000)));
+        let mut worker = Worker::new();
+        worker.answers_in_time(1);
+        let _ = worker.fails(FailureVerdict::Compared);
+        assert!(worker.detector.drain(0, at(900)).is_none());
+        let count = window(worker.detector.drain(0, at(1000)));
         assert_eq!((count.count.requests, count.count.failures), (2, 1));
         let about = count.count.mean_first_byte().unwrap_or_default();
         assert_eq!(about, FINE);
-        assert!(detector.drain(0, at(3000)).is_none());
+        assert!(worker.detector.drain(0, at(3000)).is_none());
+    }
+
+    #[test]
+    fn lateness_is_told_when_it_has_lasted_a_second_and_a_pause_is_not() {
+        let mut worker = Worker::new();
+        worker.answers_in_time(100);
+        // A garbage collection: all that is in flight is overtaken, and then all is well.
+        for _ in 0..20 {
+            let pause = (0..30).filter_map(|_| worker.is_overtaken(10));
+            assert!(!pause.into_iter().any(|told| ejects(&told)));
+            worker.answers_in_time(1);
+        }
+        assert_eq!(until_it_ejects(|| worker.is_overtaken(300)), Some(5));
+        let told = worker.is_overtaken(300);
+        let Some(Event::TrafficLate { lates, .. }) = told else {
+            panic!("it lasts: {told:?}");
+        };
+        assert!(lates.compared && !lates.answered && lates.in_a_row == 6);
+        assert_eq!(lates.lasted, Duration::from_millis(1500));
+        assert!(worker.is_overtaken(1).is_none(), "told a moment ago");
+    }
+
+    #[test]
+    fn a_late_answer_that_another_region_could_not_beat_acquits() {
+        let mut worker = Worker::new();
+        worker.answers_in_time(100);
+        for _ in 0..50 {
+            let late = (0..4).filter_map(|_| worker.is_overtaken(500));
+            assert!(!late.into_iter().any(|told| ejects(&told)));
+            assert!(worker.answers(LATE, true, true).is_none());
+        }
     }
 
     #[test]
     fn late_answers_that_nothing_was_compared_with_are_told_when_there_are_ten() {
-        let detector = OutlierDetector::default();
-        for _ in 0..100 {
-            assert!(
-                detector
-                    .answered(AT, ENDPOINT, VIEWER, FINE, true)
-                    .is_none()
-            );
-        }
-        let late = Duration::from_secs(2);
-        let told: Vec<_> = (0..10)
-            .map(|_| detector.answered(AT, ENDPOINT, VIEWER, late, true))
-            .collect();
-        let tells = |told: &&Option<Event>| matches!(told, Some(Event::TrafficLate { .. }));
-        assert_eq!(told.iter().filter(tells).count(), 1);
-        assert!(matches!(
-            told[9],
-            Some(Event::TrafficLate { alone: true, .. })
-        ));
+        let mut worker = Worker::new();
+        worker.answers_in_time(100);
+        let mut late = || {
+            worker.pass(100);
+            worker.answers(LATE, true, false)
+        };
+        assert_eq!(until_it_ejects(&mut late), Some(10));
+        let Some(Event::TrafficLate { lates, .. }) = late() else {
+            panic!("it lasts");
+        };
+        assert!(!lates.compared && lates.answered);
     }
 
     #[test]
-    fn one_viewer_among_many_makes_no_endpoint_late() {
-        let detector = OutlierDetector::default();
-        for host in 0..100_u8 {
-            let viewer = IpAddr::from([203, 0, 113, host]);
-            let _ = detector.answered(AT, ENDPOINT, viewer, FINE, true);
-        }
-        for _ in 0..100 {
-            let told = detector.late_write(ENDPOINT, VIEWER);
-            assert!(!matches!(told, Some(Event::TrafficLate { .. })));
-        }
+    fn one_viewer_of_two_makes_no_endpoint_late() {
+        let mut worker = Worker::new();
+        worker.mark = of(2, "/other");
+        worker.answers_in_time(100);
+        worker.mark = of(1, "/");
+        assert_eq!(until_it_ejects(|| worker.is_late_with_a_write(100)), None);
     }
 
     #[test]
     fn bodies_that_all_break_are_nearly_all_requests() {
-        let detector = OutlierDetector::default();
+        let mut worker = Worker::new();
         let mut told = Vec::new();
         for _ in 0..10 {
-            let _ = detector.answered(AT, ENDPOINT, VIEWER, FINE, false);
-            told.push(detector.body_failed(AT, ENDPOINT, VIEWER));
+            let _ = worker.answers(FINE, false, false);
+            let now = worker.pass(30);
+            told.push((worker.detector).body_failed(AT, ENDPOINT, worker.mark, now));
         }
         let count = window(told.pop().flatten());
         assert_eq!((count.count.requests, count.count.uncompared), (10, 10));
@@ -495,16 +712,9 @@ mod tests {
     #[test]
     fn counts_are_urgent_at_the_thresholds_that_were_written() {
         let until_told = |outlier_detection| {
-            let detector = OutlierDetector::default();
-            detector.follow_policy(TrafficPolicy {
-                outlier_detection,
-                ..TrafficPolicy::default()
-            });
-            for _ in 0..30 {
-                let _ = detector.answered(AT, ENDPOINT, VIEWER, FINE, true);
-            }
-            let told = |_: &usize| fails(&detector, FailureVerdict::AskedToWait).is_some();
-            (1..100).find(told)
+            let mut worker = Worker::judging_by(outlier_detection);
+            worker.answers_in_time(30);
+            (1..100).find(|_| worker.fails(FailureVerdict::AskedToWait).is_some())
         };
         let usual = OutlierDetection::default();
         assert_eq!(until_told(usual), Some(10));
@@ -518,19 +728,11 @@ mod tests {
             ..usual
         };
         assert_eq!(until_told(many), Some(14));
-    }
-
-    /// How many times `tell` is to be called until it gives an event that ejects.
-    fn until_it_ejects(mut tell: impl FnMut() -> Option<Event>) -> usize {
-        let ejects = |event: &Event| {
-            matches!(
-                event,
-                Event::TrafficFailed { .. } | Event::TrafficLate { .. }
-            )
+        let moments = OutlierDetection {
+            minimum_breadth: 20,
+            ..usual
         };
-        1 + (0..100)
-            .position(|_| tell().as_ref().is_some_and(ejects))
-            .unwrap_or(100)
+        assert_eq!(until_told(moments), Some(20));
     }
 
     #[test]
@@ -539,25 +741,41 @@ mod tests {
             consecutive_failures: 3,
             consecutive_late: 4,
             consecutive_late_uncompared: 6,
+            late_for: Duration::from_millis(200),
             suspect_after: 1,
             late_write_at_least: Duration::from_millis(700),
             ..OutlierDetection::default()
         };
-        let detector = OutlierDetector::default();
-        detector.follow_policy(TrafficPolicy {
-            outlier_detection,
-            ..TrafficPolicy::default()
-        });
-        let first = fails(&detector, FailureVerdict::Compared);
+        let mut worker = Worker::judging_by(outlier_detection);
+        let first = worker.fails(FailureVerdict::Compared);
         assert!(matches!(first, Some(Event::Suspected { .. })));
-        let ejects = until_it_ejects(|| fails(&detector, FailureVerdict::Compared));
-        assert_eq!(ejects, 2, "after the one before");
-        assert_eq!(until_it_ejects(|| detector.late(ENDPOINT, false)), 4);
-        assert_eq!(until_it_ejects(|| detector.late_write(ENDPOINT, VIEWER)), 6);
+        let ejects = until_it_ejects(|| worker.fails(FailureVerdict::Compared));
+        assert_eq!(ejects, Some(2), "after the one before");
+        assert_eq!(until_it_ejects(|| worker.is_overtaken(150)), Some(4));
+        assert_eq!(
+            until_it_ejects(|| worker.is_late_with_a_write(150)),
+            Some(6)
+        );
+        let slow = OutlierDetection {
+            late_for: Duration::from_millis(900),
+            ..outlier_detection
+        };
+        let mut worker = Worker::judging_by(slow);
+        assert_eq!(until_it_ejects(|| worker.is_overtaken(150)), Some(7));
         for _ in 0..100 {
-            detector.written(AT, ENDPOINT, FINE);
+            worker.detector.written(AT, ENDPOINT, FINE);
         }
-        let delay = detector.late_write_delay(AT);
+        let delay = worker.detector.late_write_delay(AT);
         assert_eq!(delay, Some(outlier_detection.late_write_at_least));
+    }
+
+    #[test]
+    fn what_is_usual_is_known_by_requests_or_else_by_probes() {
+        let mut worker = Worker::new();
+        let millis = Duration::from_millis;
+        let usual = |worker: &Worker, took| worker.detector.is_usual(AT, took, Some(millis(120)));
+        assert!(usual(&worker, millis(350)) && !usual(&worker, millis(400)));
+        worker.answers_in_time(100);
+        assert!(usual(&worker, millis(60)) && !usual(&worker, millis(350)));
     }
 }

@@ -1,11 +1,12 @@
 //! What one worker saw of one route in one region.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::health::traffic_count::{TrafficCount, viewer_mark};
+use crate::health::breadth::Breadth;
+use crate::health::traffic_count::TrafficCount;
 use crate::hedge_delay::LatencyTracker;
 use crate::model::id::{RegionId, RouteId};
+use crate::model::time::Timestamp;
 use crate::table::traffic_policy::OutlierDetection;
 
 /// A route in a region.
@@ -50,16 +51,16 @@ impl RouteStats {
     }
 
     /// Counts a good answer's head.
-    pub(super) fn answered(&mut self, viewer: IpAddr, first_byte: Duration) {
-        self.untold.request(viewer);
+    pub(super) fn answered(&mut self, mark: Breadth, first_byte: Duration) {
+        self.untold.request(mark);
         self.untold.first_byte(first_byte);
     }
 
     /// Counts a failure.
-    pub(super) fn failed(&mut self, viewer: IpAddr, verdict: FailureVerdict) {
+    pub(super) fn failed(&mut self, mark: Breadth, verdict: FailureVerdict, now: Timestamp) {
         let untold = &mut self.untold;
-        untold.request(viewer);
-        untold.failing_viewers |= viewer_mark(viewer);
+        untold.request(mark);
+        untold.failing.add(mark.failed_at(now));
         let counter = match verdict {
             FailureVerdict::Compared => &mut untold.failures,
             FailureVerdict::Uncompared => &mut untold.uncompared,
@@ -69,8 +70,8 @@ impl RouteStats {
     }
 
     /// Counts a body that failed after its head was counted as good.
-    pub(super) fn body_failed(&mut self, viewer: IpAddr) {
-        self.untold.failing_viewers |= viewer_mark(viewer);
+    pub(super) fn body_failed(&mut self, mark: Breadth, now: Timestamp) {
+        self.untold.failing.add(mark.failed_at(now));
         self.untold.uncompared = self.untold.uncompared.saturating_add(1);
     }
 
@@ -79,6 +80,7 @@ impl RouteStats {
     pub(super) fn is_urgent(&self, policy: &OutlierDetection) -> bool {
         let bad = self.untold.bad();
         (self.untold).is_many(bad, policy.minimum_failures, policy.failure_percent)
+            && self.untold.failing.are_moments(policy.minimum_breadth)
     }
 
     /// What was counted since this was asked last, if anything was.

@@ -1,34 +1,54 @@
 //! What happened in a row at one endpoint.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::health::traffic_count::viewer_mark;
+use crate::health::breadth::{Breadth, MOMENT};
 use crate::model::id::EndpointId;
 use crate::model::outcome::ErrorKind;
+use crate::model::time::Timestamp;
 
 /// What happened in a row at one endpoint, as one worker saw it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EndpointStreak {
     generation: u32,
-    failures: u32,
-    lates: u32,
-    /// Late answers in a row that nothing was compared with. Reads that go well say nothing of
-    /// writes.
-    late_reads: UncomparedLates,
-    late_writes: UncomparedLates,
+    /// Failures that another endpoint did better with.
+    failures: Failures,
+    /// Answers that were late where another one was faster.
+    lates: Lates,
+    /// Late answers that nothing was compared with. Reads that go well say nothing of writes.
+    late_reads: Lates,
+    late_writes: Lates,
     /// Failures that could not be compared.
     inconclusive: u32,
     /// Among the failures or lates was a body: a head that comes in time clears nothing then.
     had_bad_body: bool,
 }
 
-/// Late answers in a row that nothing was compared with, and whose they were.
+/// Failures in a row.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UncomparedLates {
+pub(super) struct Failures {
+    /// Those in flight at one moment count as one.
     pub(super) in_a_row: u32,
-    /// One of 64 bits for each viewer.
-    pub(super) viewers: u64,
+    /// Whose, of what, and when.
+    pub(super) breadth: Breadth,
+    /// The last one that counted.
+    last: Timestamp,
 }
+
+/// Late answers in a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lates {
+    pub(super) in_a_row: u32,
+    /// Whose, and of what.
+    pub(super) breadth: Breadth,
+    /// Whether answers came meanwhile, late as they were.
+    pub(super) answered: bool,
+    since: Timestamp,
+    told: Timestamp,
+}
+
+/// What lasts is told again so often: whether it counts depends on what probes of others find.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 
 impl EndpointStreak {
     /// The streak of `endpoint` among `all`: a new one where the slot had another endpoint before.
@@ -53,6 +73,20 @@ impl EndpointStreak {
         }
     }
 
+    /// A good answer came, late.
+    pub(super) fn answered_late(&mut self) {
+        self.failures = Failures::default();
+        self.lates.answered = true;
+        self.late_reads.answered = true;
+    }
+
+    /// A late answer came, and what was asked beside it did no better.
+    pub(super) fn acquitted(&mut self) {
+        self.answered_late();
+        self.lates = Lates::default();
+        self.late_reads = Lates::default();
+    }
+
     /// A body that came after a good head is here to its last byte.
     pub(super) fn body_ended(&mut self) {
         if self.had_bad_body {
@@ -62,7 +96,7 @@ impl EndpointStreak {
 
     /// A write was answered well.
     pub(super) fn written(&mut self) {
-        self.late_writes = UncomparedLates::default();
+        self.late_writes = Lates::default();
     }
 
     /// The body of an answer that was counted as good broke off.
@@ -70,30 +104,43 @@ impl EndpointStreak {
         self.had_bad_body = true;
     }
 
-    /// Another failure that another endpoint did better with; gives how many that makes.
-    pub(super) fn failed(&mut self, kind: ErrorKind) -> u32 {
-        self.failures = self.failures.saturating_add(1);
+    /// Another failure that another endpoint did better with; gives what that makes if it is more
+    /// than before.
+    pub(super) fn failed(
+        &mut self,
+        kind: ErrorKind,
+        mark: Breadth,
+        now: Timestamp,
+    ) -> Option<Failures> {
         self.had_bad_body |= kind == ErrorKind::BodyBroken;
-        self.failures
+        let failures = &mut self.failures;
+        failures.breadth.add(mark.failed_at(now));
+        if failures.in_a_row > 0 && now.since(failures.last) < MOMENT {
+            return None;
+        }
+        failures.in_a_row = failures.in_a_row.saturating_add(1);
+        failures.last = now;
+        Some(*failures)
     }
 
-    /// Another answer that was late where another one was faster; gives how many that makes.
-    pub(super) fn late(&mut self, body: bool) -> u32 {
-        self.lates = self.lates.saturating_add(1);
+    /// Another answer that was late where another one was faster; gives what that makes.
+    pub(super) fn late(&mut self, body: bool, mark: Breadth, now: Timestamp) -> &mut Lates {
         self.had_bad_body |= body;
-        self.lates
+        self.lates.add(mark, now)
     }
 
-    /// Another late answer that nothing was compared with; gives how many that makes, and whose.
-    pub(super) fn late_uncompared(&mut self, viewer: IpAddr, write: bool) -> UncomparedLates {
-        let lates = if write {
-            &mut self.late_writes
-        } else {
-            &mut self.late_reads
+    /// Another late answer that nothing was compared with; gives what that makes.
+    pub(super) fn late_uncompared(
+        &mut self,
+        write: bool,
+        mark: Breadth,
+        now: Timestamp,
+    ) -> &mut Lates {
+        let lates = match write {
+            true => &mut self.late_writes,
+            false => &mut self.late_reads,
         };
-        lates.in_a_row = lates.in_a_row.saturating_add(1);
-        lates.viewers |= viewer_mark(viewer);
-        *lates
+        lates.add(mark, now)
     }
 
     /// Another failure that proves nothing; gives how many that makes.
@@ -108,5 +155,32 @@ impl EndpointStreak {
             late_writes: self.late_writes,
             ..Self::default()
         };
+    }
+}
+
+impl Lates {
+    fn add(&mut self, mark: Breadth, now: Timestamp) -> &mut Self {
+        if self.in_a_row == 0 {
+            self.since = now;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.breadth.add(mark);
+        self
+    }
+
+    /// How long they have lasted.
+    pub(super) fn lasted(&self, now: Timestamp) -> Duration {
+        now.since(self.since)
+    }
+
+    /// Whether to tell of so many that lasted so long now.
+    pub(super) fn is_to_be_told(&mut self, least: u32, lasted: Duration, now: Timestamp) -> bool {
+        let is_due = self.in_a_row >= least
+            && self.lasted(now) >= lasted
+            && now.since(self.told) >= TELL_EVERY;
+        if is_due {
+            self.told = now;
+        }
+        is_due
     }
 }

@@ -21,13 +21,20 @@ pub struct TrafficPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutlierDetection {
     /// Failures in a row at one endpoint, seen by one worker, each of which another region or
-    /// endpoint did better with: they eject it at once, long before its probes would. At least 1.
+    /// endpoint did better with: they eject it at once, long before its probes would. Those that
+    /// were in flight at one moment count as one. At least 1.
     pub consecutive_failures: u32,
     /// Answers in a row that were late where another one was faster: they eject an endpoint. At
     /// least 1.
     pub consecutive_late: u32,
     /// The same where nothing else was asked, so that it takes more of them. At least 1.
     pub consecutive_late_uncompared: u32,
+    /// How long lateness must last, without an answer in time in between, to count: hedges cover the
+    /// viewer meanwhile, and a garbage collection is over by then.
+    pub late_for: Duration,
+    /// Of viewers, paths and moments so many at least must be befallen, or as many as there are: one
+    /// viewer, one object or one instant with many requests in flight proves nothing. At least 1.
+    pub minimum_breadth: u32,
     /// Failures in a row that call for a probe at once. At least 1.
     pub suspect_after: u32,
     /// Percent of a route's requests in a region that must fail in five seconds, where another
@@ -54,6 +61,8 @@ impl Default for OutlierDetection {
             consecutive_failures: 5,
             consecutive_late: 5,
             consecutive_late_uncompared: 10,
+            late_for: Duration::from_secs(1),
+            minimum_breadth: 3,
             suspect_after: 2,
             failure_percent: 20,
             minimum_failures: 10,

@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_core::apply::{Beliefs, Event, WindowCount, apply};
+use meridian_core::apply::{Beliefs, Event, LateAnswers, WindowCount, apply};
 use meridian_core::change::{Change, What};
 use meridian_core::config::{FailbackConfig, FailbackMode};
 use meridian_core::decide::decide;
 use meridian_core::decide::request::RequestFacts;
 use meridian_core::decide::snapshot::AdminState;
+use meridian_core::health::breadth::Breadth;
 use meridian_core::health::rise_fall::Health;
 use meridian_core::health::schedule::next_probe;
 use meridian_core::health::traffic_count::TrafficCount;
@@ -584,6 +585,18 @@ fn what_fails_everywhere_at_once_costs_no_hold() {
     });
 }
 
+/// Counts of one viewer's requests for one path, those that fail at several moments.
+fn spread() -> TrafficCount {
+    let mark = Breadth::of([203, 0, 113, 1].into(), "/");
+    let mut count = TrafficCount::default();
+    count.seen.add(mark);
+    for second in 0..5 {
+        let now = Timestamp::after_start(Duration::from_millis(second * 30));
+        count.failing.add(mark.failed_at(now));
+    }
+    count
+}
+
 #[test]
 fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_back() {
     let latency = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
@@ -596,9 +609,7 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
             count: TrafficCount {
                 requests,
                 failures,
-                viewers: 1,
-                failing_viewers: u64::from(failures > 0),
-                ..TrafficCount::default()
+                ..spread()
             },
         };
         Event::TrafficWindow {
@@ -642,10 +653,16 @@ fn the_last_region_is_not_left_for_being_late() {
     world.pass(seconds(30));
     for region in [0, 2] {
         let endpoint = world.beliefs.snapshot.regions[region].endpoints[0].id;
+        world.tell(Event::Suspected { endpoint });
+        world.pass(seconds(6));
         world.tell(Event::TrafficLate {
             endpoint,
-            in_a_row: 5,
-            alone: false,
+            lates: LateAnswers {
+                in_a_row: 5,
+                compared: true,
+                lasted: seconds(1),
+                answered: false,
+            },
         });
     }
     assert!(!world.serves(0) && world.serves(2));

@@ -196,10 +196,9 @@ impl ResumableBody {
         self.body = None;
         self.error = Some(error);
         self.is_unreported = false;
-        self.resume
-            .failed
-            .will_report(&self.at, ErrorKind::BodyBroken);
         let outliers = &self.upstream.outliers;
+        let failure = outliers.failure(&self.at, ErrorKind::BodyBroken);
+        self.resume.failed.will_report(failure);
         outliers.probation_ended_at(self.at.endpoint, false);
     }
 
@@ -285,9 +284,9 @@ impl ResumableBody {
     fn continue_with(&mut self, at: AttemptedAt, answer: OriginAnswer) {
         let outliers = &self.upstream.outliers;
         if self.body.take().is_some() {
-            outliers.late(&self.at, true);
+            outliers.body_late(&self.resume.request, &self.at);
         }
-        outliers.answered(&self.resume.request, &at, &answer);
+        outliers.answered(&self.resume.request, &at, &answer, false);
         self.at = at;
         self.is_unreported = true;
         self.is_part = true;

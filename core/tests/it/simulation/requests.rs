@@ -15,7 +15,7 @@ use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::retry_budget::{Budget, MINIMUM, SHARE};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::decide::{Decision, Ranked};
-use meridian_core::outlier::{FailureVerdict, OutlierDetector};
+use meridian_core::outlier::{Answer, FailureVerdict, OutlierDetector};
 
 use super::*;
 
@@ -59,6 +59,14 @@ struct Worker {
     requests: VecDeque<Timestamp>,
     retries: VecDeque<(Timestamp, RegionId)>,
     tried: Timestamp,
+    /// Answers so far.
+    moments: u32,
+}
+
+impl Pending {
+    fn mark(&self) -> Breadth {
+        Breadth::of(self.viewer, "/")
+    }
 }
 
 /// One request that is under way.
@@ -84,6 +92,7 @@ impl Worker {
             requests: VecDeque::new(),
             retries: VecDeque::new(),
             tried: Timestamp::ZERO,
+            moments: 0,
         }
     }
 
@@ -221,17 +230,19 @@ impl Worker {
             Serving::Flaky if self.world.random.bool() => ErrorKind::GatewayStatus,
             Serving::Overloaded => ErrorKind::GatewayStatus,
             Serving::Well | Serving::Flaky => {
-                let took = Duration::from_millis(if region == EAST { 5 } else { 40 });
-                let told = self
-                    .detector
-                    .answered(pair, endpoint.id, request.viewer, took, true);
+                let answer = Answer {
+                    first_byte: Duration::from_millis(if region == EAST { 5 } else { 40 }),
+                    whole: true,
+                    raced: false,
+                };
+                let (mark, now) = (request.mark(), self.moment());
+                let told = (self.detector).answered(pair, endpoint.id, mark, answer, || now);
                 self.tell(told);
                 self.tried(endpoint, true);
                 for (region, id, kind) in std::mem::take(&mut request.blamed) {
-                    let (pair, compared) = ((ROUTE, region), FailureVerdict::Compared);
-                    let told = self
-                        .detector
-                        .failed(pair, id, request.viewer, kind, compared);
+                    let how = (kind, FailureVerdict::Compared);
+                    let now = self.moment();
+                    let told = (self.detector).failed((ROUTE, region), id, mark, how, now);
                     self.tell(told);
                 }
                 return request.done = true;
@@ -240,10 +251,9 @@ impl Worker {
         self.tried(endpoint, false);
         let asked_to_wait = serving == Serving::Overloaded && !on_probation;
         if asked_to_wait {
-            let verdict = FailureVerdict::AskedToWait;
-            let told = self
-                .detector
-                .failed(pair, endpoint.id, request.viewer, error, verdict);
+            let how = (error, FailureVerdict::AskedToWait);
+            let (mark, now) = (request.mark(), self.moment());
+            let told = (self.detector).failed(pair, endpoint.id, mark, how, now);
             self.tell(told);
         } else {
             request.blamed.push((region, endpoint.id, error));
@@ -253,6 +263,12 @@ impl Worker {
             error,
             asked_to_wait,
         });
+    }
+
+    /// Each answer has a moment of its own: a batch is at once only as far as the budget goes.
+    fn moment(&mut self) -> Timestamp {
+        self.moments += 1;
+        self.world.now + Duration::from_millis(25) * (self.moments % 64)
     }
 
     fn tried(&mut self, endpoint: &EndpointState, good: bool) {

@@ -4,6 +4,8 @@ use meridian_core::table::traffic_policy::{OutlierDetection, TrafficPolicy};
 
 use super::*;
 
+const COMPARED: bool = true;
+
 const LATENCY: [(f64, f64); 3] = [(5.0, 1.0), (9.0, 1.0), (40.0, 4.0)];
 
 /// All regions serve, and live requests are judged by `traffic`.
@@ -31,15 +33,19 @@ fn east(world: &World) -> EndpointId {
 }
 
 /// Tells that `in_a_row` answers of the east were late, and says whether that took it out.
-fn late_takes_it_out(world: &mut World, in_a_row: u32, alone: bool) -> bool {
+fn late_takes_it_out(world: &mut World, in_a_row: u32, compared: bool) -> bool {
     let endpoint = east(world);
     world.tell(Event::Suspected { endpoint });
     // The other region passes a probe: the fault is not on our side.
     world.pass(seconds(5));
     world.tell(Event::TrafficLate {
         endpoint,
-        in_a_row,
-        alone,
+        lates: LateAnswers {
+            in_a_row,
+            compared,
+            lasted: seconds(1),
+            answered: false,
+        },
     });
     !world.serves(0)
 }
@@ -53,9 +59,9 @@ fn late_answers_are_counted_against_the_threshold_of_their_kind() {
             ..OutlierDetection::default()
         })
     };
-    let compared = |world: &mut World, in_a_row| late_takes_it_out(world, in_a_row, false);
+    let compared = |world: &mut World, in_a_row| late_takes_it_out(world, in_a_row, COMPARED);
     assert!(!compared(&mut late(7, 3), 6) && compared(&mut late(7, 3), 7));
-    let uncompared = |world: &mut World, in_a_row| late_takes_it_out(world, in_a_row, true);
+    let uncompared = |world: &mut World, in_a_row| late_takes_it_out(world, in_a_row, !COMPARED);
     assert!(!uncompared(&mut late(7, 3), 2) && uncompared(&mut late(7, 3), 3));
     assert!(!uncompared(&mut late(2, 9), 8) && uncompared(&mut late(2, 9), 9));
 }
@@ -70,9 +76,7 @@ fn a_region_falls_at_the_share_and_number_that_were_written() {
             count: TrafficCount {
                 requests,
                 failures,
-                viewers: 1,
-                failing_viewers: u64::from(failures > 0),
-                ..TrafficCount::default()
+                ..spread()
             },
         };
         world.tell(Event::TrafficWindow {
