@@ -4,9 +4,11 @@
 //! at once what ejects or calls for a probe, once a second the counts that `apply` compares with those
 //! of other regions.
 
+mod answer;
 mod detector;
 mod route_stats;
 mod streak;
 
-pub use detector::{Answer, OutlierDetector};
+pub use answer::Answer;
+pub use detector::OutlierDetector;
 pub use route_stats::{FailureVerdict, RouteRegion};

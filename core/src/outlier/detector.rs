@@ -13,6 +13,7 @@ use crate::hedge_delay::unmeasured_hedge_delay;
 use crate::model::id::{EndpointId, RegionSet};
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
+use crate::outlier::answer::Answer;
 use crate::outlier::route_stats::{FailureVerdict, RouteRegion, RouteStats};
 use crate::outlier::streak::{EndpointStreak, Lates};
 use crate::table::traffic_policy::TrafficPolicy;
@@ -27,17 +28,6 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Routes in regions that are counted; further ones are not, and have the hedge delay of probes.
 const MOST_ROUTE_REGIONS: usize = 4096;
-
-/// A good answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// How long after the request was sent it began.
-    pub first_byte: Duration,
-    /// Whether its body is here to the last byte.
-    pub whole: bool,
-    /// Whether another attempt ran beside it, which it beat.
-    pub raced: bool,
-}
 
 /// What the live requests of one worker prove.
 #[derive(Debug, Default)]
