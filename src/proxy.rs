@@ -155,6 +155,7 @@ impl Proxy {
         let refused = upstreams.pools.take_refused();
         metrics.idle_evicted(refused.idle);
         metrics.uploads_cut(refused.lingering);
+        metrics.stale_connections_exhausted(refused.stale);
         self.upstream.outliers.sweep(self.clock.now());
         let regions = live.snapshot.regions.iter();
         let known: BTreeSet<_> = regions

@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod read_allowance;
 pub(crate) mod replay_memory;
 pub(crate) mod stall;
+pub(crate) mod stream_token;
 pub mod dns;
 pub(crate) mod tls;
 pub(crate) mod trailers;

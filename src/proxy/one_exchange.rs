@@ -14,14 +14,15 @@ use crate::upstream::exchange::{ExchangeError, FirstByteWait, exchange_http1, ex
 use crate::upstream::pool::Pools;
 use crate::upstream::pool::checkout::{Checkout, DialPlan, OriginSender};
 
-/// A connection to the endpoint: an open one, if one may be used and is there, else a new one.
+/// A connection to the endpoint: an open one, if one may be used and is there, else a new one. Not
+/// one that others use unless `shared`.
 pub(super) async fn connection(
     pools: &Pools,
     to: &AttemptTarget<'_>,
+    shared: bool,
 ) -> Result<Checkout, AttemptError> {
-    if to.pooled
-        && let Some(checkout) = pools.take_open(to.endpoint.id, to.idle)
-    {
+    let pooled = to.pooled && shared;
+    if pooled && let Some(checkout) = pools.take_open(to.endpoint.id, to.idle) {
         return Ok(checkout);
     }
     let target = DialTarget::of(to.region, to.endpoint, to.tls)?;
@@ -29,7 +30,7 @@ pub(super) async fn connection(
         target: &target,
         connect: to.connect,
         idle: to.idle,
-        fresh: !to.pooled,
+        fresh: !pooled,
     };
     // In a box: most requests find a connection open, and would carry its room along.
     Ok(Box::pin(pools.connect(to.endpoint.id, plan)).await?)

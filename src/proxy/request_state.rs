@@ -98,6 +98,11 @@ impl<'a> RequestState<'a> {
                 self.recorder.answered(&at, &answer.origin);
                 outliers.answered(self.request, &at, &answer, beside.is_some());
                 for failure in self.failed.take_reports() {
+                    if failure.endpoint == at.endpoint {
+                        // It did no better than itself: its connection was at fault.
+                        outliers.inconclusive(failure);
+                        continue;
+                    }
                     outliers.failed(self.request, failure, FailureVerdict::Compared);
                     outliers.probation_ended_at(failure.endpoint, false);
                 }

@@ -1,7 +1,6 @@
 //! The body of an answer, whichever protocol brings it.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use hyper::body::Incoming;
 
 use crate::upstream::body::BodyError;
 use crate::upstream::http1::body::Http1Body;
+use crate::upstream::stream_token::StreamToken;
 use crate::upstream::trailers::strip_hop_fields;
 
 /// A body as it comes from an origin.
@@ -20,7 +20,7 @@ pub enum AnswerBody {
     /// As one of a connection's streams, which the token counts.
     Http2(
         Incoming,
-        #[expect(dead_code, reason = "only its life matters")] Rc<()>,
+        #[expect(dead_code, reason = "only its life matters")] StreamToken,
     ),
 }
 

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::upstream::answer::AnswerBody;
 use crate::upstream::body::{Progress, ReplaySource, RequestBody};
 use crate::upstream::framing::{FramingError, settle_framing};
 use crate::upstream::http1::{BadHead, Http1Connection, Http1Error, RequestHead};
+use crate::upstream::stream_token::StreamToken;
 use meridian_core::model::outcome::ErrorKind;
 
 /// Why there is no response head.
@@ -24,8 +24,13 @@ pub enum ExchangeError {
     #[error("the connection closed before the request was written")]
     ClosedBeforeSend,
     /// The origin proved that it did not process the request.
-    #[error("the origin did not process the request: {0}")]
-    Unprocessed(h2::Reason),
+    #[error("the origin did not process the request: {reason}")]
+    Unprocessed {
+        /// Why, as it says.
+        reason: h2::Reason,
+        /// Whether the connection has served another one.
+        served: bool,
+    },
     /// The connection broke before any byte of a response.
     #[error("the connection broke before a response: {source}")]
     Reset {
@@ -79,7 +84,7 @@ impl ExchangeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::ClosedBeforeSend => ErrorKind::ClosedBeforeSend,
-            Self::Unprocessed(_) => ErrorKind::Unprocessed,
+            Self::Unprocessed { .. } => ErrorKind::Unprocessed,
             Self::Reset { reused: true, .. } => ErrorKind::ReusedReset,
             Self::Reset { reused: false, .. } => ErrorKind::FreshReset,
             Self::FirstByteTimeout(_) => ErrorKind::FirstByteTimeout,
@@ -135,7 +140,7 @@ pub async fn exchange_http1(
 /// for the response's head; `stream` counts it.
 pub async fn exchange_http2(
     mut sender: http2::SendRequest<RequestBody>,
-    stream: Rc<()>,
+    stream: StreamToken,
     reused: bool,
     request: Request<RequestBody>,
     wait: FirstByteWait<'_>,
@@ -144,12 +149,21 @@ pub async fn exchange_http2(
     match within_wait(wait, answer).await {
         None => Err(ExchangeError::FirstByteTimeout(wait.limit)),
         Some(Ok(mut response)) => {
+            stream.served();
             settle_framing(response.headers_mut())?;
             Ok(response.map(|incoming| AnswerBody::Http2(incoming, stream)))
         }
         // hyper hands the message back only if it never began to write it.
         Some(Err(error)) if error.message().is_some() => Err(ExchangeError::ClosedBeforeSend),
-        Some(Err(error)) => Err(classify(error.into_error(), reused)),
+        Some(Err(error)) => {
+            let error = error.into_error();
+            if let Some(reason) = unprocessed(&error) {
+                stream.drain();
+                let served = stream.has_served();
+                return Err(ExchangeError::Unprocessed { reason, served });
+            }
+            Err(classify(error, reused))
+        }
     }
 }
 
@@ -190,9 +204,6 @@ async fn within_wait<T>(
 }
 
 fn classify(error: hyper::Error, reused: bool) -> ExchangeError {
-    if let Some(reason) = unprocessed(&error) {
-        return ExchangeError::Unprocessed(reason);
-    }
     if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
         return ExchangeError::BadResponse(Unreadable::Http2(error));
     }

@@ -1,6 +1,5 @@
 //! From a connected stream to one that speaks HTTP/2, with its driver on the worker's own runtime.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http2;
@@ -10,6 +9,7 @@ use crate::executor::LocalExecutor;
 use crate::upstream::body::RequestBody;
 use crate::upstream::connect::{DialError, UpstreamStream};
 use crate::upstream::http1::HeadLimits;
+use crate::upstream::stream_token::StreamToken;
 
 /// Flow-control window of one HTTP/2 stream: a region 120 ms away fills 1 MiB at 70 Mbit/s.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -22,7 +22,7 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 pub(super) async fn handshake_http2(
     stream: UpstreamStream,
     limits: HeadLimits,
-) -> Result<(http2::SendRequest<RequestBody>, Rc<()>), DialError> {
+) -> Result<(http2::SendRequest<RequestBody>, StreamToken), DialError> {
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -37,7 +37,7 @@ pub(super) async fn handshake_http2(
     tokio::task::spawn_local(async move {
         let _ = connection.await;
     });
-    Ok((sender, Rc::new(())))
+    Ok((sender, StreamToken::default()))
 }
 
 fn broken_handshake(error: hyper::Error) -> DialError {

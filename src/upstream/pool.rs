@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::upstream::body::RequestBody;
 use crate::upstream::http1::body::LingeringUpload;
 use crate::upstream::http1::{HeadLimits, Http1Connection, Scratch};
+use crate::upstream::stream_token::StreamToken;
 use meridian_core::config::LimitsConfig;
 use meridian_core::model::id::EndpointId;
 
@@ -67,6 +68,8 @@ pub struct Refused {
     pub idle: u64,
     /// Requests whose rest was not written any more after their answer.
     pub lingering: u64,
+    /// Attempts that came too late for so many connections that they dialled one of their own.
+    pub stale: u64,
 }
 
 /// The connections to one endpoint.
@@ -94,22 +97,18 @@ struct Idle {
 #[derive(Debug)]
 struct Joint {
     sender: http2::SendRequest<RequestBody>,
-    streams: Rc<()>,
+    token: StreamToken,
     /// When a stream was last seen on it.
     used: Instant,
 }
 
 impl Joint {
-    /// How many requests are on it.
-    fn streams(&self) -> usize {
-        // One count is the pool's own.
-        Rc::strong_count(&self.streams) - 1
-    }
-
-    /// Whether it may take a request: it is open, and no balancer on the way had reason to forget
-    /// it.
+    /// Whether it may take a request: it is open and stays so, and no balancer on the way had reason
+    /// to forget it.
     fn is_fresh(&self, idle: Duration) -> bool {
-        !self.sender.is_closed() && (self.streams() > 0 || self.used.elapsed() < idle)
+        !self.sender.is_closed()
+            && !self.token.is_draining()
+            && (self.token.streams() > 0 || self.used.elapsed() < idle)
     }
 }
 
@@ -168,6 +167,11 @@ impl Pools {
         });
     }
 
+    /// An attempt came too late for as many connections as it may.
+    pub fn found_too_many_stale(&self) {
+        self.refuse(|refused| refused.stale += 1);
+    }
+
     /// What the bounds kept out since the last time this was asked.
     #[must_use]
     pub fn take_refused(&self) -> Refused {
@@ -214,7 +218,7 @@ impl Pools {
                 slot.idle
                     .retain_mut(|one| now - one.since < idle && one.connection.is_open());
                 for one in &mut slot.joint {
-                    if one.streams() > 0 {
+                    if one.token.streams() > 0 {
                         one.used = Instant::now();
                     }
                 }

@@ -255,11 +255,12 @@ pub fn next(
     chosen.unwrap_or_else(NextAttempt::GiveUp)
 }
 
-/// Whether the attempt after `attempts` is charged to its region's budget. It is not while nothing of
-/// the request was sent anywhere: no origin had it, so that it adds to nobody's load.
+/// Whether the attempt after `attempts` is charged to its region's budget. It is not while no
+/// origin had the request, so that it adds to nobody's load.
 #[must_use]
 pub fn is_charged(attempts: &Attempts) -> bool {
-    attempts.iter().any(|made| !made.error.nothing_sent())
+    let had_it = |error: ErrorKind| !error.nothing_sent() && error != ErrorKind::Unprocessed;
+    attempts.iter().any(|made| had_it(made.error))
 }
 
 fn first(decision: &Decision, facts: &RetryFacts<'_>) -> Result<NextAttempt, GiveUp> {

@@ -372,6 +372,17 @@ fn a_move_after_nothing_was_sent_is_not_charged() {
 }
 
 #[test]
+fn a_request_that_was_proved_unprocessed_is_not_charged() {
+    let mut request = request(RequestClass::Write);
+    let unprocessed = failed(A, ErrorKind::Unprocessed);
+    for _ in 0..1000 {
+        assert_eq!(request.after(&[unprocessed]), NextAttempt::Again(A));
+        let twice = [unprocessed, unprocessed];
+        assert_eq!(request.after(&twice), NextAttempt::Try(B));
+    }
+}
+
+#[test]
 fn any_sequence_of_failures_ends_and_repeats_one_region_at_most_once() {
     for seed in 0..2000 {
         let mut random = fastrand::Rng::with_seed(seed);

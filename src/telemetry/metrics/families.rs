@@ -68,6 +68,9 @@ families! {
     /// Requests whose answer was done before they were written whole, and of which too many were
     /// still being written.
     UPLOADS_CUT: Counter, "meridian_uploads_cut_total", [];
+    /// Attempts that found eight connections of an origin going away, one after the other, and dialled
+    /// one of their own.
+    STALE_CONNECTIONS_EXHAUSTED: Counter, "meridian_stale_connections_exhausted_total", [];
     /// Body bytes received from viewers.
     BYTES_IN: Counter, "meridian_request_body_bytes_total", [];
     /// Body bytes sent to viewers.

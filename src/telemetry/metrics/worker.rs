@@ -210,6 +210,11 @@ impl WorkerMetrics<'_> {
         self.shard.worker.uploads_cut.add(count);
     }
 
+    /// Attempts came too late for as many connections as they may.
+    pub fn stale_connections_exhausted(&self, count: u64) {
+        self.shard.worker.stale_connections_exhausted.add(count);
+    }
+
     /// Body bytes came from a viewer.
     pub fn bytes_in(&self, bytes: u64) {
         self.shard.worker.bytes_in.add(bytes);

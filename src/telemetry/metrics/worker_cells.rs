@@ -123,6 +123,7 @@ pub(super) struct WorkerCells {
     pub(super) response_buffers_denied: WorkerCell,
     pub(super) idle_evicted: WorkerCell,
     pub(super) uploads_cut: WorkerCell,
+    pub(super) stale_connections_exhausted: WorkerCell,
     pub(super) outlier_requests_untracked: WorkerCell,
     pub(super) bytes_in: WorkerCell,
     pub(super) bytes_out: WorkerCell,
@@ -144,6 +145,10 @@ impl WorkerCells {
             ),
             (&families::IDLE_EVICTED, &self.idle_evicted),
             (&families::UPLOADS_CUT, &self.uploads_cut),
+            (
+                &families::STALE_CONNECTIONS_EXHAUSTED,
+                &self.stale_connections_exhausted,
+            ),
             (
                 &families::OUTLIER_REQUESTS_UNTRACKED,
                 &self.outlier_requests_untracked,

@@ -11,6 +11,7 @@ use crate::upstream::connect::{DialError, DialTarget, dial};
 use crate::upstream::handshake::handshake_http2;
 use crate::upstream::http1::Http1Connection;
 use crate::upstream::pool::{Joint, Pools, Slot};
+use crate::upstream::stream_token::StreamToken;
 use meridian_core::model::id::EndpointId;
 use meridian_core::model::outcome::Phases;
 
@@ -37,7 +38,7 @@ pub enum OriginSender {
     /// Ours alone until the response's end.
     Http1(Box<Http1Connection>),
     /// Shared; the token counts our stream.
-    Http2(http2::SendRequest<RequestBody>, Rc<()>),
+    Http2(http2::SendRequest<RequestBody>, StreamToken),
 }
 
 /// What a worker wants to know of how a connection is made.
@@ -96,18 +97,17 @@ impl Pools {
     async fn dial(&self, endpoint: EndpointId, plan: DialPlan<'_>) -> Result<Checkout, DialError> {
         let dialed = dial(plan.target, plan.connect).await?;
         let sender = if dialed.http2 {
-            let (sender, streams) =
-                handshake_http2(dialed.stream, self.0.limits.get().head).await?;
+            let (sender, token) = handshake_http2(dialed.stream, self.0.limits.get().head).await?;
             let joint = Joint {
                 sender: sender.clone(),
-                streams: Rc::clone(&streams),
+                token: token.clone(),
                 used: Instant::now(),
             };
             let _ = self.with_slot(endpoint, |slot| {
                 slot.speaks_http2 = true;
                 slot.joint.push(joint);
             });
-            OriginSender::Http2(sender, streams)
+            OriginSender::Http2(sender, token)
         } else {
             let _ = self.with_slot(endpoint, |slot| slot.speaks_http2 = false);
             let connection = Http1Connection::new(
@@ -132,10 +132,10 @@ impl Slot {
         let open = self
             .joint
             .iter_mut()
-            .find(|one| one.streams() < STREAMS_PER_CONNECTION)?;
+            .find(|one| one.token.streams() < STREAMS_PER_CONNECTION)?;
         open.used = Instant::now();
         Some(Checkout {
-            sender: OriginSender::Http2(open.sender.clone(), Rc::clone(&open.streams)),
+            sender: OriginSender::Http2(open.sender.clone(), open.token.clone()),
             reused: true,
             waited: false,
             phases: Phases::default(),

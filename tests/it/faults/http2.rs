@@ -14,8 +14,16 @@ use crate::support::regions::{ENOUGH, PATIENCE, Regions, TIMEOUTS, VIEWERS, text
 
 /// Region `a` speaks HTTP/2, region `b` does not.
 async fn two() -> (Http2Origin, FakeOrigin, Edge) {
+    two_with("").await
+}
+
+/// The same, with `more` in the file.
+async fn two_with(more: &str) -> (Http2Origin, FakeOrigin, Edge) {
     let (a, b) = (Http2Origin::start("a").await, FakeOrigin::start("b").await);
-    let text = text(&[("a", &a.url()), ("b", &b.url())], TIMEOUTS);
+    let text = text(
+        &[("a", &a.url()), ("b", &b.url())],
+        &format!("{TIMEOUTS}{more}"),
+    );
     let edge = Edge::start(&text.replace("[region.a]\n", "[region.a]\nhttp = \"2\"\n")).await;
     edge.all_healthy().await;
     (a, b, edge)
@@ -50,6 +58,46 @@ async fn an_origin_that_sends_goaway_after_every_request_is_noticed_by_nobody() 
     visits.nobody_noticed(&["a"]);
     no_write_was_executed_twice(&a, &b, &visits);
     assert_eq!(edge.moves("a"), (0, 0));
+}
+
+/// Sixty requests of any method are under way when the origin says with `word` that it did not look
+/// at them.
+async fn sixty_in_flight_are_not_looked_at(word: Http2) {
+    let (a, b, edge) = two_with("[hedge]\nunmeasured_delay = \"10s\"\n").await;
+    // The connection is there already, so that nothing is learned of new ones.
+    get(edge.address, "/", &[]).await;
+    a.behave(Http2::Hold);
+    let visit = |number: usize| {
+        let method = ["GET", "POST", "PUT"][number % 3];
+        let body = if method == "GET" { "" } else { "x" };
+        let order = request(method, &format!("/{number}"), &[], body);
+        tokio::spawn(send(edge.address, order))
+    };
+    let visits: Vec<_> = (0..60).map(visit).collect();
+    a.holds(60).await;
+    a.behave(word);
+    for visit in visits {
+        let reply = visit.await.unwrap().unwrap();
+        let got = (reply.status, reply.text());
+        assert_eq!(got, (200, "a".to_owned()), "{:?}", reply.headers);
+    }
+    assert_eq!(a.answered().len(), 61);
+    assert!(b.seen().is_empty());
+    assert_eq!(edge.moves("a"), (0, 0));
+    for series in ["retries", "failovers", "retry_budget_exhausted"] {
+        let sum = edge.sum(&format!("meridian_{series}_total")).await;
+        assert!(sum == 0.0, "{sum} {series} after {word:?}");
+    }
+}
+
+#[tokio::test]
+async fn sixty_requests_that_a_goaway_leaves_out_are_sent_again_and_nothing_is_held_against_it() {
+    sixty_in_flight_are_not_looked_at(Http2::GoneAway).await;
+}
+
+#[tokio::test]
+async fn sixty_streams_that_are_refused_are_sent_again_and_nothing_is_held_against_it() {
+    sixty_in_flight_are_not_looked_at(Http2::RefuseHeld).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use h2::Reason;
 use h2::server::{Connection, SendResponse};
 use http::{Method, Request, Response};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// What it does with a request; probes are always answered well.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +22,26 @@ pub(crate) enum Http2 {
     GoAway,
     /// Answers nothing, and never lets the peer send more of a body.
     Closed,
+    /// Keeps it until it does something else.
+    Hold,
+    /// Refuses the streams that it held, and answers others with its name.
+    RefuseHeld,
+    /// Sends GOAWAY on connections that it had, as if it had seen no request of theirs, and answers
+    /// others with its name.
+    GoneAway,
 }
+
+/// A `GOAWAY` without an error, of which the last stream is 0 (RFC 9113, section 6.8).
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// A running origin; it ends with the test's runtime.
 #[derive(Clone)]
 pub(crate) struct Http2Origin {
     pub(crate) address: SocketAddr,
     name: &'static str,
-    does: Arc<Mutex<Http2>>,
+    does: Arc<watch::Sender<Http2>>,
+    /// Requests that it keeps.
+    held: Arc<watch::Sender<usize>>,
     /// Requests that it answered, by method and path.
     answered: Arc<Mutex<Vec<(Method, String)>>>,
 }
@@ -41,7 +55,8 @@ impl Http2Origin {
         let origin = Self {
             address: listener.local_addr().unwrap(),
             name,
-            does: Arc::new(Mutex::new(Http2::Name)),
+            does: Arc::new(watch::Sender::new(Http2::Name)),
+            held: Arc::default(),
             answered: Arc::default(),
         };
         let serving = origin.clone();
@@ -59,7 +74,13 @@ impl Http2Origin {
 
     /// From now on it does this.
     pub(crate) fn behave(&self, does: Http2) {
-        *self.does.lock().unwrap() = does;
+        self.does.send_replace(does);
+    }
+
+    /// Waits until it keeps so many requests.
+    pub(crate) async fn holds(&self, count: usize) {
+        let mut held = self.held.subscribe();
+        held.wait_for(|held| *held >= count).await.unwrap();
     }
 
     /// Requests that it answered, probes left out.
@@ -67,7 +88,24 @@ impl Http2Origin {
         self.answered.lock().unwrap().clone()
     }
 
-    async fn serve(self, stream: TcpStream) {
+    async fn serve(self, mut stream: TcpStream) {
+        let mut changes = self.does.subscribe();
+        tokio::select! {
+            () = self.clone().converse(&mut stream) => {}
+            gone = async {
+                changes.changed().await?;
+                changes.wait_for(|does| matches!(does, Http2::GoneAway)).await.map(|_| ())
+            } => {
+                gone.unwrap();
+                let _ = stream.write_all(&GOAWAY).await;
+                let _ = stream.shutdown().await;
+                // What is unread would have the connection reset, and the frame lost.
+                let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            }
+        }
+    }
+
+    async fn converse(self, stream: &mut TcpStream) {
         let mut builder = h2::server::Builder::new();
         builder.initial_window_size(WINDOW);
         let Ok(mut connection): Result<Connection<_, Bytes>, _> = builder.handshake(stream).await
@@ -79,7 +117,7 @@ impl Http2Origin {
             let does = if probe {
                 Http2::Name
             } else {
-                *self.does.lock().unwrap()
+                *self.does.borrow()
             };
             if matches!(does, Http2::GoAway) {
                 connection.graceful_shutdown();
@@ -99,7 +137,18 @@ impl Http2Origin {
         match does {
             Http2::Reset(reason) => return respond.send_reset(reason),
             Http2::Closed => return std::future::pending().await,
-            Http2::Name | Http2::GoAway => {}
+            Http2::Hold => {
+                let mut changes = self.does.subscribe();
+                self.held.send_modify(|held| *held += 1);
+                let _ = changes.wait_for(|does| !matches!(does, Http2::Hold)).await;
+                let now = *self.does.borrow();
+                match now {
+                    Http2::RefuseHeld => return respond.send_reset(Reason::REFUSED_STREAM),
+                    Http2::GoneAway => return std::future::pending().await,
+                    _ => {}
+                }
+            }
+            Http2::Name | Http2::GoAway | Http2::RefuseHeld | Http2::GoneAway => {}
         }
         while let Some(Ok(data)) = body.data().await {
             let _ = body.flow_control().release_capacity(data.len());
