@@ -1,5 +1,6 @@
 //! What we believe of each endpoint, from what probes and requests saw: pure state.
 
+pub mod availability;
 pub mod failback;
 pub mod breadth;
 pub mod excess_latency;

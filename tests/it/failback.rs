@@ -350,7 +350,7 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
         beliefs = after;
         told.extend(changes);
         (
-            beliefs.snapshot.regions[1].out,
+            beliefs.snapshot.regions[1].availability.is_out(),
             beliefs.snapshot.regions[1].last_change.clone(),
         )
     };

@@ -83,7 +83,11 @@ async fn believes(edge: &Edge, holds: impl Fn(&Edge) -> bool) {
 }
 
 async fn a_is_down(edge: &Edge) {
-    let down = |edge: &Edge| edge.app.board().live().snapshot.regions[0].out;
+    let down = |edge: &Edge| {
+        edge.app.board().live().snapshot.regions[0]
+            .availability
+            .is_out()
+    };
     believes(edge, down).await;
 }
 

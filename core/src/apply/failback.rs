@@ -95,9 +95,9 @@ pub(super) fn follow_policies(regions: &mut [RegionState], old: &RoutingTable, n
 
 fn condition(region: &RegionState, shared: bool) -> Condition {
     Condition {
-        well: !region.out && !region.endpoints.is_empty(),
+        well: !region.availability.is_out() && !region.endpoints.is_empty(),
         proven: region.health == Health::Healthy,
-        shared: shared && region.down_since.is_some(),
+        shared: shared && region.availability.down_since().is_some(),
         worse: false,
         forced: region.admin == AdminState::Forced,
     }

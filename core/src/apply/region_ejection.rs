@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::apply::beliefs::Beliefs;
 use crate::change::{ChangeCause, Changes, Subject, What};
 use crate::decide::snapshot::{EndpointState, RegionState};
+use crate::health::availability::Availability;
 use crate::health::failback::Stage;
 use crate::health::rise_fall::{EjectedBy, Health};
 use crate::model::id::RegionId;
@@ -27,28 +28,34 @@ const GRACE: Duration = Duration::from_secs(30);
 /// asked within that time.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
-/// Brings `out`, `down_since` and the correlated failure up to date with the regions' health.
+/// Brings each region's availability and the correlated failure up to date with its health.
 pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
     let now = changes.now;
     let mut asks = false;
     for index in 0..beliefs.snapshot.regions.len() {
-        let verdict = verdict(beliefs, index, now);
-        let region = &mut beliefs.snapshot.regions[index];
-        asks |= verdict == Verdict::Suppress && region.down_since.is_none();
-        region.down_since = match region.health {
-            Health::Unhealthy => region.down_since.or(Some(now)),
-            Health::Healthy | Health::Unproven => None,
-        };
-        region.out = matches!(verdict, Verdict::Out | Verdict::Eject);
-        if verdict == Verdict::Eject {
+        let region = &beliefs.snapshot.regions[index];
+        let before = region.availability;
+        let since = before.down_since().unwrap_or(now);
+        let was_told = matches!(before, Availability::Suppressed { told: true, .. });
+        let after = if region.health != Health::Unhealthy {
+            Availability::Up
+        } else if goes_at_once(region) {
+            Availability::Out { since }
+        } else if probes_may_eject(beliefs, index, now) {
             beliefs.last_ejection = Some(now);
-            if beliefs.snapshot.regions[index].suppressed {
+            if was_told {
                 // Nothing else says that it goes: its health is what it was.
                 let name = &beliefs.snapshot.table.region(RegionId::at(index)).name;
                 let what = What::Failback(Stage::Down);
                 changes.tell_region(name, what, ChangeCause::SuppressionEnded);
             }
-        }
+            Availability::Out { since }
+        } else {
+            asks |= before == Availability::Up;
+            let told = was_told;
+            Availability::Suppressed { since, told }
+        };
+        beliefs.snapshot.regions[index].availability = after;
     }
     if asks {
         ask_the_others(beliefs, now);
@@ -57,46 +64,26 @@ pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
     tell_suppressed(beliefs, changes);
 }
 
-/// Whether a region gets traffic, as far as its health is concerned.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// It is not unhealthy.
-    In,
-    /// It is out, because of what requests proved or what was decided before.
-    Out,
-    /// Its probes alone take it out now.
-    Eject,
-    /// Its probes alone would take it out, which has to wait.
-    Suppress,
-}
-
-fn verdict(beliefs: &Beliefs, index: usize, now: Timestamp) -> Verdict {
-    let region = &beliefs.snapshot.regions[index];
-    if region.health != Health::Unhealthy {
-        return Verdict::In;
-    }
+/// Whether an unhealthy region is out whatever the others are like: it is already, or requests
+/// proved it.
+fn goes_at_once(region: &RegionState) -> bool {
     let by_traffic = |one: &EndpointState| one.standing.ejected_by() == Some(EjectedBy::Traffic);
     // One that never served took nothing out of anyone's way.
     let served = region.failback.iter().any(|way| way.has_served());
-    if region.out || !served || region.endpoints.iter().any(by_traffic) {
-        return Verdict::Out;
-    }
+    region.availability.is_out() || !served || region.endpoints.iter().any(by_traffic)
+}
+
+/// Whether its probes alone may take an unhealthy region out now.
+fn probes_may_eject(beliefs: &Beliefs, index: usize, now: Timestamp) -> bool {
     let within = |moment: Option<Timestamp>, span| moment.is_some_and(|at| now.since(at) < span);
-    let contradicted = region
-        .endpoints
-        .iter()
-        .map(|one| one.standing.contradicted_since());
+    if within(beliefs.last_ejection, EJECTION_GAP) || within(beliefs.fell_together, GRACE) {
+        return false;
+    }
+    let endpoints = beliefs.snapshot.regions[index].endpoints.iter();
+    let contradicted = endpoints.map(|one| one.standing.contradicted_since());
     let since = contradicted.min().unwrap_or_default();
     let mut others = beliefs.snapshot.regions.iter().enumerate();
-    let another_is_well =
-        others.any(|(other, state)| other != index && is_surely_well(state, since));
-    let must_wait =
-        within(beliefs.last_ejection, EJECTION_GAP) || within(beliefs.fell_together, GRACE);
-    if another_is_well && !must_wait {
-        Verdict::Eject
-    } else {
-        Verdict::Suppress
-    }
+    others.any(|(other, state)| other != index && is_surely_well(state, since))
 }
 
 /// Whether one of its endpoints passed a probe after `since`, and nothing speaks against it.
@@ -149,39 +136,41 @@ fn note_correlated_failure(beliefs: &mut Beliefs, changes: &mut Changes) {
     if shared {
         beliefs.fell_together = Some(changes.now);
         for region in &mut beliefs.snapshot.regions {
-            region.out = false;
+            if let Availability::Out { since } = region.availability {
+                region.availability = Availability::Suppressed { since, told: false };
+            }
         }
     }
 }
 
 fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
     let known = || regions.iter().filter(|region| !region.endpoints.is_empty());
-    let first = known().filter_map(|region| region.down_since).min();
-    let last = known().filter_map(|region| region.down_since).max();
+    let first = known()
+        .filter_map(|region| region.availability.down_since())
+        .min();
+    let last = known()
+        .filter_map(|region| region.availability.down_since())
+        .max();
     known().count() > 1
-        && known().all(|region| region.down_since.is_some())
+        && known().all(|region| region.availability.down_since().is_some())
         && first
             .zip(last)
             .is_some_and(|(first, last)| lasts || last.since(first) <= CORRELATED_WITHIN)
 }
 
 fn tell_suppressed(beliefs: &mut Beliefs, changes: &mut Changes) {
-    let shared = beliefs.snapshot.correlated_failure;
-    for (definition, region) in beliefs
-        .snapshot
-        .table
-        .regions
-        .iter()
-        .zip(&mut beliefs.snapshot.regions)
-    {
-        let long = region
-            .down_since
-            .is_some_and(|fell| changes.now.since(fell) >= WORTH_TELLING);
-        let suppressed = long && !region.out && !shared;
-        if suppressed && !region.suppressed {
+    if beliefs.snapshot.correlated_failure {
+        return;
+    }
+    let definitions = &beliefs.snapshot.table.regions;
+    for (definition, region) in definitions.iter().zip(&mut beliefs.snapshot.regions) {
+        if let Availability::Suppressed { since, told } = &mut region.availability
+            && !*told
+            && changes.now.since(*since) >= WORTH_TELLING
+        {
+            *told = true;
             let cause = ChangeCause::Suppressed;
             changes.tell_region(&definition.name, What::EjectionSuppressed, cause);
         }
-        region.suppressed = suppressed || (region.suppressed && region.down_since.is_some());
     }
 }

@@ -8,6 +8,7 @@ use crate::apply::beliefs::Beliefs;
 use crate::apply::saved::{SavedBeliefs, SavedEndpoint, SavedRegion};
 use crate::change::ChangeCause;
 use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState};
+use crate::health::availability::Availability;
 use crate::health::order::LatencyOrder;
 use crate::model::id::RegionId;
 use crate::model::time::Timestamp;
@@ -110,13 +111,18 @@ fn restore_region(
     away: Duration,
     now: Timestamp,
 ) {
-    state.out = saved.out;
-    state.down_since = saved
-        .down_since_ms
-        .map(|before| now - Duration::from_millis(before).saturating_add(away));
+    let moment = |before| now - Duration::from_millis(before).saturating_add(away);
+    let since = saved.down_since_ms.map(moment);
+    state.availability = match (saved.out, since) {
+        (true, since) => Availability::Out {
+            since: since.unwrap_or(now),
+        },
+        (false, Some(since)) => Availability::Suppressed { since, told: false },
+        (false, None) => Availability::Up,
+    };
     state.latency = saved.latency.map(|figure| RegionLatency {
         median: Duration::from_micros(figure.median_us),
-        measured: now - Duration::from_millis(figure.age_ms).saturating_add(away),
+        measured: moment(figure.age_ms),
     });
     let goes_on = |config| {
         let alike = saved.failback.iter().find(|way| way.followed(config));
@@ -269,7 +275,7 @@ mod tests {
         let saved = written(&mid_outage().beliefs, 25);
         let after = restored(&started(&["a", "b", "c"]), saved, HOUR).beliefs;
         assert_eq!(after.snapshot.regions[0].health, Health::Unhealthy);
-        assert!(after.snapshot.regions[0].out);
+        assert!(after.snapshot.regions[0].availability.is_out());
         let serving: Vec<_> = after.snapshot.serving.iter().collect();
         assert_eq!(serving, [RegionId(1), RegionId(2)]);
         assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Down);
@@ -298,7 +304,7 @@ mod tests {
         let moved = region("a", OriginHost::Address([10, 9, 9, 9].into()));
         let after = restored(&started_with(vec![moved]), saved, HOUR).beliefs;
         assert_eq!(after.snapshot.regions[0].health, Health::Unproven);
-        assert!(!after.snapshot.regions[0].out);
+        assert!(!after.snapshot.regions[0].availability.is_out());
         assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Full);
     }
 
@@ -350,7 +356,7 @@ mod tests {
             .snapshot
             .regions
             .iter()
-            .filter_map(|one| one.down_since)
+            .filter_map(|one| one.availability.down_since())
             .collect();
         assert_eq!(fell[1].since(fell[0]), Duration::from_secs(400));
     }

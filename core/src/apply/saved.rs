@@ -139,8 +139,11 @@ impl SavedRegion {
         Self {
             name: region.name.to_string(),
             admin: state.admin,
-            out: state.out,
-            down_since_ms: state.down_since.map(|at| millis(now.since(at))),
+            out: state.availability.is_out(),
+            down_since_ms: state
+                .availability
+                .down_since()
+                .map(|at| millis(now.since(at))),
             latency: state.latency.map(|latency| SavedFigure {
                 median_us: u64::try_from(latency.median.as_micros()).unwrap_or(u64::MAX),
                 age_ms: millis(now.since(latency.measured)),

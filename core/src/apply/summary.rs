@@ -67,7 +67,7 @@ fn latency(region: &RegionState, excess: Duration, now: Timestamp) -> Option<Reg
         measured: now - estimate.age,
     });
     let unhealthy = region.health == Health::Unhealthy;
-    let may_serve = !region.endpoints.is_empty() && (!unhealthy || !region.out);
+    let may_serve = !region.endpoints.is_empty() && !region.availability.is_out();
     // One that keeps its traffic though its probes fail keeps its place, too.
     let held = region
         .latency
@@ -83,7 +83,7 @@ fn serves(region: &RegionState) -> bool {
     let willing = match region.admin {
         AdminState::Drained => false,
         AdminState::Forced => true,
-        AdminState::Auto => !region.out,
+        AdminState::Auto => !region.availability.is_out(),
     };
     willing && !region.endpoints.is_empty()
 }

@@ -13,8 +13,8 @@ pub use crate::decide::explain::explanation::{
 use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
+use crate::health::availability::Availability;
 use crate::health::failback::{Failback, Stage};
-use crate::health::rise_fall::Health;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::place::Place;
@@ -193,8 +193,8 @@ impl ExplainContext<'_> {
 
     /// Whether `region` serves although its probes fail.
     fn is_suppressed(&self, region: RegionId) -> bool {
-        let state = self.state(region);
-        state.is_some_and(|state| state.health == Health::Unhealthy && !state.out)
+        let availability = self.state(region).map(|state| state.availability);
+        matches!(availability, Some(Availability::Suppressed { .. }))
             && !self.snapshot.correlated_failure
     }
 

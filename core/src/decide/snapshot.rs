@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::ChangeCause;
+use crate::health::availability::Availability;
 use crate::health::failback::Failback;
 use crate::health::latency::{Estimate, LatencyEstimate};
 use crate::health::rise_fall::{Health, HealthState};
@@ -83,12 +84,8 @@ pub struct RegionState {
     pub latency: Option<RegionLatency>,
     /// How far its return is; by failback policy, as in [`RoutingTable::failbacks`].
     pub failback: Vec<Failback>,
-    /// Since when it has not been well.
-    pub down_since: Option<Timestamp>,
-    /// Whether it gets no traffic because of its health.
-    pub out: bool,
-    /// Whether its ejection is suppressed, and was told to be.
-    pub suppressed: bool,
+    /// Whether it is up, and gets traffic.
+    pub availability: Availability,
     /// The last change of it.
     pub last_change: Option<LastChange>,
 }

@@ -142,10 +142,18 @@ impl World {
                     (one.address, one.health, estimate)
                 })
                 .collect();
-            let fell = region.down_since.map(|at| self.now.since(at).as_secs());
+            let fell = region
+                .availability
+                .down_since()
+                .map(|at| self.now.since(at).as_secs());
             let stage = region.failback[0].stage();
             let stage = (stage.label(), stage.share());
-            let known = (region.admin, region.health, region.out, fell);
+            let known = (
+                region.admin,
+                region.health,
+                region.availability.is_out(),
+                fell,
+            );
             let latency = region.latency.map(|latency| latency.median);
             format!("{known:?} {stage:?} {latency:?} {endpoints:?}\n")
         });

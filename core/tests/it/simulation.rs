@@ -144,7 +144,7 @@ impl World {
             }
             let serves = snapshot.serving.contains(RegionId::at(index));
             let well = region.health != Health::Unhealthy && !region.endpoints.is_empty();
-            let may_serve = well || snapshot.correlated_failure || !region.out;
+            let may_serve = well || snapshot.correlated_failure || !region.availability.is_out();
             assert!(region.admin != AdminState::Auto || !well || serves);
             assert!(region.admin != AdminState::Auto || !serves || may_serve);
         }
