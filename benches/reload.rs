@@ -34,7 +34,7 @@ fn reloads(criterion: &mut Criterion) {
     }
     let beliefs = world.beliefs();
     let event = world.load();
-    let table = Arc::clone(&beliefs.snapshot.table);
+    let table = Arc::clone(&beliefs.table);
     criterion.bench_function("reload/table/10000", |bencher| {
         bencher.iter_batched(
             || {

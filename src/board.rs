@@ -46,7 +46,7 @@ impl Live {
     #[must_use]
     pub fn new(beliefs: Arc<Beliefs>, resources: Arc<Resources>) -> Self {
         Self {
-            snapshot: beliefs.snapshot.clone(),
+            snapshot: beliefs.snapshot(),
             beliefs,
             resources,
         }
@@ -236,10 +236,10 @@ impl Writer {
             answers.extend(asked.map(|done| (done, followed.clone())));
             changes.extend(followed.into_iter().map(|change| (evidence, change)));
         }
-        let untouched = beliefs.snapshot.revision == before.snapshot.revision;
+        let untouched = beliefs.revision == before.snapshot.revision;
         if !untouched || !waiting.is_empty() || !changes.is_empty() {
             // One publish is one revision, however many events it carries.
-            Arc::make_mut(&mut beliefs).snapshot.revision = before.snapshot.revision + 1;
+            Arc::make_mut(&mut beliefs).revision = before.snapshot.revision + 1;
             self.publish(Live::new(Arc::clone(&beliefs), resources), changes, waiting);
         }
         self.beliefs = beliefs;

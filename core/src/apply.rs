@@ -41,7 +41,7 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
             region,
             origin,
             addresses,
-        } if generation == old.snapshot.generation => {
+        } if generation == old.generation => {
             let resolution = addresses::resolve(&mut new, region, origin, &addresses);
             resolution.map(|resolution| resolution.tell(&mut changes))
         }
@@ -57,7 +57,7 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
         Event::TrafficLate { endpoint, lates } => {
             traffic::late(&mut new, endpoint, lates, &mut changes)
         }
-        Event::TrafficWindow { generation, counts } if generation == old.snapshot.generation => {
+        Event::TrafficWindow { generation, counts } if generation == old.generation => {
             traffic::window(&mut new, &counts, &mut changes)
         }
         Event::TrafficWindow { .. } => None,
@@ -80,9 +80,9 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
         }
     };
     let summary_changed = summary::refresh(old, &mut new, cause.as_ref(), &mut changes);
-    last_change::note(&old.snapshot, &mut new.snapshot, &changes);
+    last_change::note(old, &mut new, &changes);
     if cause.is_some() || summary_changed {
-        new.snapshot.revision += 1;
+        new.revision += 1;
     }
     (new, changes.all)
 }

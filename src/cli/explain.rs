@@ -168,7 +168,7 @@ fn all_well(config: &Config) -> Snapshot {
         for (origin, written) in (0..).zip(&region.origins) {
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), written.port);
             let resolved = Event::Resolved {
-                generation: beliefs.snapshot.generation,
+                generation: beliefs.generation,
                 region: RegionId::at(index),
                 origin,
                 addresses: vec![address],
@@ -176,7 +176,7 @@ fn all_well(config: &Config) -> Snapshot {
             beliefs = apply(&beliefs, resolved, Timestamp::ZERO).0;
         }
     }
-    beliefs.snapshot
+    beliefs.snapshot()
 }
 
 fn country(text: &str) -> Result<Country, String> {

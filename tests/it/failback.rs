@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use meridian_core::apply::{Event, apply};
+use meridian_core::apply::{Beliefs, Event, apply};
 use meridian_core::change::What;
-use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::Stage;
 use meridian_core::health::rise_fall::Health;
 use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcome};
@@ -89,7 +88,7 @@ impl Two {
     /// Probes pass, so many in a row.
     pub(crate) async fn probes_pass(&self, region: usize, times: usize) {
         for _ in 0..times {
-            let event = probed(&self.edge.app.board().live().snapshot, region, true);
+            let event = probed(&self.edge.app.board().live().beliefs, region, true);
             self.tell(event).await;
         }
     }
@@ -344,14 +343,14 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
     world.route("all", "/", &["a", "b", "c"], Policy::Latency);
     let mut beliefs = world.beliefs();
     let mut told = Vec::new();
-    let mut tell = |second, event: &dyn Fn(&Snapshot) -> Event| {
+    let mut tell = |second, event: &dyn Fn(&Beliefs) -> Event| {
         let now = MEASURED + Duration::from_secs(second);
-        let (after, changes) = apply(&beliefs, event(&beliefs.snapshot), now);
+        let (after, changes) = apply(&beliefs, event(&beliefs), now);
         beliefs = after;
         told.extend(changes);
         (
-            beliefs.snapshot.regions[1].availability.is_out(),
-            beliefs.snapshot.regions[1].last_change.clone(),
+            beliefs.regions[1].availability.is_out(),
+            beliefs.regions[1].last_change.clone(),
         )
     };
     for (second, region, passes) in [
@@ -364,12 +363,12 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
         (3, 1, false),
         (4, 2, true),
     ] {
-        tell(second, &|snapshot| probed(snapshot, region, passes));
+        tell(second, &|beliefs| probed(beliefs, region, passes));
     }
     let (out, why) = tell(6, &|_| Event::Tick);
     assert!(!out);
     assert!(why.unwrap().cause().starts_with("no other region is sure"));
-    tell(69, &|snapshot| probed(snapshot, 2, true));
+    tell(69, &|beliefs| probed(beliefs, 2, true));
     let (out, why) = tell(70, &|_| Event::Tick);
     assert!(out);
     assert_eq!(
@@ -387,7 +386,7 @@ fn an_ejection_that_was_suppressed_and_then_is_not_says_so() {
     assert_eq!(of_b.count(), 2, "{told:?}");
 }
 
-fn probed(snapshot: &Snapshot, region: usize, passes: bool) -> Event {
+fn probed(beliefs: &Beliefs, region: usize, passes: bool) -> Event {
     let outcome = if passes {
         ProbeOutcome::Passed {
             phases: Phases::default(),
@@ -396,6 +395,6 @@ fn probed(snapshot: &Snapshot, region: usize, passes: bool) -> Event {
     } else {
         ProbeOutcome::Failed(ProbeFailure::Refused)
     };
-    let endpoint = snapshot.regions[region].endpoints[0].id;
+    let endpoint = beliefs.regions[region].endpoints[0].id;
     Event::Probed { endpoint, outcome }
 }

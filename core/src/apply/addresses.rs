@@ -16,7 +16,7 @@ pub const MAX_ADDRESSES: usize = 128;
 /// Takes in the addresses that the table itself writes: they need no name server, so that the
 /// first request under a new table finds them.
 pub(super) fn resolve_written(beliefs: &mut Beliefs) {
-    let table = Arc::clone(&beliefs.snapshot.table);
+    let table = Arc::clone(&beliefs.table);
     for (index, region) in table.regions.iter().enumerate() {
         for (origin, written) in (0..).zip(&region.origins) {
             if let OriginHost::Address(address) = written.host {
@@ -62,9 +62,9 @@ pub(super) fn resolve(
     origin: u16,
     addresses: &[SocketAddr],
 ) -> Option<Resolution> {
-    let definition = beliefs.snapshot.table.regions.get(region.index())?;
+    let definition = beliefs.table.regions.get(region.index())?;
     let url = definition.origins.get(usize::from(origin))?.url();
-    let state = beliefs.snapshot.regions.get_mut(region.index())?;
+    let state = beliefs.regions.get_mut(region.index())?;
     // No answer is no news: the last good addresses stay.
     let mut wanted = addresses.to_vec();
     if wanted.is_empty() {

@@ -19,13 +19,13 @@ pub(super) fn probed(
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
     let (region, place) = locate(beliefs, id)?;
-    let definition = beliefs.snapshot.table.regions.get(region.index())?;
+    let definition = beliefs.table.regions.get(region.index())?;
     let limits = Limits {
         rise: definition.probe.rise,
         fall: definition.probe.fall,
-        probation: beliefs.snapshot.table.traffic.probation,
+        probation: beliefs.table.traffic.probation,
     };
-    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
+    let mut endpoints = beliefs.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if let ProbeOutcome::Passed { phases, warm } = &outcome {
         endpoint.latency.observe(*phases, *warm, changes.now);
@@ -42,7 +42,7 @@ pub(super) fn probed(
     };
     endpoint.probed = Some((changes.now, outcome));
     settle(endpoint, flip, &definition.name, &cause, changes);
-    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
 
@@ -60,13 +60,13 @@ pub(super) fn traffic_failed(
         return None;
     }
     let (region, place) = locate(beliefs, id)?;
-    let definition = beliefs.snapshot.table.regions.get(region.index())?;
-    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
+    let definition = beliefs.table.regions.get(region.index())?;
+    let mut endpoints = beliefs.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     let flip = endpoint.standing.traffic_failed(in_a_row);
     let cause = ChangeCause::RequestsFailed { in_a_row, kind };
     settle(endpoint, flip, &definition.name, &cause, changes);
-    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
 }
 
@@ -77,9 +77,9 @@ pub(super) fn suspected(
     now: Timestamp,
 ) -> Option<ChangeCause> {
     let (region, place) = locate(beliefs, id)?;
-    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
+    let mut endpoints = beliefs.regions[region.index()].endpoints.to_vec();
     let news = endpoints[place].standing.suspect(now);
-    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.regions[region.index()].endpoints = endpoints.into();
     if news {
         // What it proves depends on how the others are.
         ask_the_others(beliefs, now);
@@ -95,9 +95,9 @@ pub(super) fn probation_answered(
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
     let (region, place) = locate(beliefs, id)?;
-    let name = Arc::clone(&beliefs.snapshot.table.region(region).name);
-    let policy = beliefs.snapshot.table.traffic.probation;
-    let mut endpoints = beliefs.snapshot.regions[region.index()].endpoints.to_vec();
+    let name = Arc::clone(&beliefs.table.region(region).name);
+    let policy = beliefs.table.traffic.probation;
+    let mut endpoints = beliefs.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     if !endpoint.standing.is_on_probation() {
         return None;
@@ -111,7 +111,7 @@ pub(super) fn probation_answered(
     };
     let is_news = flip.is_some() || !good;
     settle(endpoint, flip, &name, &cause, changes);
-    beliefs.snapshot.regions[region.index()].endpoints = endpoints.into();
+    beliefs.regions[region.index()].endpoints = endpoints.into();
     is_news.then_some(cause)
 }
 
@@ -122,8 +122,8 @@ pub(super) fn operator(
     state: AdminState,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let definition = beliefs.snapshot.table.regions.get(region.index())?;
-    let believed = beliefs.snapshot.regions.get_mut(region.index())?;
+    let definition = beliefs.table.regions.get(region.index())?;
+    let believed = beliefs.regions.get_mut(region.index())?;
     if believed.admin == state {
         return None;
     }
@@ -135,7 +135,7 @@ pub(super) fn operator(
 
 /// The region of an endpoint, and its place there.
 pub(super) fn locate(beliefs: &Beliefs, id: EndpointId) -> Option<(RegionId, usize)> {
-    let mut regions = beliefs.snapshot.regions.iter().enumerate();
+    let mut regions = beliefs.regions.iter().enumerate();
     regions.find_map(|(index, region)| {
         let place = region
             .endpoints

@@ -9,16 +9,14 @@ use crate::health::failback::{Condition, Stage};
 use crate::health::rise_fall::Health;
 use crate::model::id::RegionId;
 use crate::table::RoutingTable;
-use crate::table::failback::FailbackId;
 
-/// Brings every region's failback up to date, and the sets that decisions look at. Says whether
-/// anything changed that a reader may see.
+/// Brings every region's failback up to date. Says whether a stage changed.
 pub(super) fn advance(beliefs: &mut Beliefs, changes: &mut Changes) -> bool {
-    let table = Arc::clone(&beliefs.snapshot.table);
-    let shared = beliefs.snapshot.correlated_failure;
+    let table = Arc::clone(&beliefs.table);
+    let shared = beliefs.correlated_failure;
     let mut changed = false;
     let worse = beliefs.worse;
-    let regions = table.regions.iter().zip(&mut beliefs.snapshot.regions);
+    let regions = table.regions.iter().zip(&mut beliefs.regions);
     for (id, (region, state)) in (0..).map(RegionId).zip(regions) {
         let is = Condition {
             worse: worse.contains(id),
@@ -46,14 +44,6 @@ pub(super) fn advance(beliefs: &mut Beliefs, changes: &mut Changes) -> bool {
             }
         }
     }
-    let policies = (0..table.failbacks().len()).map(FailbackId::at);
-    let limited = |policy| {
-        let limited = beliefs
-            .snapshot
-            .regions_that(|region| region.share(policy) < 100);
-        limited.and(beliefs.snapshot.serving)
-    };
-    beliefs.snapshot.limited = policies.map(limited).collect();
     changed
 }
 
@@ -63,9 +53,9 @@ pub(super) fn confirm(
     name: &str,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let table = Arc::clone(&beliefs.snapshot.table);
+    let table = Arc::clone(&beliefs.table);
     let region = table.region_named(name)?;
-    let state = beliefs.snapshot.regions.get_mut(region.index())?;
+    let state = beliefs.regions.get_mut(region.index())?;
     let mut stage = None;
     for (failback, config) in state.failback.iter_mut().zip(table.failbacks()) {
         if failback.confirm(config, changes.now) {

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use crate::apply::beliefs::Beliefs;
 use crate::change::{Change, ChangeCause, Changes, Subject, What};
-use crate::decide::snapshot::{LastChange, Snapshot};
+use crate::decide::snapshot::LastChange;
 use crate::model::id::RegionId;
 
 /// Keeps with each region what `changes`, and a probation that began or ended, say of it.
-pub(super) fn note(old: &Snapshot, new: &mut Snapshot, changes: &Changes) {
+pub(super) fn note(old: &Beliefs, new: &mut Beliefs, changes: &Changes) {
     let table = Arc::clone(&new.table);
     // A reload numbers regions anew, and neither begins nor ends a probation.
-    let probations = (old.generation == new.generation).then_some((old.probation, new.probation));
+    let probations =
+        (old.generation == new.generation).then_some((old.probation(), new.probation()));
     for (index, region) in table.regions.iter().enumerate() {
         let mut causes = causes(&changes.all, &region.name);
         let id = RegionId::at(index);

@@ -32,8 +32,8 @@ const WORTH_TELLING: Duration = Duration::from_secs(2);
 pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
     let now = changes.now;
     let mut asks = false;
-    for index in 0..beliefs.snapshot.regions.len() {
-        let region = &beliefs.snapshot.regions[index];
+    for index in 0..beliefs.regions.len() {
+        let region = &beliefs.regions[index];
         let before = region.availability;
         let since = before.down_since().unwrap_or(now);
         let was_told = matches!(before, Availability::Suppressed { told: true, .. });
@@ -45,7 +45,7 @@ pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
             beliefs.last_ejection = Some(now);
             if was_told {
                 // Nothing else says that it goes: its health is what it was.
-                let name = &beliefs.snapshot.table.region(RegionId::at(index)).name;
+                let name = &beliefs.table.region(RegionId::at(index)).name;
                 let what = What::Failback(Stage::Down);
                 changes.tell_region(name, what, ChangeCause::SuppressionEnded);
             }
@@ -55,7 +55,7 @@ pub(super) fn settle(beliefs: &mut Beliefs, changes: &mut Changes) {
             let told = was_told;
             Availability::Suppressed { since, told }
         };
-        beliefs.snapshot.regions[index].availability = after;
+        beliefs.regions[index].availability = after;
     }
     if asks {
         ask_the_others(beliefs, now);
@@ -79,10 +79,10 @@ fn probes_may_eject(beliefs: &Beliefs, index: usize, now: Timestamp) -> bool {
     if within(beliefs.last_ejection, EJECTION_GAP) || within(beliefs.fell_together, GRACE) {
         return false;
     }
-    let endpoints = beliefs.snapshot.regions[index].endpoints.iter();
+    let endpoints = beliefs.regions[index].endpoints.iter();
     let contradicted = endpoints.map(|one| one.standing.contradicted_since());
     let since = contradicted.min().unwrap_or_default();
-    let mut others = beliefs.snapshot.regions.iter().enumerate();
+    let mut others = beliefs.regions.iter().enumerate();
     others.any(|(other, state)| other != index && is_surely_well(state, since))
 }
 
@@ -103,7 +103,7 @@ pub(super) fn passed_since(endpoint: &EndpointState, since: Timestamp) -> bool {
 
 /// Has those that seem to be well probed at once: whether a region may go depends on them.
 pub(super) fn ask_the_others(beliefs: &mut Beliefs, now: Timestamp) {
-    for region in &mut beliefs.snapshot.regions {
+    for region in &mut beliefs.regions {
         if region.health == Health::Healthy {
             let mut endpoints = region.endpoints.to_vec();
             for endpoint in &mut endpoints {
@@ -117,12 +117,9 @@ pub(super) fn ask_the_others(beliefs: &mut Beliefs, now: Timestamp) {
 /// If no region is well and all of them fell at about the same time, none is out. It lasts until
 /// one is well again.
 fn note_correlated_failure(beliefs: &mut Beliefs, changes: &mut Changes) {
-    let shared = is_correlated(
-        &beliefs.snapshot.regions,
-        beliefs.snapshot.correlated_failure,
-    );
-    if shared != beliefs.snapshot.correlated_failure {
-        beliefs.snapshot.correlated_failure = shared;
+    let shared = is_correlated(&beliefs.regions, beliefs.correlated_failure);
+    if shared != beliefs.correlated_failure {
+        beliefs.correlated_failure = shared;
         let cause = match shared {
             true => ChangeCause::FellTogether,
             false => ChangeCause::WellAgain,
@@ -135,7 +132,7 @@ fn note_correlated_failure(beliefs: &mut Beliefs, changes: &mut Changes) {
     }
     if shared {
         beliefs.fell_together = Some(changes.now);
-        for region in &mut beliefs.snapshot.regions {
+        for region in &mut beliefs.regions {
             if let Availability::Out { since } = region.availability {
                 region.availability = Availability::Suppressed { since, told: false };
             }
@@ -159,11 +156,11 @@ fn is_correlated(regions: &[RegionState], lasts: bool) -> bool {
 }
 
 fn tell_suppressed(beliefs: &mut Beliefs, changes: &mut Changes) {
-    if beliefs.snapshot.correlated_failure {
+    if beliefs.correlated_failure {
         return;
     }
-    let definitions = &beliefs.snapshot.table.regions;
-    for (definition, region) in definitions.iter().zip(&mut beliefs.snapshot.regions) {
+    let definitions = &beliefs.table.regions;
+    for (definition, region) in definitions.iter().zip(&mut beliefs.regions) {
         if let Availability::Suppressed { since, told } = &mut region.availability
             && !*told
             && changes.now.since(*since) >= WORTH_TELLING

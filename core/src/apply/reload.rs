@@ -18,25 +18,21 @@ pub(super) fn replace(
     table: Arc<RoutingTable>,
     unknown: UnknownViewer,
 ) -> Option<ChangeCause> {
-    let before = std::mem::replace(&mut beliefs.snapshot.table, table);
-    let mut states = std::mem::take(&mut beliefs.snapshot.regions);
-    for region in &beliefs.snapshot.table.regions {
+    let before = std::mem::replace(&mut beliefs.table, table);
+    let mut states = std::mem::take(&mut beliefs.regions);
+    for region in &beliefs.table.regions {
         let old = before.region_named(&region.name);
         let state = old.map_or_else(RegionState::default, |id| {
             let state = std::mem::take(&mut states[id.index()]);
             carried_over(state, before.region(id), region, &mut beliefs.slots)
         });
-        beliefs.snapshot.regions.push(state);
+        beliefs.regions.push(state);
     }
     for gone in states.iter().flat_map(|state| state.endpoints.iter()) {
         beliefs.slots.release(gone.id);
     }
-    failback::follow_policies(
-        &mut beliefs.snapshot.regions,
-        &before,
-        &beliefs.snapshot.table,
-    );
-    let table = &beliefs.snapshot.table;
+    failback::follow_policies(&mut beliefs.regions, &before, &beliefs.table);
+    let table = &beliefs.table;
     beliefs.order = beliefs.order.renumbered(|old: RegionId| {
         let region = before.regions.get(old.index())?;
         table.region_named(&region.name)
@@ -45,10 +41,10 @@ pub(super) fn replace(
     beliefs.traffic = Default::default();
     beliefs.excess = Vec::new();
     beliefs.worse = Default::default();
-    beliefs.snapshot.unknown = unknown;
-    beliefs.snapshot.generation += 1;
+    beliefs.unknown = unknown;
+    beliefs.generation += 1;
     Some(ChangeCause::TableLoaded {
-        generation: beliefs.snapshot.generation,
+        generation: beliefs.generation,
     })
 }
 

@@ -31,14 +31,14 @@ pub(super) fn restore(
 ) -> Option<ChangeCause> {
     let mut restored = 0_usize;
     for saved in &saved_beliefs.regions {
-        let Some(id) = beliefs.snapshot.table.region_named(&saved.name) else {
+        let Some(id) = beliefs.table.region_named(&saved.name) else {
             continue;
         };
         if away <= keep_names {
             use_names_again(beliefs, id, saved);
         }
-        let table = Arc::clone(&beliefs.snapshot.table);
-        let Some(state) = beliefs.snapshot.regions.get_mut(id.index()) else {
+        let table = Arc::clone(&beliefs.table);
+        let Some(state) = beliefs.regions.get_mut(id.index()) else {
             continue;
         };
         state.admin = saved.admin;
@@ -48,12 +48,12 @@ pub(super) fn restore(
         restored += 1;
     }
     if away <= BELIEFS_LAST {
-        beliefs.snapshot.correlated_failure = saved_beliefs.correlated_failure;
+        beliefs.correlated_failure = saved_beliefs.correlated_failure;
         let moment = |before| now - Duration::from_millis(before).saturating_add(away);
         beliefs.fell_together = saved_beliefs.fell_together_ms.map(moment);
         beliefs.last_ejection = saved_beliefs.last_ejection_ms.map(moment);
         let order = saved_beliefs.order.iter();
-        let order = order.filter_map(|name| beliefs.snapshot.table.region_named(name));
+        let order = order.filter_map(|name| beliefs.table.region_named(name));
         beliefs.order = LatencyOrder::restored(order);
     }
     (restored > 0).then_some(ChangeCause::Restored)
@@ -61,7 +61,7 @@ pub(super) fn restore(
 
 /// The addresses that names had: a start does not have to wait for a name server.
 fn use_names_again(beliefs: &mut Beliefs, id: RegionId, saved: &SavedRegion) {
-    let table = Arc::clone(&beliefs.snapshot.table);
+    let table = Arc::clone(&beliefs.table);
     for (place, origin) in (0..).zip(&table.region(id).origins) {
         if matches!(origin.host, OriginHost::Name(_)) {
             let url = origin.url();
@@ -196,7 +196,7 @@ mod tests {
         }
 
         fn probe(&mut self, region: &str, millis: Option<u64>, second: u64) {
-            let id = self.beliefs.snapshot.table.region_named(region).unwrap();
+            let id = self.beliefs.table.region_named(region).unwrap();
             let outcome = millis.map_or(ProbeOutcome::Failed(ProbeFailure::Refused), |millis| {
                 let phases = Phases {
                     first_byte: Some(Duration::from_millis(millis)),
@@ -204,11 +204,7 @@ mod tests {
                 };
                 ProbeOutcome::Passed { phases, warm: true }
             });
-            for endpoint in self.beliefs.snapshot.regions[id.index()]
-                .endpoints
-                .clone()
-                .iter()
-            {
+            for endpoint in self.beliefs.regions[id.index()].endpoints.clone().iter() {
                 let outcome = outcome.clone();
                 let endpoint = endpoint.id;
                 self.tell(Event::Probed { endpoint, outcome }, second);
@@ -231,7 +227,7 @@ mod tests {
             world.probe("b", Some(80), second);
             world.probe("c", Some(40), second);
         }
-        let endpoint = world.beliefs.snapshot.regions[0].endpoints[0].id;
+        let endpoint = world.beliefs.regions[0].endpoints[0].id;
         world.tell(
             Event::TrafficFailed {
                 endpoint,
@@ -264,21 +260,19 @@ mod tests {
     }
 
     fn order(beliefs: &Beliefs) -> String {
-        let names = beliefs.snapshot.by_latency.iter();
-        names
-            .map(|id| &*beliefs.snapshot.table.region(*id).name)
-            .collect()
+        let names = beliefs.order.regions();
+        names.map(|id| &*beliefs.table.region(id).name).collect()
     }
 
     #[test]
     fn a_region_that_was_down_is_down_at_the_first_request() {
         let saved = written(&mid_outage().beliefs, 25);
         let after = restored(&started(&["a", "b", "c"]), saved, HOUR).beliefs;
-        assert_eq!(after.snapshot.regions[0].health, Health::Unhealthy);
-        assert!(after.snapshot.regions[0].availability.is_out());
-        let serving: Vec<_> = after.snapshot.serving.iter().collect();
+        assert_eq!(after.regions[0].health, Health::Unhealthy);
+        assert!(after.regions[0].availability.is_out());
+        let serving: Vec<_> = after.serving().iter().collect();
         assert_eq!(serving, [RegionId(1), RegionId(2)]);
-        assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Down);
+        assert_eq!(after.regions[0].failback[0].stage(), Stage::Down);
         assert_eq!(order(&after), "cba");
     }
 
@@ -286,12 +280,7 @@ mod tests {
     fn regions_are_known_by_name_and_address_whatever_their_number() {
         let saved = written(&mid_outage().beliefs, 25);
         let after = restored(&started(&["a", "aa", "c"]), saved, HOUR).beliefs;
-        let health: Vec<_> = after
-            .snapshot
-            .regions
-            .iter()
-            .map(|region| region.health)
-            .collect();
+        let health: Vec<_> = after.regions.iter().map(|region| region.health).collect();
         assert_eq!(
             health,
             [Health::Unhealthy, Health::Unproven, Health::Healthy]
@@ -303,9 +292,9 @@ mod tests {
         let saved = written(&mid_outage().beliefs, 25);
         let moved = region("a", OriginHost::Address([10, 9, 9, 9].into()));
         let after = restored(&started_with(vec![moved]), saved, HOUR).beliefs;
-        assert_eq!(after.snapshot.regions[0].health, Health::Unproven);
-        assert!(!after.snapshot.regions[0].availability.is_out());
-        assert_eq!(after.snapshot.regions[0].failback[0].stage(), Stage::Full);
+        assert_eq!(after.regions[0].health, Health::Unproven);
+        assert!(!after.regions[0].availability.is_out());
+        assert_eq!(after.regions[0].failback[0].stage(), Stage::Full);
     }
 
     #[test]
@@ -320,11 +309,11 @@ mod tests {
         for second in 30..32 {
             world.probe("a", Some(5), second);
         }
-        let held = world.beliefs.snapshot.regions[0].failback[0].stage();
+        let held = world.beliefs.regions[0].failback[0].stage();
         assert_eq!(held, Stage::HoldDown { until: at(91) });
         let saved = written(&world.beliefs, 41);
         let mut after = restored(&started(&["a", "b"]), saved, Duration::from_secs(20));
-        let stage = |world: &World| world.beliefs.snapshot.regions[0].failback[0].stage();
+        let stage = |world: &World| world.beliefs.regions[0].failback[0].stage();
         assert_eq!(stage(&after), Stage::HoldDown { until: at(30) });
         after.tell(Event::Tick, 29);
         assert_eq!(stage(&after).share(), 0);
@@ -339,7 +328,7 @@ mod tests {
             world.probe(name, Some(5), second);
         }
         for (place, second) in [(0, 100), (1, 500)] {
-            let endpoint = world.beliefs.snapshot.regions[place].endpoints[0].id;
+            let endpoint = world.beliefs.regions[place].endpoints[0].id;
             let (kind, in_a_row) = (ErrorKind::FirstByteTimeout, 5);
             let failed = Event::TrafficFailed {
                 endpoint,
@@ -348,12 +337,11 @@ mod tests {
             };
             world.tell(failed, second);
         }
-        assert!(!world.beliefs.snapshot.correlated_failure);
+        assert!(!world.beliefs.correlated_failure);
         let saved = written(&world.beliefs, 501);
         let after = restored(&started(&["a", "b"]), saved, HOUR).beliefs;
-        assert!(!after.snapshot.correlated_failure);
+        assert!(!after.correlated_failure);
         let fell: Vec<_> = after
-            .snapshot
             .regions
             .iter()
             .filter_map(|one| one.availability.down_since())
@@ -372,9 +360,9 @@ mod tests {
         let saved = written(&world.beliefs, 25);
         let away = BELIEFS_LAST + Duration::from_secs(1);
         let after = restored(&started(&["a", "b", "c"]), saved, away).beliefs;
-        assert_eq!(after.snapshot.regions[0].health, Health::Unproven);
-        assert_eq!(after.snapshot.regions[1].admin, AdminState::Drained);
-        assert!(after.snapshot.drained.contains(RegionId(1)));
+        assert_eq!(after.regions[0].health, Health::Unproven);
+        assert_eq!(after.regions[1].admin, AdminState::Drained);
+        assert!(after.drained().contains(RegionId(1)));
         assert_eq!(order(&after), "abc");
     }
 
@@ -393,10 +381,10 @@ mod tests {
         world.probe("a", Some(5), 1);
         let saved = written(&world.beliefs, 2);
         let after = restored(&started_with(named()), Arc::clone(&saved), HOUR).beliefs;
-        assert_eq!(after.snapshot.regions[0].endpoints[0].address, address);
-        assert_eq!(after.snapshot.regions[0].health, Health::Healthy);
+        assert_eq!(after.regions[0].endpoints[0].address, address);
+        assert_eq!(after.regions[0].health, Health::Healthy);
         let after = restored(&started_with(named()), saved, 25 * HOUR).beliefs;
-        assert!(after.snapshot.regions[0].endpoints.is_empty());
+        assert!(after.regions[0].endpoints.is_empty());
     }
 
     #[test]

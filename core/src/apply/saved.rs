@@ -80,18 +80,18 @@ impl SavedBeliefs {
     /// What of `beliefs` is worth keeping at `now`, which is `unix` on the wall's clock.
     #[must_use]
     pub fn of(beliefs: &Beliefs, now: Timestamp, unix: Duration) -> Self {
-        let table = &beliefs.snapshot.table;
-        let order = beliefs.snapshot.by_latency.iter().filter_map(|id| {
-            beliefs.snapshot.regions.get(id.index())?.latency?;
+        let table = &beliefs.table;
+        let order = beliefs.order.regions().filter_map(|id| {
+            beliefs.regions.get(id.index())?.latency?;
             Some(table.regions.get(id.index())?.name.to_string())
         });
-        let regions = table.regions.iter().zip(&beliefs.snapshot.regions);
+        let regions = table.regions.iter().zip(&beliefs.regions);
         let keep = |(region, state)| SavedRegion::of(region, state, table, now);
         Self {
             format: FORMAT,
             written_unix_ms: millis(unix),
-            generation: beliefs.snapshot.generation,
-            correlated_failure: beliefs.snapshot.correlated_failure,
+            generation: beliefs.generation,
+            correlated_failure: beliefs.correlated_failure,
             fell_together_ms: beliefs.fell_together.map(|at| millis(now.since(at))),
             last_ejection_ms: beliefs.last_ejection.map(|at| millis(now.since(at))),
             order: order.collect(),

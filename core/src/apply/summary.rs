@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::apply::beliefs::Beliefs;
 use crate::apply::{failback, region_ejection};
 use crate::change::{ChangeCause, Changes, What};
-use crate::decide::snapshot::{AdminState, RegionLatency, RegionState};
+use crate::decide::snapshot::{RegionLatency, RegionState};
 use crate::health::latency::MAX_AGE;
 use crate::health::rise_fall::Health;
 use crate::model::time::Timestamp;
@@ -20,34 +20,28 @@ pub(super) fn refresh(
     changes: &mut Changes,
 ) -> bool {
     let now = changes.now;
-    for region in &mut new.snapshot.regions {
+    for region in &mut new.regions {
         region.health = best_health(region);
     }
     region_ejection::settle(new, changes);
-    for (index, region) in new.snapshot.regions.iter_mut().enumerate() {
+    for (index, region) in new.regions.iter_mut().enumerate() {
         let excess = new.excess.get(index).copied().unwrap_or_default();
         region.latency = latency(region, excess, now);
     }
-    new.snapshot.serving = new.snapshot.regions_that(serves);
-    new.snapshot.probation = new.snapshot.regions_that(has_probation);
-    new.snapshot.drained = new
-        .snapshot
-        .regions_that(|region| region.admin == AdminState::Drained);
     let returned = failback::advance(new, changes);
-    let medians = new.snapshot.regions.iter().map(median).collect::<Vec<_>>();
+    let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
-    new.snapshot.by_latency = new.order.regions();
 
     let cause = cause.unwrap_or(&ChangeCause::TimePassed);
     tell_regions(old, new, cause, changes);
     tell_leader(old, new, cause, changes);
-    old.snapshot.by_latency != new.snapshot.by_latency
-        || old.snapshot.serving != new.snapshot.serving
-        || old.snapshot.drained != new.snapshot.drained
-        || old.snapshot.probation != new.snapshot.probation
-        || old.snapshot.correlated_failure != new.snapshot.correlated_failure
+    old.order.regions().ne(new.order.regions())
+        || old.serving() != new.serving()
+        || old.drained() != new.drained()
+        || old.probation() != new.probation()
+        || old.correlated_failure != new.correlated_failure
         || returned
-        || old.snapshot.regions.iter().map(median).ne(medians)
+        || old.regions.iter().map(median).ne(medians)
 }
 
 /// The best of its endpoints'; without any, nothing is known.
@@ -79,28 +73,13 @@ fn median(region: &RegionState) -> Option<Duration> {
     region.latency.map(|latency| latency.median)
 }
 
-fn serves(region: &RegionState) -> bool {
-    let willing = match region.admin {
-        AdminState::Drained => false,
-        AdminState::Forced => true,
-        AdminState::Auto => !region.availability.is_out(),
-    };
-    willing && !region.endpoints.is_empty()
-}
-
-fn has_probation(region: &RegionState) -> bool {
-    let mut endpoints = region.endpoints.iter();
-    region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_probation())
-}
-
 /// Flips of regions that were in the old table too.
 fn tell_regions(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut Changes) {
-    for (region, state) in new.snapshot.table.regions.iter().zip(&new.snapshot.regions) {
+    for (region, state) in new.table.regions.iter().zip(&new.regions) {
         let before = old
-            .snapshot
             .table
             .region_named(&region.name)
-            .and_then(|id| old.snapshot.regions.get(id.index()));
+            .and_then(|id| old.regions.get(id.index()));
         if let Some(before) = before
             && before.health != state.health
         {
@@ -117,8 +96,8 @@ fn tell_leader(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut 
     if before.0 == after.0 {
         return;
     }
-    let present = new.snapshot.table.region_named(before.0);
-    let present = present.and_then(|id| new.snapshot.regions.get(id.index()));
+    let present = new.table.region_named(before.0);
+    let present = present.and_then(|id| new.regions.get(id.index()));
     let faster = ChangeCause::Faster {
         median: median(after.1),
         than: Arc::clone(before.0),
@@ -130,7 +109,7 @@ fn tell_leader(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut 
 }
 
 fn leader(beliefs: &Beliefs) -> Option<(&Arc<str>, &RegionState)> {
-    let first = *beliefs.snapshot.by_latency.first()?;
-    let region = beliefs.snapshot.table.regions.get(first.index())?;
-    Some((&region.name, beliefs.snapshot.regions.get(first.index())?))
+    let first = beliefs.order.regions().next()?;
+    let region = beliefs.table.regions.get(first.index())?;
+    Some((&region.name, beliefs.regions.get(first.index())?))
 }

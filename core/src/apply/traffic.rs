@@ -8,6 +8,7 @@ use crate::apply::event::{LateAnswers, WindowCount};
 use crate::apply::region_ejection::passed_since;
 use crate::change::{ChangeCause, Changes, Comparison};
 use crate::decide::snapshot::{AdminState, RegionState};
+use crate::health::availability::Availability;
 use crate::health::excess_latency::excess;
 use crate::health::rise_fall::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
@@ -25,10 +26,10 @@ pub(super) fn late(
 ) -> Option<ChangeCause> {
     let now = changes.now;
     let (region, place) = locate(beliefs, id)?;
-    let endpoints = &beliefs.snapshot.regions[region.index()].endpoints;
+    let endpoints = &beliefs.regions[region.index()].endpoints;
     let spare = |(at, one): (usize, &_)| at != place && is_well(one);
     let has_spare = endpoints.iter().enumerate().any(spare);
-    let policy = &beliefs.snapshot.table.traffic.outlier_detection;
+    let policy = &beliefs.table.traffic.outlier_detection;
     let needed = match lates.compared {
         true => policy.consecutive_late,
         false => policy.consecutive_late_uncompared,
@@ -54,7 +55,7 @@ fn another_is_as_fast_as_ever(
     region: RegionId,
     since: Option<Timestamp>,
 ) -> bool {
-    let mut others = beliefs.snapshot.regions.iter().enumerate();
+    let mut others = beliefs.regions.iter().enumerate();
     since.is_some_and(|since| {
         others.any(|(other, state)| {
             let mut endpoints = state.endpoints.iter();
@@ -104,7 +105,7 @@ pub(super) fn grow_old(beliefs: &mut Beliefs, now: Timestamp) {
 /// Brings the regions' excess up to date.
 fn compare_live(beliefs: &mut Beliefs, now: Timestamp) {
     let probed = |region: &RegionState| region.estimate(now).map(|estimate| estimate.median);
-    let probed: Vec<_> = beliefs.snapshot.regions.iter().map(probed).collect();
+    let probed: Vec<_> = beliefs.regions.iter().map(probed).collect();
     beliefs.excess = excess(beliefs.traffic.live(), &probed, now);
 }
 
@@ -118,7 +119,7 @@ fn failing(
     if beliefs.correlated_failure_lately(now) {
         return None;
     }
-    let policy = &beliefs.snapshot.table.traffic.outlier_detection;
+    let policy = &beliefs.table.traffic.outlier_detection;
     // What one worker saw just now alone may say enough: the good seconds before a fault would
     // hide it for as long in the sums.
     let recent: Vec<_> = beliefs.traffic.sums(now).collect();
@@ -140,14 +141,14 @@ fn failing(
     };
     sums.iter().find_map(|((route, region), sum)| {
         let trouble_found = sum.trouble(policy)?;
-        let definition = beliefs.snapshot.table.routes.get(route.index())?;
-        let mut siblings = definition.regions.and(beliefs.snapshot.serving).iter();
+        let definition = beliefs.table.routes.get(route.index())?;
+        let mut siblings = definition.regions.and(beliefs.serving()).iter();
         let better = |other: &RegionId| {
             *other != *region
-                && beliefs.snapshot.regions[other.index()].health != Health::Unhealthy
+                && beliefs.regions[other.index()].health != Health::Unhealthy
                 && trouble((*route, *other)).is_none()
         };
-        let state = beliefs.snapshot.regions.get(region.index())?;
+        let state = beliefs.regions.get(region.index())?;
         if state.health == Health::Unhealthy || state.admin == AdminState::Forced {
             return None;
         }
@@ -158,7 +159,7 @@ fn failing(
             count: sum.behind(trouble_found),
             requests: sum.requests,
             route: Arc::clone(&definition.name),
-            sibling: Arc::clone(&beliefs.snapshot.table.region(sibling).name),
+            sibling: Arc::clone(&beliefs.table.region(sibling).name),
             sibling_count: other.behind(trouble_found),
             sibling_requests: other.requests,
         };
@@ -169,22 +170,13 @@ fn failing(
 /// Returning regions that do worse than a sibling on the same route.
 fn worse(beliefs: &Beliefs, now: Timestamp) -> RegionSet {
     let ramping = |region: RegionId| {
-        let state = beliefs.snapshot.regions.get(region.index());
+        let state = beliefs.regions.get(region.index());
         state.is_some_and(|state| {
             let mut ways = state.failback.iter();
             ways.any(|way| (1..100).contains(&way.stage().share()))
         })
     };
-    let usual = |region: RegionId| {
-        Some(
-            beliefs
-                .snapshot
-                .regions
-                .get(region.index())?
-                .latency?
-                .median,
-        )
-    };
+    let usual = |region: RegionId| Some(beliefs.regions.get(region.index())?.latency?.median);
     let sums: Vec<_> = beliefs.traffic.sums(now).collect();
     let worse = sums.iter().filter(|((route, region), sum)| {
         ramping(*region)
@@ -203,9 +195,9 @@ fn worse(beliefs: &Beliefs, now: Timestamp) -> RegionSet {
 fn others_serve(beliefs: &Beliefs, region: RegionId) -> bool {
     let mut alone = RegionSet::EMPTY;
     alone.insert(region);
-    let mut routes = beliefs.snapshot.table.routes.iter();
+    let mut routes = beliefs.table.routes.iter();
     routes.any(|route| {
-        let others = route.regions.and(beliefs.snapshot.serving).without(alone);
+        let others = route.regions.and(beliefs.serving()).without(alone);
         route.regions.contains(region) && !others.is_empty()
     })
 }
@@ -223,8 +215,8 @@ fn eject(
     in_a_row: u32,
     changes: &mut Changes,
 ) {
-    let name = Arc::clone(&beliefs.snapshot.table.region(region).name);
-    let state = &mut beliefs.snapshot.regions[region.index()];
+    let name = Arc::clone(&beliefs.table.region(region).name);
+    let state = &mut beliefs.regions[region.index()];
     if state.admin == AdminState::Forced {
         return;
     }
@@ -242,6 +234,7 @@ fn eject(
         .unwrap_or_default();
     state.endpoints = endpoints.into();
     if state.health == Health::Unhealthy {
-        beliefs.snapshot.serving.remove(region);
+        let since = state.availability.down_since().unwrap_or(changes.now);
+        state.availability = Availability::Out { since };
     }
 }

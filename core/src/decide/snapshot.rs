@@ -51,16 +51,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The regions of which `holds` is true.
-    #[must_use]
-    pub fn regions_that(&self, holds: impl Fn(&RegionState) -> bool) -> RegionSet {
-        let regions = self.regions.iter().enumerate();
-        regions
-            .filter(|(_, region)| holds(region))
-            .map(|(index, _)| RegionId::at(index))
-            .collect()
-    }
-
     /// The endpoint with this number and its region, while it is known.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<(RegionId, &EndpointState)> {

@@ -73,7 +73,7 @@ impl World {
         let hosts = self.random.u8(1..4);
         let address = |host| SocketAddr::from(([10, 0, 9, host], 80));
         Event::Resolved {
-            generation: self.beliefs.snapshot.generation,
+            generation: self.beliefs.generation,
             region: RegionId(2),
             origin: 0,
             addresses: (hosts..hosts + 2).map(address).collect(),
@@ -81,7 +81,7 @@ impl World {
     }
 
     fn event_of_an_endpoint(&mut self, about: u8) -> Option<Event> {
-        let regions = self.beliefs.snapshot.regions.iter();
+        let regions = self.beliefs.regions.iter();
         let endpoints: Vec<_> = regions
             .flat_map(|region| region.endpoints.iter().map(|endpoint| endpoint.id))
             .collect();
@@ -134,7 +134,7 @@ impl World {
 
     /// All that decides where requests go. Probation is not in it: it begins anew.
     fn seen(&self) -> String {
-        let now = self.beliefs.snapshot.regions.iter().map(|region| {
+        let now = self.beliefs.regions.iter().map(|region| {
             let endpoints = region.endpoints.iter();
             let endpoints: Vec<_> = endpoints
                 .map(|one| {
@@ -157,7 +157,7 @@ impl World {
             let latency = region.latency.map(|latency| latency.median);
             format!("{known:?} {stage:?} {latency:?} {endpoints:?}\n")
         });
-        let snapshot = &self.beliefs.snapshot;
+        let snapshot = &self.beliefs.snapshot();
         let sets = (snapshot.serving, snapshot.drained, &snapshot.limited);
         let order = (&snapshot.by_latency, snapshot.correlated_failure);
         format!("{}{sets:?} {order:?}", now.collect::<String>())
@@ -198,7 +198,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
             world.live();
         }
         let health = |world: &World| -> Vec<_> {
-            let regions = world.beliefs.snapshot.regions.iter();
+            let regions = world.beliefs.regions.iter();
             regions
                 .map(|region| (region.health, region.admin))
                 .collect()
@@ -209,7 +209,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
         // Probes pass from now on, and probation requests get good answers: all is as if it had never been.
         for _ in 0..600 {
             world.now = world.now + Duration::from_secs(5);
-            let regions = world.beliefs.snapshot.regions.iter();
+            let regions = world.beliefs.regions.iter();
             let ids: Vec<_> = regions
                 .flat_map(|region| region.endpoints.iter().map(|one| one.id))
                 .collect();
@@ -226,7 +226,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
             }
             world.tell(Event::Tick);
         }
-        for region in &world.beliefs.snapshot.regions {
+        for region in &world.beliefs.regions {
             let there = !region.endpoints.is_empty();
             assert!(
                 region.share(FailbackId::TABLE) == 100 || !there,

@@ -15,7 +15,7 @@ use meridian_core::change::{Change, What};
 use meridian_core::config::{FailbackConfig, FailbackMode};
 use meridian_core::decide::decide;
 use meridian_core::decide::request::RequestFacts;
-use meridian_core::decide::snapshot::AdminState;
+use meridian_core::decide::snapshot::{AdminState, Snapshot};
 use meridian_core::health::breadth::Breadth;
 use meridian_core::health::rise_fall::Health;
 use meridian_core::health::schedule::next_probe;
@@ -70,6 +70,8 @@ struct World {
     random: fastrand::Rng,
     now: Timestamp,
     beliefs: Beliefs,
+    /// What is published of them.
+    snapshot: Snapshot,
     due: BTreeMap<EndpointId, Timestamp>,
     changes: Vec<Change>,
     /// By region number: milliseconds, and how many of noise on top.
@@ -90,6 +92,7 @@ impl World {
             random: fastrand::Rng::with_seed(seed),
             now: Timestamp::ZERO,
             beliefs: Beliefs::default(),
+            snapshot: Snapshot::default(),
             due: BTreeMap::new(),
             changes: Vec::new(),
             latency: latency.to_vec(),
@@ -105,7 +108,7 @@ impl World {
 
     fn resolve(&mut self, region: u8, hosts: &[u8]) {
         self.tell(Event::Resolved {
-            generation: self.beliefs.snapshot.generation,
+            generation: self.beliefs.generation,
             region: RegionId(region),
             origin: 0,
             addresses: hosts.iter().map(|host| address(region, *host)).collect(),
@@ -116,6 +119,7 @@ impl World {
         let keeps_endpoints = matches!(event, Event::Probed { .. } | Event::Tick);
         let (beliefs, changes) = apply(&self.beliefs, event, self.now);
         self.beliefs = beliefs;
+        self.snapshot = self.beliefs.snapshot();
         self.changes.extend(changes);
         self.check();
         if keeps_endpoints {
@@ -123,7 +127,6 @@ impl World {
         }
         let endpoints = self
             .beliefs
-            .snapshot
             .regions
             .iter()
             .flat_map(|region| region.endpoints.iter());
@@ -136,7 +139,7 @@ impl World {
 
     /// What holds after any event.
     fn check(&self) {
-        let snapshot = &self.beliefs.snapshot;
+        let snapshot = &self.snapshot;
         let mut slots = BTreeSet::new();
         for (index, region) in snapshot.regions.iter().enumerate() {
             for endpoint in region.endpoints.iter() {
@@ -159,7 +162,7 @@ impl World {
         let end = self.now + span;
         while let Some((id, at)) = self.next_due().filter(|(_, at)| *at <= end) {
             self.now = self.now.max(at);
-            let Some((region, _)) = self.beliefs.snapshot.endpoint(id) else {
+            let Some((region, _)) = self.snapshot.endpoint(id) else {
                 continue;
             };
             let outcome = self.answer(region);
@@ -168,11 +171,10 @@ impl World {
                 outcome,
             });
             let (_, endpoint) = self
-                .beliefs
                 .snapshot
                 .endpoint(id)
                 .expect("a probe removes no endpoint");
-            let spec = &self.beliefs.snapshot.table.region(region).probe;
+            let spec = &self.beliefs.table.region(region).probe;
             let gap = next_probe(spec, endpoint.standing.is_changing(), self.random.f64());
             self.due.insert(id, self.now + gap);
         }
@@ -199,16 +201,11 @@ impl World {
     }
 
     fn leader(&self) -> &str {
-        &self
-            .beliefs
-            .snapshot
-            .table
-            .region(self.beliefs.snapshot.by_latency[0])
-            .name
+        &self.beliefs.table.region(self.snapshot.by_latency[0]).name
     }
 
     fn serves(&self, region: u8) -> bool {
-        self.beliefs.snapshot.serving.contains(RegionId(region))
+        self.snapshot.serving.contains(RegionId(region))
     }
 
     fn moves(&self) -> usize {
@@ -290,7 +287,7 @@ fn a_dead_region_leaves_in_time_and_returns_after_rise() {
 fn traffic_ejects_before_probes_do() {
     let mut world = World::new(1, &["east", "west"], &[(5.0, 1.0), (40.0, 4.0)]);
     world.pass(seconds(60));
-    let endpoint = world.beliefs.snapshot.regions[0].endpoints[0].id;
+    let endpoint = world.beliefs.regions[0].endpoints[0].id;
     let failed = |kind| Event::TrafficFailed {
         endpoint,
         kind,
@@ -316,7 +313,7 @@ fn a_region_whose_addresses_are_all_replaced_keeps_its_place() {
         }
         world.resolve(0, &[]);
         assert_eq!(
-            world.beliefs.snapshot.regions[0].endpoints.len(),
+            world.beliefs.regions[0].endpoints.len(),
             2,
             "no answer is no news"
         );
@@ -333,15 +330,14 @@ fn a_latency_that_nobody_renews_becomes_unknown() {
     assert!(
         world
             .beliefs
-            .snapshot
             .regions
             .iter()
             .all(|region| region.latency.is_none())
     );
-    let revision = world.beliefs.snapshot.revision;
+    let revision = world.beliefs.revision;
     world.tell(Event::Tick);
     assert_eq!(
-        world.beliefs.snapshot.revision, revision,
+        world.beliefs.revision, revision,
         "a tick without a change is free"
     );
 }
@@ -354,31 +350,31 @@ fn a_reload_keeps_what_is_known_under_new_numbers() {
         region: RegionId(1),
         state: AdminState::Drained,
     });
-    let west = world.beliefs.snapshot.regions[1].clone();
+    let west = world.beliefs.regions[1].clone();
     world.tell(load(table(&["central", "east", "west"])));
-    let after = &world.beliefs.snapshot.regions[2];
+    let after = &world.beliefs.regions[2];
     assert_eq!(after.endpoints[0].id, west.endpoints[0].id);
     assert_eq!(after.health, Health::Healthy);
     assert_eq!(
         (after.admin, after.latency),
         (AdminState::Drained, west.latency)
     );
-    assert!(world.beliefs.snapshot.drained.contains(RegionId(2)));
+    assert!(world.snapshot.drained.contains(RegionId(2)));
     assert!(!world.serves(0), "a new region has no address yet");
     assert_eq!(world.leader(), "west");
-    assert_eq!(world.beliefs.snapshot.generation, 2);
+    assert_eq!(world.beliefs.generation, 2);
 }
 
 #[test]
 fn a_region_spoken_to_differently_starts_anew_but_keeps_its_addresses() {
     let mut world = World::new(8, &["east"], &[(20.0, 1.0)]);
     world.pass(seconds(30));
-    let before = world.beliefs.snapshot.regions[0].endpoints[0].clone();
+    let before = world.beliefs.regions[0].endpoints[0].clone();
     let mut changed = region("east");
     changed.upstream.server_name = Some("other.example.com".to_owned());
     let table = RoutingTable::new(Vec::new(), vec![changed], Vec::new());
     world.tell(load(Arc::new(table)));
-    let after = &world.beliefs.snapshot.regions[0].endpoints[0];
+    let after = &world.beliefs.regions[0].endpoints[0];
     assert_eq!(after.address, before.address);
     assert_ne!(after.id, before.id);
     assert_eq!(after.health, Health::Unproven);
@@ -389,20 +385,20 @@ fn a_region_spoken_to_differently_starts_anew_but_keeps_its_addresses() {
 fn what_comes_late_is_ignored() {
     let mut world = World::new(9, &["east"], &[(20.0, 1.0)]);
     world.pass(seconds(10));
-    let gone = world.beliefs.snapshot.regions[0].endpoints[0].id;
+    let gone = world.beliefs.regions[0].endpoints[0].id;
     world.resolve(0, &[9]);
-    let revision = world.beliefs.snapshot.revision;
+    let revision = world.beliefs.revision;
     world.tell(Event::Probed {
         endpoint: gone,
         outcome: ProbeOutcome::Failed(ProbeFailure::Refused),
     });
     world.tell(Event::Resolved {
-        generation: world.beliefs.snapshot.generation - 1,
+        generation: world.beliefs.generation - 1,
         region: RegionId(0),
         origin: 0,
         addresses: vec![address(0, 77)],
     });
-    assert_eq!(world.beliefs.snapshot.revision, revision);
+    assert_eq!(world.beliefs.revision, revision);
 }
 
 #[test]
@@ -413,7 +409,7 @@ fn nothing_breaks_in_hours_of_outages_reloads_and_new_addresses() {
         let mut world = World::new(seed, &NAMES, &latency);
         world.loss = 2;
         for _ in 0..60 {
-            let regions = world.beliefs.snapshot.table.regions.len() as u8;
+            let regions = world.beliefs.table.regions.len() as u8;
             let region = world.random.u8(..regions);
             match world.random.u8(..6) {
                 0 => _ = world.down.insert(region),
@@ -483,7 +479,7 @@ fn choices(world: &World) -> Vec<RegionId> {
     });
     let choices = viewers.map(|viewer| {
         let facts = RequestFacts::get(None, "/", &viewer);
-        let decision = decide(&world.beliefs.snapshot, &facts).expect("two regions are permitted");
+        let decision = decide(&world.snapshot, &facts).expect("two regions are permitted");
         let all = decision.ranked.all();
         assert!(!all.contains(&RegionId(1)), "the island is not permitted");
         all[0]
@@ -613,7 +609,7 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
             },
         };
         Event::TrafficWindow {
-            generation: world.beliefs.snapshot.generation,
+            generation: world.beliefs.generation,
             counts: vec![count(0, east), count(2, west)],
         }
     };
@@ -625,12 +621,12 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
     world.tell(gray);
     assert!(!world.serves(0) && world.serves(2));
     world.pass(seconds(10));
-    assert!(!world.serves(0) && world.beliefs.snapshot.probation.contains(RegionId(0)));
-    let endpoint = world.beliefs.snapshot.regions[0].endpoints[0].id;
+    assert!(!world.serves(0) && world.snapshot.probation.contains(RegionId(0)));
+    let endpoint = world.beliefs.regions[0].endpoints[0].id;
     let tried = |good| Event::ProbationAnswered { endpoint, good };
     world.tell(tried(false));
     assert!(
-        world.beliefs.snapshot.probation.is_empty(),
+        world.snapshot.probation.is_empty(),
         "its probes have to pass again"
     );
     world.pass(seconds(10));
@@ -652,7 +648,7 @@ fn the_last_region_is_not_left_for_being_late() {
     let mut world = World::with(6, routed(), &latency);
     world.pass(seconds(30));
     for region in [0, 2] {
-        let endpoint = world.beliefs.snapshot.regions[region].endpoints[0].id;
+        let endpoint = world.beliefs.regions[region].endpoints[0].id;
         world.tell(Event::Suspected { endpoint });
         world.pass(seconds(6));
         world.tell(Event::TrafficLate {

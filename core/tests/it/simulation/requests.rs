@@ -102,7 +102,7 @@ impl Worker {
             self.world.pass(seconds(4));
             let count = self.world.random.usize(4..16);
             self.batch(count);
-            let generation = self.world.beliefs.snapshot.generation;
+            let generation = self.world.beliefs.generation;
             let told = self.detector.drain(generation, self.world.now);
             self.tell(told);
         }
@@ -160,8 +160,7 @@ impl Worker {
             probation,
             ..RequestFacts::get(None, "/", &who)
         };
-        let decision =
-            decide(&self.world.beliefs.snapshot, &facts).expect("two regions are permitted");
+        let decision = decide(&self.world.snapshot, &facts).expect("two regions are permitted");
         Pending {
             class,
             decision,
@@ -211,7 +210,7 @@ impl Worker {
             avoid: None,
         };
         let endpoints =
-            std::sync::Arc::clone(&self.world.beliefs.snapshot.regions[region.index()].endpoints);
+            std::sync::Arc::clone(&self.world.beliefs.regions[region.index()].endpoints);
         let endpoint = pick_endpoint(&endpoints, hint, |_| 0, |_| 0).expect("an address");
         self.answer_of(request, region, endpoint);
     }

@@ -29,7 +29,7 @@ fn detecting(outlier_detection: OutlierDetection) -> World {
 }
 
 fn east(world: &World) -> EndpointId {
-    world.beliefs.snapshot.regions[0].endpoints[0].id
+    world.beliefs.regions[0].endpoints[0].id
 }
 
 /// Tells that `in_a_row` answers of the east were late, and says whether that took it out.
@@ -80,7 +80,7 @@ fn a_region_falls_at_the_share_and_number_that_were_written() {
             },
         };
         world.tell(Event::TrafficWindow {
-            generation: world.beliefs.snapshot.generation,
+            generation: world.beliefs.generation,
             counts: vec![count(0, failures), count(2, 0)],
         });
         !world.serves(0)

@@ -226,14 +226,14 @@ impl World {
 
     /// What the board publishes when all that was told has happened.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.beliefs().snapshot
+        self.beliefs().snapshot()
     }
 
     /// What the board believes then.
     pub(crate) fn beliefs(&self) -> Beliefs {
         let mut beliefs = Beliefs::default();
-        let mut tell = |event: &dyn Fn(&Snapshot) -> Option<Event>| {
-            if let Some(event) = event(&beliefs.snapshot) {
+        let mut tell = |event: &dyn Fn(&Beliefs) -> Option<Event>| {
+            if let Some(event) = event(&beliefs) {
                 beliefs = apply(&beliefs, event, MEASURED).0;
             }
         };
@@ -243,9 +243,9 @@ impl World {
                 *id == region && matches!(learned, Learned::NoAddress)
             };
             if !self.learned.iter().any(unresolved) {
-                tell(&|snapshot| {
+                tell(&|beliefs| {
                     Some(Event::Resolved {
-                        generation: snapshot.generation,
+                        generation: beliefs.generation,
                         region,
                         origin: 0,
                         addresses: vec![SocketAddr::from(([10, region.0, 0, 1], 443))],
@@ -255,7 +255,7 @@ impl World {
         }
         for (region, learned) in &self.learned {
             for _ in 0..3 {
-                tell(&|snapshot| learned.event(snapshot, *region));
+                tell(&|beliefs| learned.event(beliefs, *region));
             }
         }
         beliefs
@@ -263,13 +263,13 @@ impl World {
 }
 
 impl Learned {
-    fn event(self, snapshot: &Snapshot, region: RegionId) -> Option<Event> {
+    fn event(self, beliefs: &Beliefs, region: RegionId) -> Option<Event> {
         let outcome = match self {
             Self::NoAddress => return None,
             Self::Admin(state) => return Some(Event::Operator { region, state }),
             Self::Ejected => {
                 return Some(Event::TrafficFailed {
-                    endpoint: snapshot.regions[region.index()].endpoints[0].id,
+                    endpoint: beliefs.regions[region.index()].endpoints[0].id,
                     kind: ErrorKind::GatewayStatus,
                     in_a_row: 5,
                 });
@@ -283,7 +283,7 @@ impl Learned {
                 warm: true,
             },
         };
-        let endpoint = snapshot.regions[region.index()].endpoints.first()?.id;
+        let endpoint = beliefs.regions[region.index()].endpoints.first()?.id;
         Some(Event::Probed { endpoint, outcome })
     }
 }
