@@ -14,8 +14,8 @@ use crate::http1::field;
 
 /// GETs a second of all together.
 const RATE: u32 = 100;
-/// Every so many is a download, one in five seconds.
-const DOWNLOAD_EVERY: u32 = 500;
+/// This one of an episode is a download, a second after it began.
+const DOWNLOAD: u32 = RATE;
 /// When one gives up.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// So many there are.
@@ -28,7 +28,7 @@ const HOMES: [(&str, &str); 3] = [
 ];
 
 /// The whole download.
-static DOWNLOAD: LazyLock<Bytes> = LazyLock::new(|| download::bytes(0, download::LENGTH));
+static WHOLE_DOWNLOAD: LazyLock<Bytes> = LazyLock::new(|| download::bytes(0, download::LENGTH));
 
 /// All of them; each keeps its connections.
 pub(crate) struct Viewers(Vec<Arc<Viewer>>);
@@ -74,7 +74,7 @@ impl Viewers {
     /// Those who ask this proxy.
     pub(crate) fn of(proxy: SocketAddr) -> Self {
         // Made before anybody waits for it.
-        LazyLock::force(&DOWNLOAD);
+        LazyLock::force(&WHOLE_DOWNLOAD);
         let viewers = (1..=VIEWERS).zip(HOMES.into_iter().cycle());
         let viewers = viewers.map(|(last, (country, home))| {
             let caller = Caller::new(proxy, Ipv4Addr::new(127, 0, 1, last));
@@ -98,8 +98,7 @@ pub(crate) async fn load(viewers: Arc<Viewers>, start: Instant, length: Duration
     for ((turn, due), viewer) in due.zip(viewers.0.iter().cycle()) {
         sleep_until(start + due).await;
         let viewer = Arc::clone(viewer);
-        let is_download = turn % DOWNLOAD_EVERY == DOWNLOAD_EVERY / 2;
-        calls.spawn(async move { viewer.call(start + due, is_download).await });
+        calls.spawn(async move { viewer.call(start + due, turn == DOWNLOAD).await });
     }
     let mut calls = calls.join_all().await;
     calls.sort_by_key(|call| call.due);
@@ -140,7 +139,7 @@ impl Viewer {
                 is_put_off: explained.is_none() && field(&received.head, "retry-after").is_some(),
             });
         }
-        let is_right = !is_download || received.body == *DOWNLOAD;
+        let is_right = !is_download || received.body == *WHOLE_DOWNLOAD;
         if !received.is_whole || !is_right {
             return Err(format!("{} bytes of a broken body", received.body.len()).into());
         }
