@@ -26,17 +26,10 @@ pub(crate) struct AdminTarget {
 }
 
 impl AdminTarget {
-    /// The endpoint that listens at `address`; `None` if its port is left to the system. One that
-    /// listens everywhere is asked over loopback.
-    pub(crate) fn of_listener(mut address: SocketAddr) -> Option<Self> {
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
+    /// The endpoint that listens at `address`; `None` if its port is left to the system.
+    pub(crate) fn of_listener(address: SocketAddr) -> Option<Self> {
         (address.port() != 0).then(|| Self {
-            authority: address.to_string(),
+            authority: asked_address(address).to_string(),
             token: None,
         })
     }
@@ -45,6 +38,17 @@ impl AdminTarget {
     pub(crate) fn with_token(self, token: Option<String>) -> Self {
         Self { token, ..self }
     }
+}
+
+/// Where a client on this machine reaches a listener: over loopback one that listens everywhere.
+pub(crate) fn asked_address(mut listener: SocketAddr) -> SocketAddr {
+    if listener.ip().is_unspecified() {
+        listener.set_ip(match listener.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listener
 }
 
 impl fmt::Display for AdminTarget {
@@ -92,6 +96,15 @@ impl AdminAnswer {
     /// The body as text; what is not UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The answer unless it is an error; `target` gave it.
+    pub(crate) fn success(self, target: &AdminTarget) -> Result<Self, Failure> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let complaint = self.complaint();
+        Err(Failure::Failed(format!("{target} refused: {complaint}")))
     }
 
     /// The body as JSON, or `None` if it is none.

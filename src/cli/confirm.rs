@@ -38,10 +38,7 @@ impl Confirm {
         if let (Some(value), OutputFormat::Json) = (&value, self.output.format) {
             terminal.json(value)?;
         }
-        if !answer.status.is_success() {
-            let complaint = answer.complaint();
-            return Err(Failure::Failed(format!("{target} refused: {complaint}")));
-        }
+        answer.success(&target)?;
         match (&value, self.output.format) {
             (Some(_), OutputFormat::Json) => Ok(()),
             (Some(value), OutputFormat::Table) => terminal.data(&outcome(value)),

@@ -14,9 +14,10 @@ use clap::{Args, Subcommand};
 
 use crate::board::Board;
 use crate::board::journal::Follower;
+use crate::cli::admin_client::asked_address;
 use crate::cli::demo::fault::FaultCommand;
 use crate::cli::demo::watch::{StreamFlags, Watch};
-use crate::cli::demo::welcome::{asked_address, welcome};
+use crate::cli::demo::welcome::welcome;
 use crate::cli::failure::Failure;
 use crate::cli::options::Globals;
 use crate::cli::run;

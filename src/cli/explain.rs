@@ -74,11 +74,7 @@ impl Explain {
             },
             limit: Duration::from_secs(5),
         };
-        let answer = ask(&target, &question)?;
-        if !answer.status.is_success() {
-            let complaint = answer.complaint();
-            return Err(Failure::Failed(format!("{target} refused: {complaint}")));
-        }
+        let answer = ask(&target, &question)?.success(&target)?;
         let value = answer.json().filter(|_| answer.is_json);
         let text = value
             .as_ref()

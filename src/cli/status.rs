@@ -95,11 +95,7 @@ impl Status {
             accept: "application/json",
             limit: Duration::from_secs(5),
         };
-        let answer = ask(&target, &question)?;
-        if !answer.status.is_success() {
-            let complaint = answer.complaint();
-            return Err(Failure::Failed(format!("{target} refused: {complaint}")));
-        }
+        let answer = ask(&target, &question)?.success(&target)?;
         let foreign = || Failure::Failed(format!("{target} answered, but not as Meridian does"));
         let value = answer.json().ok_or_else(foreign)?;
         if self.output == StatusFormat::Json {

@@ -241,13 +241,6 @@ impl Fault {
         Some(found.fault)
     }
 
-    /// How a region with this fault behaves, as half a sentence.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        let found = Self::WORDS.iter().find(|known| known.fault == self);
-        found.map_or("", |known| known.so)
-    }
-
     /// How long this fault keeps the state it has after `turn` changes; `None` if it stays as it is.
     #[must_use]
     pub fn turn(self, turn: u32) -> Option<Duration> {
@@ -299,7 +292,6 @@ mod tests {
     fn every_word_stands_for_another_fault() {
         for known in Fault::WORDS {
             assert_eq!(Fault::from_word(known.word), Some(known.fault));
-            assert_eq!(known.fault.describe(), known.so, "{}", known.word);
         }
         assert_eq!(Fault::from_word("explode"), None);
     }

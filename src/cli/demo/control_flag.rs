@@ -1,8 +1,13 @@
 //! Where a running demo is.
 
-use clap::Args;
+use std::time::Duration;
 
-use crate::cli::admin_client::AdminTarget;
+use clap::Args;
+use http::Method;
+use serde::de::DeserializeOwned;
+
+use crate::cli::admin_client::{AdminRequest, AdminTarget, ask};
+use crate::cli::failure::Failure;
 
 /// Where a demo's faults are set, unless that port was taken.
 pub(super) const DEFAULT_CONTROL: &str = "http://127.0.0.1:9902";
@@ -18,5 +23,28 @@ pub(super) struct ControlFlag {
         hide_env_values = true,
         default_value = DEFAULT_CONTROL
     )]
-    pub(super) control: AdminTarget,
+    control: AdminTarget,
+}
+
+impl ControlFlag {
+    /// What the demo answers to this.
+    pub(super) fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, Failure> {
+        let Self { control } = self;
+        let question = AdminRequest {
+            method,
+            path,
+            accept: "application/json",
+            limit: Duration::from_secs(5),
+        };
+        let answer = ask(control, &question)?;
+        if !answer.status.is_success() {
+            return Err(Failure::Failed(answer.complaint()));
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|_| Failure::Failed(format!("{control} answered, but not as a demo does")))
+    }
 }

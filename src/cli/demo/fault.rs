@@ -1,11 +1,9 @@
 //! `meridian demo WORD REGION`: a fault in a simulated region of a running demo.
 
-use std::time::Duration;
-
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use http::Method;
 
-use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
+use crate::cli::admin_client::query_encoded;
 use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
@@ -69,21 +67,10 @@ impl FromArgMatches for FaultCommand {
 
 impl FaultCommand {
     pub(super) fn run(&self, terminal: &Terminal) -> Result<(), Failure> {
-        let control = &self.target.control.control;
         let names = self.target.regions.iter();
         let names: Vec<_> = names.map(|name| query_encoded(name)).collect();
-        let question = AdminRequest {
-            method: Method::POST,
-            path: &format!("/regions/{}/{}", names.join(","), self.word.word),
-            accept: "application/json",
-            limit: Duration::from_secs(5),
-        };
-        let answer = ask(control, &question)?;
-        if !answer.status.is_success() {
-            return Err(Failure::Failed(answer.complaint()));
-        }
-        let set: Vec<RegionFault> = serde_json::from_slice(&answer.body)
-            .map_err(|_| Failure::Failed(format!("{control} answered, but not as a demo does")))?;
+        let path = format!("/regions/{}/{}", names.join(","), self.word.word);
+        let set: Vec<RegionFault> = self.target.control.ask(Method::POST, &path)?;
         for one in set {
             terminal.say(&format!("{} {}", one.region, self.word.so));
         }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::admin::view::EventView;
-use crate::cli::admin_client::{AdminRequest, AdminTarget, ask};
+use crate::cli::admin_client::AdminTarget;
 use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::demo::watch::report::Report;
 use crate::cli::demo::watch::tally::{Sample, Tally, UnderWay};
@@ -107,7 +107,7 @@ impl StreamFlags {
         globals: &Globals,
         terminal: &Terminal,
     ) -> Result<(), Failure> {
-        let whereabouts = self.whereabouts()?;
+        let whereabouts: Whereabouts = self.control.ask(Method::GET, "/world")?;
         let admin = match &globals.admin {
             Some(_) => globals.target(),
             None => AdminTarget::of_listener(whereabouts.admin).unwrap_or_else(|| globals.target()),
@@ -129,19 +129,6 @@ impl StreamFlags {
             let stream = RequestStream::start(rate, self.length, viewers);
             stream.watch(&report, events, &mut stop).await
         })
-    }
-
-    fn whereabouts(&self) -> Result<Whereabouts, Failure> {
-        let control = &self.control.control;
-        let question = AdminRequest {
-            method: Method::GET,
-            path: "/world",
-            accept: "application/json",
-            limit: Duration::from_secs(5),
-        };
-        let answer = ask(control, &question)?;
-        serde_json::from_slice(&answer.body)
-            .map_err(|_| Failure::Failed(format!("{control} answered, but not as a demo does")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a demo prints once it serves: where everything is, and commands to paste.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::cli::demo::control_flag::DEFAULT_CONTROL;
@@ -131,17 +131,6 @@ const TO_TRY: [(&str, &str); 9] = [
         "ap-southeast-1 answers, 120 ms away",
     ),
 ];
-
-/// Where a client on this machine reaches a listener.
-pub(super) fn asked_address(mut listener: SocketAddr) -> SocketAddr {
-    if listener.ip().is_unspecified() {
-        listener.set_ip(match listener.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    listener
-}
 
 /// The flag with its value, where the default would not do.
 fn flag_unless(flag: &str, value: &str, default: &str) -> String {
