@@ -11,8 +11,9 @@ use crate::demo::download;
 use crate::demo::fault::Fault;
 use crate::demo::switch::FaultSight;
 
-/// How much is handed out at once.
-const PIECE: u64 = 64 * 1024;
+/// How much is handed out at once: little enough that other answers of the region, whose thread is
+/// one, need not wait for long.
+const PIECE: u64 = 16 * 1024;
 
 /// Why an answer is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +44,8 @@ pub(crate) struct RegionBody {
     sight: FaultSight,
     /// While a fault holds it up.
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Everything before the break had a chance to leave.
-    is_flushed: bool,
+    /// A piece was handed out, and nobody else has had a turn since.
+    is_turn_due: bool,
 }
 
 impl RegionBody {
@@ -59,7 +60,7 @@ impl RegionBody {
             length,
             sight,
             waiting: None,
-            is_flushed: false,
+            is_turn_due: false,
         }
     }
 
@@ -116,6 +117,11 @@ impl Body for RegionBody {
             if self.sent >= self.length {
                 return Poll::Ready(None);
             }
+            if std::mem::replace(&mut self.is_turn_due, false) {
+                // The server sends what it has when a body has nothing for it.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let fault = self.sight.now();
             let (is_held_up, is_cut) = (self.is_held_up(fault), self.is_cut(fault));
             let end = match is_held_up || is_cut {
@@ -124,15 +130,11 @@ impl Body for RegionBody {
             };
             if self.sent < end {
                 let piece = self.piece(end);
+                self.is_turn_due = true;
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if is_cut {
-                if std::mem::replace(&mut self.is_flushed, true) {
-                    return Poll::Ready(Some(Err(BrokenOff)));
-                }
-                // The server sends what it has when a body has nothing for it.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+                return Poll::Ready(Some(Err(BrokenOff)));
             }
             // It goes on where it stood once the fault is over.
             self.waiting = Some(self.wait(move |now| now != fault));
