@@ -16,8 +16,9 @@ use crate::http1::field;
 const RATE: u32 = 100;
 /// This one of an episode is a download, a second after it began.
 const DOWNLOAD: u32 = RATE;
-/// When one gives up.
+/// When one gives up, and when on a download.
 const PATIENCE: Duration = Duration::from_secs(12);
+const DOWNLOAD_PATIENCE: Duration = Duration::from_secs(60);
 /// So many there are.
 const VIEWERS: u8 = 42;
 /// Where they are by turns, and the region that is nearest or preferred there.
@@ -108,14 +109,17 @@ pub(crate) async fn load(viewers: Arc<Viewers>, start: Instant, length: Duration
 impl Viewer {
     async fn call(&self, due: Instant, is_download: bool) -> SoakCall {
         let lateness = due.elapsed();
-        let path = if is_download { download::PATH } else { "/" };
+        let (path, patience) = match is_download {
+            true => (download::PATH, DOWNLOAD_PATIENCE),
+            false => ("/", PATIENCE),
+        };
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: demo\r\ncloudfront-viewer-country: {}\r\n\r\n",
             self.country
         );
-        let received = timeout_at(due + PATIENCE, self.caller.receive(&request)).await;
+        let received = timeout_at(due + patience, self.caller.receive(&request)).await;
         let outcome = match received {
-            Err(_) => Err(format!("no whole answer within {PATIENCE:?}").into()),
+            Err(_) => Err(format!("no whole answer within {patience:?}").into()),
             Ok(Err(error)) => Err(format!("no answer: {error}").into()),
             Ok(Ok(received)) => self.judge(&received, is_download),
         };
