@@ -70,6 +70,7 @@ impl Soak {
         let mut now = start;
         for episode in Episodes::new(self.seed, self.length) {
             let end = now + episode.length;
+            tally.begins.push(now);
             if episode.is_everywhere() {
                 tally.outages.push(Outage {
                     from: now,

@@ -26,6 +26,8 @@ pub(crate) struct Outage {
 pub(crate) struct Tally {
     start: Instant,
     pub(crate) outages: Vec<Outage>,
+    /// When each episode began.
+    pub(crate) begins: Vec<Instant>,
     gets: usize,
     /// GETs that must not be lost, and were.
     pub(crate) lost: usize,
@@ -44,6 +46,7 @@ impl Tally {
         Self {
             start,
             outages: Vec::new(),
+            begins: Vec::new(),
             gets: 0,
             lost: 0,
             put_off: 0,
@@ -63,12 +66,8 @@ impl Tally {
         let moved = served().filter(|call| call.outcome == Ok(false)).count();
         let lost = || calls.iter().filter(|call| call.outcome.is_err());
         let in_outage = lost().filter(|call| self.is_in_outage(call)).count();
-        // A region that asks for less must not be asked elsewhere; detection has a second.
-        let is_put_off = |call: &SoakCall| {
-            call.due < begin + GRACE && call.outcome.as_ref().is_err_and(|loss| loss.is_put_off)
-        };
         let lost = lost().filter(|call| !self.is_in_outage(call));
-        let (put_off, lost): (Vec<_>, Vec<_>) = lost.partition(|call| is_put_off(call));
+        let (put_off, lost): (Vec<_>, Vec<_>) = lost.partition(|call| self.is_put_off(call));
         let mut text = format!(
             "{:>5} s  {:13}  {:14}  {:>3} s  {:>5}  {:>4}  {:>7}  {:>3} %\n",
             (begin - self.start).as_secs(),
@@ -99,6 +98,15 @@ impl Tally {
         let end = call.due + call.wait;
         let is_in = |outage: &Outage| call.due < outage.until && end > outage.from;
         self.outages.iter().any(is_in)
+    }
+
+    /// Whether its region asked for less when a fault had just begun: it must not be asked for
+    /// elsewhere, and detection has a second.
+    fn is_put_off(&self, call: &SoakCall) -> bool {
+        let (from, until) = (call.due, call.due + call.wait);
+        let mut begins = self.begins.iter();
+        call.outcome.as_ref().is_err_and(|loss| loss.is_put_off)
+            && begins.any(|begin| from < *begin + GRACE && until > *begin)
     }
 
     /// The last lines.
