@@ -533,3 +533,19 @@ async fn a_late_get_for_which_the_budget_has_no_room_yet_is_not_left_waiting() {
     }
     assert!(started.elapsed() < std::time::Duration::from_secs(4));
 }
+
+#[tokio::test]
+async fn all_that_a_quiet_proxy_gets_while_a_region_fails_is_had_from_the_next() {
+    for (name, fault) in [("503", status(503, &[])), ("reset", Behaviour::Reset)] {
+        let (a, b, edge) = two("").await;
+        a.behave(fault);
+        // What is sent again is under way until all have failed.
+        b.behave(Behaviour::Slow(std::time::Duration::from_millis(200)));
+        let address = edge.address;
+        let visit = |_| tokio::spawn(async move { get(address, "/", &[]).await.text() });
+        let visits: Vec<_> = (0..50).map(visit).collect();
+        for visit in visits {
+            assert_eq!(visit.await.unwrap(), "b", "{name}");
+        }
+    }
+}

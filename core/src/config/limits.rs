@@ -25,7 +25,8 @@ pub struct LimitsConfig {
     pub replay_bytes: usize,
     /// All such bodies together.
     pub replay_total_bytes: usize,
-    /// Retries as a share of requests, per destination region.
+    /// Retries as a share of a worker's requests in ten seconds, 500 at least, per destination
+    /// region.
     pub retry_budget: f64,
     /// Retries that are always allowed at once, per destination region.
     pub retry_budget_minimum: u32,

@@ -150,6 +150,7 @@ fn a_second_attempt_counts_as_an_attempt_and_against_the_budget() {
     read.retry.attempts = 1;
     assert_eq!(read.hedge(&[], A), None);
     let mut read = request(RequestClass::Read);
+    read.budget = Budget::new(0.0, 3);
     for _ in 0..3 {
         assert_eq!(read.hedge(&[], A), Some(B));
     }
@@ -351,6 +352,7 @@ fn nothing_is_tried_after_the_deadline() {
 fn a_spent_budget_ends_the_attempts() {
     let mut request = request(RequestClass::Read);
     let answered = [failed(A, ErrorKind::GatewayStatus)];
+    request.budget = Budget::new(0.0, 3);
     for _ in 0..3 {
         assert_eq!(request.after(&answered), NextAttempt::Try(B));
     }

@@ -12,7 +12,7 @@ use meridian_core::decide::failover::{
 };
 use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
 use meridian_core::decide::request::{RequestClass, RequestFacts};
-use meridian_core::decide::retry_budget::{Budget, MINIMUM, SHARE};
+use meridian_core::decide::retry_budget::{Budget, LEAST_REQUESTS, MINIMUM, SHARE};
 use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::decide::{Decision, Ranked};
 use meridian_core::outlier::{Answer, FailureVerdict, OutlierDetector};
@@ -277,7 +277,7 @@ impl Worker {
         }
     }
 
-    /// At most a fifth of the requests, or three at once.
+    /// At most a fifth of the requests, as if there were some at least, or three at once.
     fn check_budget(&self, batch: &[Pending]) {
         for region in [EAST, WEST] {
             let now = batch.iter().flat_map(|request| &request.charged);
@@ -288,7 +288,8 @@ impl Worker {
                 .filter(|(_, one)| *one == region)
                 .count();
             // The budget's own window is up to a second longer than the one counted here.
-            let share = (self.requests.len() as f64 * SHARE).ceil() as usize + batch.len();
+            let requests = self.requests.len().max(LEAST_REQUESTS as usize);
+            let share = (requests as f64 * SHARE).ceil() as usize + batch.len();
             assert!(
                 now <= MINIMUM as usize || all <= share,
                 "{now} now, {all} in all"
