@@ -162,10 +162,11 @@ impl RegionView {
             serving: snapshot.serving.contains(id),
             stage: stage_label(snapshot, id, stage(state)).to_owned(),
             share_percent: stage(state).share(),
-            hold_down_left_seconds: match stage(state) {
-                Stage::HoldDown { until } => Some(until.since(now).as_secs_f64()),
-                _ => None,
-            },
+            hold_down_left_seconds: state
+                .failback
+                .first()
+                .and_then(Failback::hold_down_until)
+                .map(|until| until.since(now).as_secs_f64()),
             changed_seconds_ago: change.map(|change| now.since(change.at).as_secs_f64()),
             cause: change.map(LastChange::cause),
             routes: own_stages(snapshot, id, state),
@@ -207,9 +208,8 @@ fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<Rou
     let own = routes.filter_map(|(index, route)| {
         let policy = table.failback_of(RouteId(u32::try_from(index).ok()?));
         let stage = state.failback.get(policy.index())?.stage();
-        let same = stage.label() == self::stage(state).label()
-            && stage.share() == self::stage(state).share();
-        (!same && route.regions.contains(id)).then(|| RouteStageView {
+        let differs = stage != self::stage(state);
+        (differs && route.regions.contains(id)).then(|| RouteStageView {
             route: route.name.to_string(),
             stage: stage_label(snapshot, id, stage).to_owned(),
             share_percent: stage.share(),

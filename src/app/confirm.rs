@@ -39,7 +39,7 @@ pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConf
 
 fn message(region: &str, stage: Stage) -> String {
     match stage {
-        Stage::Ramping { share, .. } => {
+        Stage::Ramping { share } => {
             format!("{region} takes {share} % of its viewers now, and more step by step")
         }
         _ => format!("{region} takes all of its viewers again"),
@@ -65,7 +65,7 @@ fn refusal(snapshot: &Snapshot, region: &str) -> NotConfirmed {
         Stage::Down => {
             format!("{region} is down: confirm it when `meridian status` shows that it waits")
         }
-        Stage::Ramping { share, .. } => format!(
+        Stage::Ramping { share } => format!(
             "{region} waits for nothing: it takes {share} % of its viewers already, and more step \
              by step"
         ),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use assert_cmd::cargo::CommandCargoExt;
 use meridian::reload::Outcome;
 use meridian_core::config::DrainConfig;
-use meridian_core::health::failback::Stage;
+use meridian_core::health::failback::{Failback, Stage};
 use meridian_core::health::rise_fall::Health;
 use tempfile::TempDir;
 
@@ -69,12 +69,12 @@ async fn stop(edge: Edge) {
     edge.app.drain(at_once, std::future::pending()).await;
 }
 
-/// Health and stage of each region.
-fn regions(edge: &Edge) -> Vec<(Health, Stage)> {
+/// Health and return of each region.
+fn regions(edge: &Edge) -> Vec<(Health, Failback)> {
     let live = edge.app.board().live();
     let regions = live.snapshot.regions.iter();
     regions
-        .map(|region| (region.health, region.failback[0].stage()))
+        .map(|region| (region.health, region.failback[0]))
         .collect()
 }
 
@@ -137,16 +137,14 @@ async fn a_hold_goes_on_after_a_restart_and_does_not_begin_anew() {
     a_is_down(&edge).await;
     site.a.behave(Behaviour::Name);
     site.a.close_connections();
-    let is_held = |edge: &Edge| matches!(regions(edge)[0].1, Stage::HoldDown { .. });
+    let is_held = |edge: &Edge| regions(edge)[0].1.stage() == Stage::HoldDown;
     believes(&edge, is_held).await;
     stop(edge).await;
 
     let edge = Edge::start(&site.text(hold)).await;
-    let (health, stage) = regions(&edge)[0];
+    let (health, failback) = regions(&edge)[0];
     assert_eq!(health, Health::Healthy);
-    let Stage::HoldDown { until } = stage else {
-        panic!("{stage:?}");
-    };
+    let until = failback.hold_down_until().unwrap();
     // A hold that began after the start would end more than ten minutes after it.
     assert!(until.since_start() < Duration::from_secs(600), "{until:?}");
     assert_eq!(get(edge.address, "/", &[]).await.text(), "b");

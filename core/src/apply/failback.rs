@@ -30,7 +30,8 @@ pub(super) fn advance(beliefs: &mut Beliefs, changes: &mut Changes) -> bool {
             let before = *failback;
             let cause = failback.advance(is, config, changes.now);
             let stage = failback.stage();
-            changed |= before.stage() != stage;
+            // A ramp goes on: what is kept of it says how far.
+            changed |= before.stage() != stage || matches!(stage, Stage::Ramping { .. });
             // What fell is told as the region's health; routes' own follow the table's, but
             // for one that a person has to do something about.
             let is_told = if place == 0 {

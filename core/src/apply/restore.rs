@@ -309,16 +309,15 @@ mod tests {
         for second in 30..32 {
             world.probe("a", Some(5), second);
         }
-        let held = world.beliefs.regions[0].failback[0].stage();
-        assert_eq!(held, Stage::HoldDown { until: at(91) });
+        let failback = |world: &World| world.beliefs.regions[0].failback[0];
+        assert_eq!(failback(&world).hold_down_until(), Some(at(91)));
         let saved = written(&world.beliefs, 41);
         let mut after = restored(&started(&["a", "b"]), saved, Duration::from_secs(20));
-        let stage = |world: &World| world.beliefs.regions[0].failback[0].stage();
-        assert_eq!(stage(&after), Stage::HoldDown { until: at(30) });
+        assert_eq!(failback(&after).hold_down_until(), Some(at(30)));
         after.tell(Event::Tick, 29);
-        assert_eq!(stage(&after).share(), 0);
+        assert_eq!(failback(&after).stage().share(), 0);
         after.tell(Event::Tick, 30);
-        assert_eq!(stage(&after).share(), 5);
+        assert_eq!(failback(&after).stage().share(), 5);
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl SavedRegion {
     fn like(&self, other: &Self) -> bool {
         let stages = |region: &Self| -> Vec<_> {
             let failbacks = region.failback.iter();
-            failbacks.map(|one| (one.label(), one.share())).collect()
+            failbacks.map(SavedFailback::stage).collect()
         };
         let pairs = std::iter::zip(&self.endpoints, &other.endpoints);
         let alike = |(one, two): (&SavedEndpoint, &SavedEndpoint)| {

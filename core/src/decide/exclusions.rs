@@ -117,9 +117,9 @@ impl Filter {
                 let policy = snapshot.table.failback_of(route);
                 let failback = state.and_then(|state| state.failback.get(policy.index()));
                 match failback.map(Failback::stage).unwrap_or_default() {
-                    Stage::Ramping { share, .. } => Exclusion::Ramping(share),
+                    Stage::Ramping { share } => Exclusion::Ramping(share),
                     Stage::AwaitingConfirm => Exclusion::AwaitingConfirm,
-                    Stage::Full | Stage::Down | Stage::HoldDown { .. } => Exclusion::HoldDown,
+                    Stage::Full | Stage::Down | Stage::HoldDown => Exclusion::HoldDown,
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionState, Snapshot};
 use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
 use crate::health::availability::Availability;
-use crate::health::failback::{Failback, Stage};
+use crate::health::failback::Failback;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::place::Place;
@@ -340,12 +340,12 @@ impl ExplainContext<'_> {
         let failback = self
             .state(region)
             .and_then(|state| state.failback.get(policy.index()));
-        match failback.map(Failback::stage) {
-            Some(Stage::HoldDown { until }) => {
+        match failback.and_then(Failback::hold_down_until) {
+            Some(until) => {
                 let left = until.since(self.now).as_secs();
                 format!("well again, in hold-down for {left} s more")
             }
-            _ => "well again, in hold-down".to_owned(),
+            None => "well again, in hold-down".to_owned(),
         }
     }
 

@@ -26,25 +26,19 @@ pub const EXCUSE: Duration = Duration::from_secs(30);
 
 /// How far the return of a region is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Stage {
     /// It gets all that it should.
     #[default]
     Full,
     /// It is unhealthy.
     Down,
-    /// It is well again, and must stay so until then.
-    HoldDown {
-        /// The end of the hold-down.
-        until: Timestamp,
-    },
+    /// It is well again, and must stay so for a while.
+    HoldDown,
     /// It gets a part of the viewers.
     Ramping {
-        /// How much of the ramp is over; stands still while the region does worse than others.
-        done: Duration,
-        /// When `done` was last looked at.
-        seen: Timestamp,
         /// Percent of the viewers.
+        #[serde(rename = "share_percent")]
         share: u8,
     },
     /// It is well, and an operator has to agree.
@@ -58,7 +52,7 @@ impl Stage {
         match self {
             Self::Full => "full",
             Self::Down => "down",
-            Self::HoldDown { .. } => "hold_down",
+            Self::HoldDown => "hold_down",
             Self::Ramping { .. } => "ramping",
             Self::AwaitingConfirm => "awaiting_confirm",
         }
@@ -69,8 +63,8 @@ impl Stage {
     pub fn share(self) -> u8 {
         match self {
             Self::Full => 100,
-            Self::Ramping { share, .. } => share,
-            Self::Down | Self::HoldDown { .. } | Self::AwaitingConfirm => 0,
+            Self::Ramping { share } => share,
+            Self::Down | Self::HoldDown | Self::AwaitingConfirm => 0,
         }
     }
 }
@@ -79,6 +73,13 @@ impl Stage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failback {
     stage: Stage,
+    /// The end of the hold-down, at that stage.
+    hold_down_until: Timestamp,
+    /// How much of the ramp is over, at that stage; stands still while the region does worse than
+    /// others.
+    ramp_done: Duration,
+    /// When that was last looked at.
+    ramp_seen: Timestamp,
     /// Whether it ever served: the first time is no return.
     proven: bool,
     doublings: u8,
@@ -114,6 +115,12 @@ impl Failback {
         self.stage
     }
 
+    /// Until when it must stay well, while it is in hold-down.
+    #[must_use]
+    pub fn hold_down_until(&self) -> Option<Timestamp> {
+        (self.stage == Stage::HoldDown).then_some(self.hold_down_until)
+    }
+
     /// Whether it ever served.
     #[must_use]
     pub fn has_served(&self) -> bool {
@@ -130,7 +137,7 @@ impl Failback {
     /// An operator agrees that it returns: what is left is the ramp. Says whether it waited for
     /// anything that this cuts short.
     pub fn confirm(&mut self, config: &FailbackConfig, now: Timestamp) -> bool {
-        let waits = matches!(self.stage, Stage::AwaitingConfirm | Stage::HoldDown { .. });
+        let waits = matches!(self.stage, Stage::AwaitingConfirm | Stage::HoldDown);
         if waits {
             self.begin_ramp(config, now);
         }
@@ -146,9 +153,7 @@ impl Failback {
     ) -> Option<FailbackCause> {
         let before = self.stage;
         let cause = self.step(is, config, now);
-        (before.label() != self.stage.label() || before.share() != self.stage.share())
-            .then_some(cause)
-            .flatten()
+        cause.filter(|_| before != self.stage)
     }
 
     fn step(
@@ -190,17 +195,15 @@ impl Failback {
                 }
                 Some(self.after_hold_down(config, now))
             }
-            Stage::HoldDown { .. } | Stage::AwaitingConfirm => {
-                Some(self.after_hold_down(config, now))
-            }
-            Stage::Ramping { done, seen, .. } => Some(self.ramp(is, done, seen, config, now)),
+            Stage::HoldDown | Stage::AwaitingConfirm => Some(self.after_hold_down(config, now)),
+            Stage::Ramping { .. } => Some(self.ramp(is, config, now)),
         }
     }
 
     fn fall(&mut self, is: Condition, now: Timestamp) {
         // What fell before it got any traffic back only begins its hold-down anew.
         let again = match self.stage {
-            Stage::Down | Stage::HoldDown { .. } | Stage::AwaitingConfirm => false,
+            Stage::Down | Stage::HoldDown | Stage::AwaitingConfirm => false,
             Stage::Full => self.returned,
             Stage::Ramping { .. } => true,
         };
@@ -222,13 +225,12 @@ impl Failback {
 
     fn hold_down(&mut self, config: &FailbackConfig, now: Timestamp) {
         let hold_down = config.hold_down.saturating_mul(1 << self.doublings);
-        self.stage = Stage::HoldDown {
-            until: now + hold_down,
-        };
+        self.hold_down_until = now + hold_down;
+        self.stage = Stage::HoldDown;
     }
 
     fn after_hold_down(&mut self, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
-        if let Stage::HoldDown { until } = self.stage
+        if let Some(until) = self.hold_down_until()
             && now < until
         {
             let left = until.since(now);
@@ -248,30 +250,21 @@ impl Failback {
             self.calm_since = now;
             Stage::Full
         } else {
-            Stage::Ramping {
-                done: Duration::ZERO,
-                seen: now,
-                share: STEPS[0],
-            }
+            (self.ramp_done, self.ramp_seen) = (Duration::ZERO, now);
+            Stage::Ramping { share: STEPS[0] }
         };
     }
 
-    fn ramp(
-        &mut self,
-        is: Condition,
-        mut done: Duration,
-        seen: Timestamp,
-        config: &FailbackConfig,
-        now: Timestamp,
-    ) -> FailbackCause {
+    fn ramp(&mut self, is: Condition, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
         if !is.worse {
-            done += now.since(seen);
+            self.ramp_done += now.since(self.ramp_seen);
         }
+        self.ramp_seen = now;
         let length = config.ramp / STEPS.len() as u32;
         let step = if length.is_zero() {
             STEPS.len()
         } else {
-            usize::try_from(done.as_nanos() / length.as_nanos()).unwrap_or(STEPS.len())
+            usize::try_from(self.ramp_done.as_nanos() / length.as_nanos()).unwrap_or(STEPS.len())
         };
         let Some(share) = STEPS.get(step) else {
             self.stage = Stage::Full;
@@ -279,11 +272,7 @@ impl Failback {
             self.calm_since = now;
             return FailbackCause::RampEnded;
         };
-        self.stage = Stage::Ramping {
-            done,
-            seen: now,
-            share: *share,
-        };
+        self.stage = Stage::Ramping { share: *share };
         FailbackCause::RampStep { share: *share }
     }
 }

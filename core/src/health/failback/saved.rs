@@ -56,11 +56,11 @@ impl Failback {
             stage: match self.stage {
                 Stage::Full => SavedStage::Full,
                 Stage::Down => SavedStage::Down,
-                Stage::HoldDown { until } => SavedStage::HoldDown {
-                    left_ms: left(until),
+                Stage::HoldDown => SavedStage::HoldDown {
+                    left_ms: left(self.hold_down_until),
                 },
-                Stage::Ramping { done, share, .. } => SavedStage::Ramping {
-                    done_ms: millis(done),
+                Stage::Ramping { share } => SavedStage::Ramping {
+                    done_ms: millis(self.ramp_done),
                     share,
                 },
                 Stage::AwaitingConfirm => SavedStage::AwaitingConfirm,
@@ -87,25 +87,15 @@ impl SavedFailback {
         (self.mode, self.hold_down_ms, self.ramp_ms) == written
     }
 
-    /// The stage as a word.
+    /// How far the return was.
     #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub fn stage(&self) -> Stage {
         match self.stage {
-            SavedStage::Full => "full",
-            SavedStage::Down => "down",
-            SavedStage::HoldDown { .. } => "hold_down",
-            SavedStage::Ramping { .. } => "ramping",
-            SavedStage::AwaitingConfirm => "awaiting_confirm",
-        }
-    }
-
-    /// Percent of the viewers.
-    #[must_use]
-    pub fn share(&self) -> u8 {
-        match self.stage {
-            SavedStage::Full => 100,
-            SavedStage::Ramping { share, .. } => share,
-            SavedStage::Down | SavedStage::HoldDown { .. } | SavedStage::AwaitingConfirm => 0,
+            SavedStage::Full => Stage::Full,
+            SavedStage::Down => Stage::Down,
+            SavedStage::HoldDown { .. } => Stage::HoldDown,
+            SavedStage::Ramping { share, .. } => Stage::Ramping { share },
+            SavedStage::AwaitingConfirm => Stage::AwaitingConfirm,
         }
     }
 
@@ -117,26 +107,22 @@ impl SavedFailback {
         let left = |saved: u64, most: Duration| {
             now + Duration::from_millis(saved).min(most).saturating_sub(away)
         };
-        let stage = match self.stage {
-            SavedStage::Full => Stage::Full,
-            SavedStage::Down => Stage::Down,
-            SavedStage::HoldDown { left_ms } => Stage::HoldDown {
-                // An operator may have made it shorter.
-                until: left(left_ms, config.hold_down.saturating_mul(1 << doublings)),
-            },
-            SavedStage::Ramping { done_ms, share } => Stage::Ramping {
-                done: Duration::from_millis(done_ms),
-                seen: now,
-                share: if STEPS.contains(&share) {
-                    share
-                } else {
-                    STEPS[0]
-                },
-            },
-            SavedStage::AwaitingConfirm => Stage::AwaitingConfirm,
+        let (left_ms, done_ms) = match self.stage {
+            SavedStage::HoldDown { left_ms } => (left_ms, 0),
+            SavedStage::Ramping { done_ms, .. } => (0, done_ms),
+            _ => (0, 0),
         };
         Failback {
-            stage,
+            stage: match self.stage() {
+                Stage::Ramping { share } if !STEPS.contains(&share) => {
+                    Stage::Ramping { share: STEPS[0] }
+                }
+                stage => stage,
+            },
+            // An operator may have made it shorter.
+            hold_down_until: left(left_ms, config.hold_down.saturating_mul(1 << doublings)),
+            ramp_done: Duration::from_millis(done_ms),
+            ramp_seen: now,
             proven: self.served,
             doublings,
             returned: self.returned,
@@ -167,7 +153,8 @@ mod tests {
 
     fn held(seconds: u64) -> Failback {
         Failback {
-            stage: Stage::HoldDown { until: at(seconds) },
+            stage: Stage::HoldDown,
+            hold_down_until: at(seconds),
             proven: true,
             ..Failback::default()
         }
@@ -177,9 +164,9 @@ mod tests {
     fn a_hold_down_goes_on_and_counts_the_time_away() {
         let saved = held(100).save(&CONFIG, at(60));
         let restored = saved.restore(&CONFIG, Duration::from_secs(15), at(1));
-        assert_eq!(restored.stage(), Stage::HoldDown { until: at(26) });
+        assert_eq!(restored.hold_down_until(), Some(at(26)));
         let restored = saved.restore(&CONFIG, Duration::from_secs(500), at(1));
-        assert_eq!(restored.stage(), Stage::HoldDown { until: at(1) });
+        assert_eq!(restored.hold_down_until(), Some(at(1)));
     }
 
     #[test]
@@ -191,28 +178,23 @@ mod tests {
         let saved = held(100).save(&CONFIG, at(60));
         assert!(saved.followed(&CONFIG) && !saved.followed(&short));
         let restored = saved.restore(&short, Duration::ZERO, at(1));
-        assert_eq!(restored.stage(), Stage::HoldDown { until: at(6) });
+        assert_eq!(restored.hold_down_until(), Some(at(6)));
     }
 
     #[test]
     fn a_ramp_goes_on_where_it_stood() {
         let ramping = Failback {
-            stage: Stage::Ramping {
-                done: Duration::from_secs(80),
-                seen: at(500),
-                share: STEPS[1],
-            },
+            stage: Stage::Ramping { share: STEPS[1] },
+            ramp_done: Duration::from_secs(80),
+            ramp_seen: at(500),
             proven: true,
             ..Failback::default()
         };
         let saved = ramping.save(&CONFIG, at(500));
         let restored = saved.restore(&CONFIG, Duration::from_secs(900), at(1));
-        let expected = Stage::Ramping {
-            done: Duration::from_secs(80),
-            seen: at(1),
-            share: STEPS[1],
-        };
-        assert_eq!(restored.stage(), expected);
+        assert_eq!(restored.stage(), Stage::Ramping { share: STEPS[1] });
+        let ramp = (restored.ramp_done, restored.ramp_seen);
+        assert_eq!(ramp, (Duration::from_secs(80), at(1)));
     }
 
     #[test]
