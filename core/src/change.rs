@@ -2,7 +2,7 @@
 
 mod cause;
 
-use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,27 +15,31 @@ use crate::model::time::Timestamp;
 
 pub use crate::change::cause::{ChangeCause, Comparison};
 
-/// A change worth a log line and a count.
+/// A change worth a log line and a count. All in it is said by name, and nothing by a clock or a
+/// number of this process, so it means the same wherever it is read; whoever keeps it writes the
+/// wall's time beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What it is about.
     pub subject: Subject,
     /// What changed.
+    #[serde(flatten)]
     pub what: What,
     /// Why.
     pub cause: ChangeCause,
-    /// Since when.
-    pub since: Timestamp,
 }
 
 /// What a change is about, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Subject {
     /// All regions.
     Fleet,
     /// One region.
-    Region(Arc<str>),
+    Region {
+        /// Its name.
+        region: Arc<str>,
+    },
     /// One origin of a region.
     Origin {
         /// The region's name.
@@ -52,9 +56,9 @@ pub enum Subject {
     },
 }
 
-/// What changed.
+/// What changed. As text it is what holds now, in a few words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum What {
     /// The health of an endpoint, or of a region as a whole.
     Health {
@@ -85,7 +89,10 @@ pub enum What {
         removed: usize,
     },
     /// The operator's word on a region.
-    Operator(AdminState),
+    Operator {
+        /// The word.
+        state: AdminState,
+    },
 }
 
 /// How much a change matters to who reads the log.
@@ -111,7 +118,7 @@ pub struct ChangeRow<'a> {
     /// Before.
     pub from: Option<&'a str>,
     /// After.
-    pub to: Option<Cow<'a, str>>,
+    pub to: Option<String>,
     /// Why, or what else there is to say.
     pub cause: String,
     /// How much it matters.
@@ -126,39 +133,48 @@ impl Subject {
     pub fn region(&self) -> Option<&Arc<str>> {
         match self {
             Self::Fleet => None,
-            Self::Region(region) | Self::Origin { region, .. } | Self::Endpoint { region, .. } => {
-                Some(region)
-            }
+            Self::Region { region }
+            | Self::Origin { region, .. }
+            | Self::Endpoint { region, .. } => Some(region),
         }
     }
 
     fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Endpoint { address, .. } => Some(*address),
-            Self::Fleet | Self::Region(_) | Self::Origin { .. } => None,
+            Self::Fleet | Self::Region { .. } | Self::Origin { .. } => None,
         }
     }
 }
 
 impl Change {
-    /// It in words: the one place that knows what to say of each kind of change.
+    /// It in words: the one table that says what each kind of change is called and how much it
+    /// matters.
     #[must_use]
     pub fn row(&self) -> ChangeRow<'_> {
         use Weight::{Alarm, Loss, News};
         let address = self.subject.address();
         let region: &str = self.subject.region().map_or("", |region| region);
-        let lost = |to: &Health| *to == Health::Unhealthy;
+        let (mut from, mut to) = (None, Some(self.what.to_string()));
+        let mut cause = self.cause.to_string();
         let (kind, weight, message) = match &self.what {
-            What::Health { to, .. } => match (address.is_some(), lost(to)) {
-                (true, true) => ("endpoint", Loss, "endpoint lost"),
-                (true, false) => ("endpoint", News, "endpoint serves"),
-                (false, true) => ("region", Loss, "region lost"),
-                (false, false) => ("region", News, "region serves"),
-            },
-            What::Leader { .. } => ("leader", News, "another region is the fastest"),
+            What::Health { from: before, to } => {
+                from = Some(before.label());
+                match (address.is_some(), *to == Health::Unhealthy) {
+                    (true, true) => ("endpoint", Loss, "endpoint lost"),
+                    (true, false) => ("endpoint", News, "endpoint serves"),
+                    (false, true) => ("region", Loss, "region lost"),
+                    (false, false) => ("region", News, "region serves"),
+                }
+            }
+            What::Leader { before } => {
+                (from, to) = (Some(&**before), Some(region.to_owned()));
+                ("leader", News, "another region is the fastest")
+            }
             What::Failback(Stage::Down) => ("failback", Loss, "region loses its traffic after all"),
             What::Failback(_) => ("failback", News, "region returns"),
             What::EjectionSuppressed => {
+                to = None;
                 let message = "region fails its probes and keeps its traffic";
                 ("ejection_suppressed", Loss, message)
             }
@@ -170,15 +186,12 @@ impl Change {
                 let message = "a region is well again after all fell together";
                 ("correlated_failure", News, message)
             }
-            What::Addresses { .. } => ("addresses", News, "addresses changed"),
-            What::Operator(_) => ("operator", News, "operator changed a region"),
-        };
-        let (from, to) = self.what.words(region);
-        let cause = match &self.what {
-            What::Addresses { added, removed } => {
-                format!("{added} added, {removed} removed: {}", self.cause)
+            What::Addresses { .. } => {
+                to = None;
+                cause = format!("{}: {cause}", self.what);
+                ("addresses", News, "addresses changed")
             }
-            _ => self.cause.to_string(),
+            What::Operator { .. } => ("operator", News, "operator changed a region"),
         };
         ChangeRow {
             kind,
@@ -193,20 +206,18 @@ impl Change {
     }
 }
 
-impl What {
-    /// Before and after, as words; `region` is whom it is about.
-    fn words<'a>(&'a self, region: &'a str) -> (Option<&'a str>, Option<Cow<'a, str>>) {
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Health { from, to } => (Some(from.label()), Some(to.label().into())),
-            Self::Leader { before } => (Some(before), Some(region.into())),
-            Self::Failback(Stage::Ramping { share, .. }) => {
-                (None, Some(format!("ramping at {share} %").into()))
-            }
-            Self::Failback(stage) => (None, Some(stage.label().into())),
-            Self::CorrelatedFailure { began: true } => (None, Some("began".into())),
-            Self::CorrelatedFailure { began: false } => (None, Some("ended".into())),
-            Self::Operator(state) => (None, Some(state.label().into())),
-            Self::EjectionSuppressed | Self::Addresses { .. } => (None, None),
+            Self::Health { to, .. } => f.write_str(to.label()),
+            Self::Leader { before } => write!(f, "the fastest, in place of {before}"),
+            Self::Failback(Stage::Ramping { share }) => write!(f, "ramping at {share} %"),
+            Self::Failback(stage) => f.write_str(stage.label()),
+            Self::EjectionSuppressed => f.write_str("ejection suppressed"),
+            Self::CorrelatedFailure { began: true } => f.write_str("began"),
+            Self::CorrelatedFailure { began: false } => f.write_str("ended"),
+            Self::Addresses { added, removed } => write!(f, "{added} added, {removed} removed"),
+            Self::Operator { state } => f.write_str(state.label()),
         }
     }
 }
@@ -234,12 +245,12 @@ impl Changes {
             subject,
             what,
             cause,
-            since: self.now,
         });
     }
 
     /// Adds one of a region.
     pub(crate) fn tell_region(&mut self, region: &Arc<str>, what: What, cause: ChangeCause) {
-        self.tell(Subject::Region(Arc::clone(region)), what, cause);
+        let region = Arc::clone(region);
+        self.tell(Subject::Region { region }, what, cause);
     }
 }

@@ -7,6 +7,7 @@ pub mod id;
 pub mod log_linear;
 pub mod outcome;
 pub mod place;
+pub(crate) mod seconds;
 pub mod time;
 pub mod token;
 pub mod viewer;

@@ -257,7 +257,7 @@ async fn tell(mut changes: Follower, terminal: Terminal) {
 
 /// The line for people; `None` for what is no news, such as the first probe of a region.
 fn news(change: &Change) -> Option<String> {
-    let (Subject::Region(region), What::Health { from, to }) = (&change.subject, &change.what)
+    let (Subject::Region { region }, What::Health { from, to }) = (&change.subject, &change.what)
     else {
         return None;
     };
@@ -274,7 +274,6 @@ mod tests {
     use std::sync::Arc;
 
     use meridian_core::change::ChangeCause;
-    use meridian_core::model::time::Timestamp;
 
     use super::*;
 
@@ -282,10 +281,11 @@ mod tests {
     fn a_region_that_goes_or_comes_back_is_news_and_its_first_probe_is_not() {
         let line = |from, to| {
             news(&Change {
-                subject: Subject::Region(Arc::from("eu-west-1")),
+                subject: Subject::Region {
+                    region: Arc::from("eu-west-1"),
+                },
                 what: What::Health { from, to },
                 cause: ChangeCause::Suspicion,
-                since: Timestamp::ZERO,
             })
         };
         let down = Some("eu-west-1 is down: a request failed".to_owned());

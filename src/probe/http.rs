@@ -68,7 +68,7 @@ impl ProbeClient {
         // The connection is out of `self` while the exchange runs: one that ends badly, or in a
         // time-out, takes its connection with it.
         match timeout(limit, self.exchange(question)).await {
-            Err(_) => Some(ProbeOutcome::Failed(ProbeFailure::Timeout(limit))),
+            Err(_) => Some(ProbeOutcome::Failed(ProbeFailure::Timeout { limit })),
             Ok(Err(Unasked::OurOwn)) => None,
             Ok(Err(Unasked::Failed(failure))) => Some(ProbeOutcome::Failed(failure)),
             Ok(Ok((phases, warm))) => Some(ProbeOutcome::Passed { phases, warm }),
@@ -291,7 +291,7 @@ fn undialled(error: DialError) -> Unasked {
     Unasked::Failed(match error {
         DialError::Refused => ProbeFailure::Refused,
         DialError::ConnectTimeout(limit) | DialError::TlsTimeout(limit) => {
-            ProbeFailure::Timeout(limit)
+            ProbeFailure::Timeout { limit }
         }
         DialError::Connect(error) => ProbeFailure::Connect(error.to_string()),
         DialError::Tls(error) => ProbeFailure::Tls(error.to_string()),

@@ -17,7 +17,6 @@ use meridian_core::change::{Change, ChangeCause, Subject, What};
 use meridian_core::config::{AdminConfig, Secret};
 use meridian_core::decide::snapshot::{RegionState, Snapshot};
 use meridian_core::model::id::RegionSet;
-use meridian_core::model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -158,10 +157,11 @@ impl Admin {
     /// Something changes at a region.
     fn changes(&self, what: What, evidence: &'static str) {
         let change = Change {
-            subject: Subject::Region("eu-west-1".into()),
+            subject: Subject::Region {
+                region: "eu-west-1".into(),
+            },
             what,
             cause: ChangeCause::Suspicion,
-            since: Timestamp::ZERO,
         };
         self.journal
             .keep(SystemTime::UNIX_EPOCH, 7, evidence, change);
@@ -338,11 +338,16 @@ async fn an_event_reaches_a_reader() {
         .unwrap();
     let mut seen = read_until(&mut stream, ": connected").await;
     assert!(seen.contains("text/event-stream"), "{seen}");
-    let drained = What::Operator(meridian_core::decide::snapshot::AdminState::Drained);
+    let drained = What::Operator {
+        state: meridian_core::decide::snapshot::AdminState::Drained,
+    };
     admin.changes(drained, "operator");
     seen = read_until(&mut stream, "\"to\":\"drained\"").await;
     assert!(seen.contains("event: operator\ndata: {"), "{seen}");
     assert!(seen.contains("\"cause\":\"a request failed\""), "{seen}");
+    let data = "\"change\":{\"subject\":{\"kind\":\"region\",\"region\":\"eu-west-1\"},\
+        \"what\":\"operator\",\"state\":\"drained\",\"cause\":{\"kind\":\"suspicion\"}}";
+    assert!(seen.contains(data), "{seen}");
     admin.changes(What::EjectionSuppressed, "probe");
     read_until(&mut stream, "event: ejection_suppressed").await;
     let counted = "kind=\"ejection_suppressed\"";

@@ -7,6 +7,7 @@
 
 // No sockets.
 mod docs;
+mod events;
 mod geo;
 mod house;
 mod viewer;

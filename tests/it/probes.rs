@@ -234,7 +234,7 @@ async fn an_origin_that_hangs_is_a_timeout() {
     };
     assert_eq!(
         outcome(Reply::Hang, spec).await,
-        ProbeOutcome::Failed(ProbeFailure::Timeout(limit))
+        ProbeOutcome::Failed(ProbeFailure::Timeout { limit })
     );
 }
 

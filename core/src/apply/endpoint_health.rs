@@ -64,7 +64,10 @@ pub(super) fn traffic_failed(
     let mut endpoints = beliefs.regions[region.index()].endpoints.to_vec();
     let endpoint = &mut endpoints[place];
     let flip = endpoint.standing.traffic_failed(in_a_row);
-    let cause = ChangeCause::RequestsFailed { in_a_row, kind };
+    let cause = ChangeCause::RequestsFailed {
+        in_a_row,
+        error: kind,
+    };
     settle(endpoint, flip, &definition.name, &cause, changes);
     beliefs.regions[region.index()].endpoints = endpoints.into();
     Some(cause)
@@ -128,8 +131,8 @@ pub(super) fn operator(
         return None;
     }
     believed.admin = state;
-    let cause = ChangeCause::Operator(state);
-    changes.tell_region(&definition.name, What::Operator(state), cause.clone());
+    let cause = ChangeCause::Operator { state };
+    changes.tell_region(&definition.name, What::Operator { state }, cause.clone());
     Some(cause)
 }
 

@@ -35,7 +35,8 @@ pub(super) fn note(old: &Beliefs, new: &mut Beliefs, changes: &Changes) {
 fn causes(changes: &[Change], name: &str) -> Vec<ChangeCause> {
     let said = |wants_health: bool| {
         changes.iter().filter(move |change| {
-            let is_of_it = matches!(&change.subject, Subject::Region(region) if **region == *name);
+            let is_of_it =
+                matches!(&change.subject, Subject::Region { region } if **region == *name);
             let is_told = match change.what {
                 What::Health { .. } => wants_health,
                 What::Leader { .. } => false,

@@ -10,10 +10,11 @@ use crate::health::failback::FailbackCause;
 use crate::health::traffic_count::Trouble;
 use crate::model::admin::AdminState;
 use crate::model::outcome::{ErrorKind, ProbeFailure};
+use crate::model::seconds;
 
 /// Why something changed. As text it is a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ChangeCause {
     /// Nothing but time.
     TimePassed,
@@ -36,7 +37,7 @@ pub enum ChangeCause {
         /// How many.
         in_a_row: u32,
         /// How the last one failed.
-        kind: ErrorKind,
+        error: ErrorKind,
     },
     /// Answers came far later from an endpoint than usual, one after the other.
     RequestsLate {
@@ -59,7 +60,10 @@ pub enum ChangeCause {
         in_a_row: u32,
     },
     /// The operator spoke.
-    Operator(AdminState),
+    Operator {
+        /// The word.
+        state: AdminState,
+    },
     /// The operator agreed to a region's return.
     Confirmed,
     /// A table was loaded.
@@ -89,10 +93,14 @@ pub enum ChangeCause {
     /// A region's first bytes come sooner than another's.
     Faster {
         /// How soon, if known.
+        #[serde(default, rename = "median_seconds", with = "seconds")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         median: Option<Duration>,
         /// The other's name.
         than: Arc<str>,
         /// How soon the other's come, if known.
+        #[serde(default, rename = "other_median_seconds", with = "seconds")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         other: Option<Duration>,
         /// What happened right before.
         after: Box<Self>,
@@ -127,9 +135,9 @@ impl fmt::Display for ChangeCause {
                 write!(f, "{in_a_row} in a row: the probe failed: {failure}")
             }
             Self::Suspicion => f.write_str("a request failed"),
-            Self::RequestsFailed { in_a_row, kind } => {
-                let kind = kind.label();
-                write!(f, "{in_a_row} in a row: a request failed: {kind}")
+            Self::RequestsFailed { in_a_row, error } => {
+                let error = error.label();
+                write!(f, "{in_a_row} in a row: a request failed: {error}")
             }
             Self::RequestsLate { in_a_row } => {
                 let what = "the answer came far later than usual";
@@ -146,7 +154,7 @@ impl fmt::Display for ChangeCause {
                     "{in_a_row} in a row: a probation request was answered well"
                 )
             }
-            Self::Operator(state) => {
+            Self::Operator { state } => {
                 let word = match state {
                     AdminState::Auto => "follow probes and traffic again",
                     AdminState::Drained => "stay out",

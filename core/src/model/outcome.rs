@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::seconds;
+
 /// The time each phase of one exchange took; a phase that did not happen is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
@@ -34,7 +36,7 @@ pub enum ProbeOutcome {
 
 /// Why a probe failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", content = "detail", rename_all = "snake_case")]
 pub enum ProbeFailure {
     /// TCP said no.
     #[error("connection refused")]
@@ -46,8 +48,12 @@ pub enum ProbeFailure {
     #[error("TLS failed: {0}")]
     Tls(String),
     /// No whole answer within the probe's timeout.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
+    #[error("no answer within {limit:?}")]
+    Timeout {
+        /// The timeout.
+        #[serde(rename = "limit_seconds", with = "seconds")]
+        limit: Duration,
+    },
     /// The answer's status is not in the expected range.
     #[error("status {0}")]
     Status(u16),
@@ -80,7 +86,7 @@ impl ProbeFailure {
             Self::Refused => "refused",
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
-            Self::Timeout(_) => "timeout",
+            Self::Timeout { .. } => "timeout",
             Self::Status(_) => "status",
             Self::Text(_) => "text",
             Self::Json { .. } => "json",

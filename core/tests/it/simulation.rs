@@ -189,7 +189,7 @@ impl World {
 
     fn answer(&mut self, region: RegionId) -> ProbeOutcome {
         if self.down.contains(&region.0) || self.random.u8(..100) < self.loss {
-            return ProbeOutcome::Failed(ProbeFailure::Timeout(seconds(2)));
+            return ProbeOutcome::Failed(ProbeFailure::Timeout { limit: seconds(2) });
         }
         let (base, noise) = self.latency[region.index()];
         let millis = base + noise * (2.0 * self.random.f64() - 1.0);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::board::journal::{History, TimedChange};
+use meridian_core::change::Change;
 
 /// A change of belief.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub struct EventView {
     /// The kind of evidence that led to it, as in `meridian_transitions_total`.
     #[serde(default)]
     pub evidence: String,
+    /// The same as data.
+    pub change: Option<Change>,
 }
 
 /// What changed after a change that the caller knows.
@@ -63,9 +66,10 @@ impl EventView {
             region: row.region.to_owned(),
             address: row.address,
             from: row.from.map(str::to_owned),
-            to: row.to.map(|to| to.into_owned()),
+            to: row.to,
             cause: Some(row.cause),
             evidence: timed.evidence.to_owned(),
+            change: Some(timed.change.clone()),
         }
     }
 }

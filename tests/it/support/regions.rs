@@ -170,7 +170,7 @@ impl Edge {
         let (mut away, mut back) = (0, 0);
         for entry in self.app.board().journal().since(0).changes {
             let change = &entry.change;
-            if !matches!(&change.subject, Subject::Region(region) if &**region == name) {
+            if !matches!(&change.subject, Subject::Region { region } if &**region == name) {
                 continue;
             }
             match &change.what {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::seconds;
+
 /// Why a [`Stage`](super::Stage) changed. As text it is a sentence for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "reason", rename_all = "snake_case")]
 pub enum FailbackCause {
     /// The operator wants it to serve.
     Forced,
@@ -20,6 +22,7 @@ pub enum FailbackCause {
     /// It is well again, and must stay so for a while.
     HoldDown {
         /// For how long.
+        #[serde(rename = "left_seconds", with = "seconds")]
         left: Duration,
     },
     /// It is well again, and an operator has to agree.
@@ -29,6 +32,7 @@ pub enum FailbackCause {
     /// It did well with the share it had.
     RampStep {
         /// Percent of the viewers that it takes now.
+        #[serde(rename = "share_percent")]
         share: u8,
     },
     /// It did well with the last share.

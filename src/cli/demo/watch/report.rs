@@ -175,6 +175,7 @@ mod tests {
             from: Some("healthy".to_owned()),
             to: Some("unhealthy".to_owned()),
             cause: Some("refused".to_owned()),
+            change: None,
         };
         assert_eq!(
             event_text(Duration::from_millis(2340), &event),
