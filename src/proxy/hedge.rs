@@ -74,7 +74,7 @@ pub(super) async fn attempt(
 /// How late an answer may be before another region is asked too; `None` where none may be.
 fn hedge_delay(state: &RequestState<'_>, at: &AttemptedAt) -> Option<Duration> {
     let request = state.request;
-    let alone = request.decision.ranked.serving().len() < 2
+    let alone = request.decision.ranked.well().len() < 2
         && !request.has_another_endpoint(at.region, at.endpoint);
     let may_hedge = request.class == RequestClass::Read
         && !alone

@@ -315,8 +315,8 @@ fn another(
 }
 
 /// Where a second attempt goes while the first, at `current`, is late: the next region that
-/// serves, or else another endpoint of the same one, if the request is safe to repeat, attempts are left, and its budget has room. It is
-/// charged; the caller releases it when the attempt ends.
+/// serves or is well and on its way back, or else another endpoint of the same one, if the request is
+/// safe to repeat, attempts are left, and its budget has room. It is charged; the caller releases it when the attempt ends.
 pub fn hedge(
     decision: &Decision,
     attempts: &Attempts,
@@ -330,8 +330,8 @@ pub fn hedge(
     if facts.class != RequestClass::Read || left == 0 || facts.deadline_left.is_zero() {
         return None;
     }
-    let serving = decision.ranked.serving().iter().copied();
-    let region = serving
+    let well = decision.ranked.well().iter().copied();
+    let region = well
         .filter(|region| decision.permitted.contains(*region))
         .find(|region| *region != current && !attempts.used(*region))
         .or_else(|| facts.other_endpoint.then_some(current))?;

@@ -16,6 +16,8 @@ pub struct Ranked {
     regions: [RegionId; MAX_REGIONS],
     len: u8,
     serving: u8,
+    /// Those that serve, and those that are well and on their way back.
+    well: u8,
 }
 
 impl Ranked {
@@ -25,6 +27,7 @@ impl Ranked {
             regions: [RegionId(0); MAX_REGIONS],
             len: 0,
             serving: 0,
+            well: 0,
         }
     }
 
@@ -34,14 +37,18 @@ impl Ranked {
             *place = region;
             self.len += 1;
             self.serving = self.len;
+            self.well = self.len;
         }
     }
 
     /// Adds a region that is out of service but permitted: tried when nothing else is left.
-    fn push_last_resort(&mut self, region: RegionId) {
-        let serving = self.serving;
+    fn push_last_resort(&mut self, region: RegionId, is_well: bool) {
+        let (serving, well) = (self.serving, self.well);
         self.push(region);
         self.serving = serving;
+        if !is_well {
+            self.well = well;
+        }
     }
 
     /// Moves a region behind all others, if it is there.
@@ -53,6 +60,9 @@ impl Ranked {
         all[position..].rotate_left(1);
         if position < usize::from(self.serving) {
             self.serving -= 1;
+        }
+        if position < usize::from(self.well) {
+            self.well -= 1;
         }
     }
 
@@ -66,6 +76,13 @@ impl Ranked {
     #[must_use]
     pub fn serving(&self) -> &[RegionId] {
         &self.regions[..usize::from(self.serving)]
+    }
+
+    /// The same, and after them those that are well and on their way back: a request that another
+    /// region leaves waiting goes there rather than nowhere.
+    #[must_use]
+    pub fn well(&self) -> &[RegionId] {
+        &self.regions[..usize::from(self.well)]
     }
 }
 
@@ -202,7 +219,8 @@ impl<'a> Ranking<'a> {
         ] {
             for region in self.out.all() {
                 if last_resort_tier(self.snapshot, *region) == tier {
-                    self.ranked.push_last_resort(*region);
+                    let is_well = tier == Some(Health::Healthy);
+                    self.ranked.push_last_resort(*region, is_well);
                 }
             }
         }

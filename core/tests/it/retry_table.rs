@@ -145,6 +145,25 @@ fn a_second_attempt_goes_to_no_last_resort_and_to_no_region_twice() {
 }
 
 #[test]
+fn a_region_on_its_way_back_is_asked_beside_the_one_that_serves_alone() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.route("all", "/", &["c", "b", "a"], Policy::Failover);
+    world.measured("a", 1.0);
+    world.measured("b", 1.0);
+    world.down("c");
+    let mut snapshot = world.snapshot();
+    // It is well, and still held.
+    snapshot.serving.remove(B);
+    let mut read = request(RequestClass::Read);
+    read.decision = decide(&snapshot, &facts("/", &viewer(None))).unwrap();
+    assert_eq!(read.decision.ranked.all(), [A, B, C]);
+    assert_eq!(read.decision.ranked.serving(), [A]);
+    assert_eq!(read.hedge(&[], A), Some(B));
+    let timed_out = failed(A, ErrorKind::FirstByteTimeout);
+    assert_eq!(read.after(&[timed_out]), NextAttempt::Try(B));
+}
+
+#[test]
 fn a_second_attempt_counts_as_an_attempt_and_against_the_budget() {
     let mut read = request(RequestClass::Read);
     read.retry.attempts = 1;
