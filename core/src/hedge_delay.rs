@@ -102,6 +102,13 @@ pub fn unmeasured_hedge_delay(probed: Option<Duration>, policy: &HedgePolicy) ->
         .min(policy.max_delay.max(policy.unmeasured_delay))
 }
 
+/// Whether a timer of `delay` that fired so late tells of the worker rather than of who is waited for:
+/// the answer may be here, and unread for want of processor time. A hedge would be one more thing to do.
+#[must_use]
+pub fn is_worker_late(late_by: Duration, delay: Duration) -> bool {
+    late_by > delay / 2
+}
+
 fn bucket(took: Duration) -> usize {
     LAYOUT.bucket(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
 }
@@ -136,6 +143,14 @@ mod tests {
             Some(POLICY.min_delay)
         );
         assert_eq!(after(100, Duration::from_secs(20)), Some(POLICY.max_delay));
+    }
+
+    #[test]
+    fn a_timer_that_fires_half_its_delay_late_tells_of_the_worker() {
+        let millis = Duration::from_millis;
+        assert!(!is_worker_late(millis(20), millis(50)));
+        assert!(is_worker_late(millis(30), millis(50)));
+        assert!(!is_worker_late(millis(30), millis(250)));
     }
 
     #[test]

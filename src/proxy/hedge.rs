@@ -16,9 +16,11 @@ use crate::proxy::retry_budget::{RetryCharge, RetryStep};
 use meridian_core::decide::pick_endpoint::EndpointHint;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::hedge_delay::is_worker_late;
 
-/// A budget that is spent now has room again as soon as the attempts that spent it end.
-const UNTIL_BUDGET_HAS_ROOM: Duration = Duration::from_millis(25);
+/// A budget that is spent now has room again as soon as the attempts that spent it end, and a worker that
+/// was late has read what came meanwhile.
+const BEFORE_ANOTHER_LOOK: Duration = Duration::from_millis(25);
 
 /// An attempt at the region of `step`, and, when its answer is late and the request may be
 /// repeated, a second one at the next region beside it. The first good answer wins; the other
@@ -62,10 +64,12 @@ pub(super) async fn attempt(
         if let Ok(result) = timeout_at(until, &mut first).await {
             return state.settle(result, None);
         }
-        if let Some(hedge) = Hedge::of(state, &at) {
+        if !is_worker_late(until.elapsed(), delay)
+            && let Some(hedge) = Hedge::of(state, &at)
+        {
             break hedge;
         }
-        until = Instant::now() + delay.min(UNTIL_BUDGET_HAS_ROOM);
+        until = Instant::now() + delay.min(BEFORE_ANOTHER_LOOK);
     };
     // In a box: hardly a request has a second attempt, and every one would carry its room along.
     Box::pin(race(state, first, &at, hedge, message)).await
