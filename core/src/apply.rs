@@ -12,6 +12,7 @@ mod failback;
 mod summary;
 mod last_change;
 mod traffic;
+mod worse;
 
 use crate::change::{Change, Changes};
 use crate::model::time::Timestamp;

@@ -3,7 +3,7 @@
 pub mod availability;
 pub mod failback;
 pub mod breadth;
-pub mod excess_latency;
+pub mod live_comparison;
 pub mod latency;
 pub mod order;
 pub mod schedule;

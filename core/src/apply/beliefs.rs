@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::health::live_comparison::LiveComparison;
 use crate::health::order::LatencyOrder;
 use crate::health::slots::Slots;
 use crate::health::traffic::Traffic;
@@ -43,9 +44,11 @@ pub struct Beliefs {
     pub order: LatencyOrder,
     /// What live requests saw in the last seconds.
     pub traffic: Arc<Traffic>,
-    /// By region: how much later it answers live requests than its probes promise, compared with
-    /// its siblings.
-    pub excess: Vec<Duration>,
+    /// By region: what live requests say of the latency that its probes promise.
+    pub live: Vec<LiveComparison>,
+    /// When live requests of a region last came far later than usual: a probe that is late too is
+    /// no noise then.
+    pub slowed: Option<Timestamp>,
     /// Regions that live requests find clearly worse than their siblings: a ramp stands still.
     pub worse: RegionSet,
     /// Numbers for new endpoints.

@@ -1,6 +1,7 @@
 //! What probes, traffic and the operator say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::apply::beliefs::Beliefs;
 use crate::apply::region_ejection::ask_the_others;
@@ -10,6 +11,10 @@ use crate::health::rise_fall::{Flip, Limits};
 use crate::model::id::{EndpointId, RegionId};
 use crate::model::outcome::{ErrorKind, ProbeOutcome};
 use crate::model::time::Timestamp;
+
+/// For so long after requests came far later than usual a probe that does is believed by itself: the
+/// probes that were called for have come back by then.
+const SLOWED_LINGERS: Duration = Duration::from_secs(10);
 
 /// Takes in one probe's outcome. Gives the event in words, or `None` if it changes nothing.
 pub(super) fn probed(
@@ -29,6 +34,11 @@ pub(super) fn probed(
     let endpoint = &mut endpoints[place];
     if let ProbeOutcome::Passed { phases, warm } = &outcome {
         endpoint.latency.observe(*phases, *warm, changes.now);
+        let slowed = beliefs.slowed;
+        let slowed = slowed.is_some_and(|at| changes.now.since(at) < SLOWED_LINGERS);
+        if slowed && endpoint.latency.has_turned() {
+            endpoint.latency.start_anew();
+        }
     }
     let passed = matches!(outcome, ProbeOutcome::Passed { .. });
     let flip = endpoint.standing.observe(passed, limits, changes.now);

@@ -147,16 +147,6 @@ pub struct WindowCount {
     pub region: RegionId,
     /// What became of them.
     pub count: TrafficCount,
-}
-
-impl WindowCount {
-    /// The counts of a route in a region.
-    #[must_use]
-    pub fn new((route, region): (RouteId, RegionId), count: TrafficCount) -> Self {
-        Self {
-            route,
-            region,
-            count,
-        }
-    }
+    /// The median of the newest first bytes, if any came.
+    pub first_byte: Option<Duration>,
 }

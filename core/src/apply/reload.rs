@@ -39,7 +39,7 @@ pub(super) fn replace(
     });
     // Routes and regions have other numbers now.
     beliefs.traffic = Default::default();
-    beliefs.excess = Vec::new();
+    beliefs.live = Vec::new();
     beliefs.worse = Default::default();
     beliefs.unknown = unknown;
     beliefs.generation += 1;

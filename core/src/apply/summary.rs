@@ -7,7 +7,10 @@ use crate::apply::beliefs::Beliefs;
 use crate::apply::{failback, region_ejection};
 use crate::change::{ChangeCause, Changes, What};
 use crate::decide::snapshot::{RegionLatency, RegionState};
+use crate::health::availability::Availability;
+use crate::health::failback::Stage;
 use crate::health::latency::MAX_AGE;
+use crate::health::live_comparison::LiveComparison;
 use crate::health::rise_fall::Health;
 use crate::model::time::Timestamp;
 
@@ -25,10 +28,16 @@ pub(super) fn refresh(
     }
     region_ejection::settle(new, changes);
     for (index, region) in new.regions.iter_mut().enumerate() {
-        let excess = new.excess.get(index).copied().unwrap_or_default();
-        region.latency = latency(region, excess, now);
+        let live = new.live.get(index).copied().unwrap_or_default();
+        region.latency = latency(region, live, now);
     }
     let returned = failback::advance(new, changes);
+    for region in &mut new.regions {
+        let has_all = region.failback.iter().all(|one| one.stage() == Stage::Full);
+        if has_all && region.availability == Availability::Up {
+            region.latency_before = region.latency;
+        }
+    }
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
 
@@ -55,9 +64,9 @@ fn best_health(region: &RegionState) -> Health {
 /// When DNS replaces all addresses at once none of the new ones is measured yet. The region did
 /// not move, so its figure stands until it is too old; else every such answer would send the
 /// traffic to another region and back.
-fn latency(region: &RegionState, excess: Duration, now: Timestamp) -> Option<RegionLatency> {
+fn latency(region: &RegionState, live: LiveComparison, now: Timestamp) -> Option<RegionLatency> {
     let measured = region.estimate(now).map(|estimate| RegionLatency {
-        median: estimate.median + excess,
+        median: live.corrected(estimate.median),
         measured: now - estimate.age,
     });
     let unhealthy = region.health == Health::Unhealthy;

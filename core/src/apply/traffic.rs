@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::apply::beliefs::Beliefs;
 use crate::apply::endpoint_health::{locate, settle};
 use crate::apply::event::{LateAnswers, WindowCount};
-use crate::apply::region_ejection::passed_since;
+use crate::apply::region_ejection::{ask_the_others, passed_since};
+use crate::apply::worse::worse;
 use crate::change::{ChangeCause, Changes, Comparison};
 use crate::decide::snapshot::{AdminState, RegionState};
 use crate::health::availability::Availability;
-use crate::health::excess_latency::excess;
+use crate::health::live_comparison::compare;
 use crate::health::rise_fall::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
@@ -74,9 +75,15 @@ pub(super) fn window(
     let now = changes.now;
     let traffic = Arc::make_mut(&mut beliefs.traffic);
     for count in counts {
-        traffic.count((count.route, count.region), &count.count, now);
+        let key = (count.route, count.region);
+        traffic.count(key, &count.count, count.first_byte, now);
     }
     traffic.forget_old(now);
+    if !traffic.slowed().is_empty() {
+        // Whether it is the region, what all depend on, or who asks for what: probes tell.
+        beliefs.slowed = Some(now);
+        ask_the_others(beliefs, now);
+    }
     compare_live(beliefs, now);
     let mut cause = None;
     while let Some((region, comparison)) = failing(beliefs, counts, now) {
@@ -102,11 +109,11 @@ pub(super) fn grow_old(beliefs: &mut Beliefs, now: Timestamp) {
     }
 }
 
-/// Brings the regions' excess up to date.
+/// Brings what live requests say of the regions' latency up to date.
 fn compare_live(beliefs: &mut Beliefs, now: Timestamp) {
     let probed = |region: &RegionState| region.estimate(now).map(|estimate| estimate.median);
     let probed: Vec<_> = beliefs.regions.iter().map(probed).collect();
-    beliefs.excess = excess(beliefs.traffic.live(), &probed, now);
+    beliefs.live = compare(beliefs.traffic.live(now), &probed);
 }
 
 /// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
@@ -165,29 +172,6 @@ fn failing(
         };
         Some((*region, comparison))
     })
-}
-
-/// Returning regions that do worse than a sibling on the same route.
-fn worse(beliefs: &Beliefs, now: Timestamp) -> RegionSet {
-    let ramping = |region: RegionId| {
-        let state = beliefs.regions.get(region.index());
-        state.is_some_and(|state| {
-            let mut ways = state.failback.iter();
-            ways.any(|way| (1..100).contains(&way.stage().share()))
-        })
-    };
-    let usual = |region: RegionId| Some(beliefs.regions.get(region.index())?.latency?.median);
-    let sums: Vec<_> = beliefs.traffic.sums(now).collect();
-    let worse = sums.iter().filter(|((route, region), sum)| {
-        ramping(*region)
-            && sums.iter().any(|((other_route, other), sibling)| {
-                other_route == route
-                    && other != region
-                    && !ramping(*other)
-                    && sum.worse_than(sibling, usual(*region))
-            })
-    });
-    worse.map(|((_, region), _)| *region).collect()
 }
 
 /// Whether another region serves a route that names `region`. Routes that have it alone use it all

@@ -18,6 +18,9 @@ use crate::table::failback::FailbackId;
 
 pub use crate::model::admin::AdminState;
 
+/// What was usual before a region fell is for so long: after that it is what it is now.
+const USUAL_LASTS: Duration = Duration::from_secs(600);
+
 /// Table, health and latency at one revision; never changes.
 ///
 /// The default is what is believed before the first table: nothing.
@@ -72,6 +75,8 @@ pub struct RegionState {
     pub endpoints: Arc<[EndpointState]>,
     /// The latency it is ordered by; `None` while unknown or unhealthy.
     pub latency: Option<RegionLatency>,
+    /// The one it had when it last had all its traffic.
+    pub latency_before: Option<RegionLatency>,
     /// How far its return is; by failback policy, as in [`RoutingTable::failbacks`].
     pub failback: Vec<Failback>,
     /// Whether it is up, and gets traffic.
@@ -104,6 +109,15 @@ impl RegionState {
     pub fn share(&self, policy: FailbackId) -> u8 {
         let failback = self.failback.get(policy.index());
         failback.map_or(100, |failback| failback.stage().share())
+    }
+
+    /// How long a first byte usually takes: what it took before the region fell, if that is not long
+    /// ago, or else what it takes now.
+    #[must_use]
+    pub fn usual_latency(&self, now: Timestamp) -> Option<Duration> {
+        let before = self.latency_before;
+        let before = before.filter(|before| now.since(before.measured) < USUAL_LASTS);
+        before.or(self.latency).map(|latency| latency.median)
     }
 
     /// The best estimate at `now` among its endpoints that are not unhealthy.

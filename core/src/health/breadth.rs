@@ -73,6 +73,14 @@ impl Breadth {
             && self.covers(seen, 50)
     }
 
+    /// Whether these are mostly the same paths as the `other` ones, so that how long answers take can
+    /// be compared.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let (both, any) = (self.paths & other.paths, self.paths | other.paths);
+        both.count_ones() * 2 >= any.count_ones()
+    }
+
     /// Whether there are so many moments among these.
     #[must_use]
     pub fn are_moments(&self, least: u32) -> bool {

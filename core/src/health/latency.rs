@@ -77,16 +77,37 @@ impl LatencyEstimate {
         from(&self.warm, true).or_else(|| from(&self.cold, false))
     }
 
-    /// Whether the newest first byte took about as long as those before it.
+    /// Whether the newest first byte took about as long as those before it, or less.
     #[must_use]
     pub fn is_usual(&self) -> bool {
+        let newest = self.newest_and_median();
+        newest.is_some_and(|(newest, median)| newest <= median * 2 + NOISE)
+    }
+
+    /// Whether the newest first byte took far longer than those before it, or far less.
+    #[must_use]
+    pub fn has_turned(&self) -> bool {
+        let newest = self.newest_and_median();
+        newest.is_some_and(|(newest, median)| {
+            newest > median * 2 + NOISE || median > newest * 2 + NOISE
+        })
+    }
+
+    fn newest_and_median(&self) -> Option<(Duration, Duration)> {
         let window = if self.warm.len > 0 {
             &self.warm
         } else {
             &self.cold
         };
-        let newest = self.last.first_byte.zip(window.median_and_spread());
-        newest.is_some_and(|(newest, (median, _))| newest <= median * 2 + NOISE)
+        let (median, _) = window.median_and_spread()?;
+        Some((self.last.first_byte?, median))
+    }
+
+    /// Forgets all but the newest sample: what was before it says nothing any more.
+    pub fn start_anew(&mut self) {
+        for window in [&mut self.warm, &mut self.cold] {
+            window.start_anew();
+        }
     }
 
     /// What each phase took when it last happened.
@@ -128,6 +149,18 @@ impl Window {
         self.next = (self.next + 1) % WINDOW as u8;
         self.len = (self.len + 1).min(WINDOW as u8);
         self.updated = now;
+    }
+
+    fn start_anew(&mut self) {
+        if let Some(newest) = self.newest() {
+            self.samples[0] = newest;
+            (self.len, self.next) = (1, 1);
+        }
+    }
+
+    fn newest(&self) -> Option<u32> {
+        let newest = (usize::from(self.next) + WINDOW - 1) % WINDOW;
+        (self.len > 0).then(|| self.samples[newest])
     }
 
     fn median_and_spread(&self) -> Option<(Duration, Duration)> {

@@ -15,6 +15,12 @@ pub const MARGIN_PERCENT: u32 = 15;
 /// For how long without a break: six default probe intervals, so that no single burst decides.
 pub const HOLD: Duration = Duration::from_secs(30);
 
+/// Where a region takes less than half of another's time, and this much less, no noise explains it.
+const FAR_MARGIN: Duration = Duration::from_millis(20);
+
+/// It moves ahead after so long: a spell of a few seconds still moves nobody.
+pub const FAR_HOLD: Duration = Duration::from_secs(5);
+
 /// Regions, lowest latency first, and since when which of them is clearly better than which.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatencyOrder {
@@ -36,11 +42,12 @@ struct Better {
     region: RegionId,
     than: RegionId,
     since: Timestamp,
+    /// Since when it has taken less than half of the other's time.
+    far_since: Option<Timestamp>,
 }
 
 impl LatencyOrder {
     /// The regions, best first; those without a latency last, by number.
-    #[must_use]
     pub fn regions(&self) -> impl Iterator<Item = RegionId> {
         self.places.iter().map(|placed| placed.region)
     }
@@ -85,7 +92,7 @@ impl LatencyOrder {
             Some(Better {
                 region: renumbered(pair.region)?,
                 than: renumbered(pair.than)?,
-                since: pair.since,
+                ..*pair
             })
         });
         Self {
@@ -139,13 +146,15 @@ impl LatencyOrder {
         for (region, latency) in (0..latencies.len()).filter_map(known) {
             for (than, other) in (0..latencies.len()).filter_map(known) {
                 if clearly_better(latency, other) {
-                    let since = before
+                    let known = before
                         .binary_search_by_key(&(region, than), |pair| (pair.region, pair.than))
-                        .map_or(now, |place| before[place].since);
+                        .map(|place| before[place]);
+                    let far_since = known.ok().and_then(|pair| pair.far_since).unwrap_or(now);
                     self.better.push(Better {
                         region,
                         than,
-                        since,
+                        since: known.map_or(now, |pair| pair.since),
+                        far_since: far_better(latency, other).then_some(far_since),
                     });
                 }
             }
@@ -179,7 +188,10 @@ impl LatencyOrder {
         };
         self.better
             .iter()
-            .filter(|pair| now.since(pair.since) >= HOLD)
+            .filter(|pair| {
+                let is_far = |since: Timestamp| now.since(since) >= FAR_HOLD;
+                now.since(pair.since) >= HOLD || pair.far_since.is_some_and(is_far)
+            })
             .filter_map(|pair| Some((place_of(pair.than)?, place_of(pair.region)?)))
             .filter(|(ahead, behind)| ahead < behind)
             .min()
@@ -190,6 +202,11 @@ impl LatencyOrder {
 fn clearly_better(latency: Duration, other: Duration) -> bool {
     let margin = MARGIN.max(other * MARGIN_PERCENT / 100);
     latency + margin < other
+}
+
+/// Whether `latency` is less than half of `other`, whatever the noise.
+fn far_better(latency: Duration, other: Duration) -> bool {
+    latency * 2 <= other && latency + FAR_MARGIN <= other
 }
 
 #[cfg(test)]
@@ -226,6 +243,16 @@ mod tests {
             order_after(&[(0, &[0, 90, 40]), (1, &[50, 90, 40])]),
             [2, 0, 1]
         );
+    }
+
+    #[test]
+    fn what_takes_less_than_half_moves_ahead_soon_and_not_in_a_spell() {
+        let become_far = [(0, &[8, 26][..]), (1, &[60, 26]), (5, &[60, 26])];
+        assert_eq!(order_after(&become_far), [0, 1]);
+        let stays = [become_far.as_slice(), &[(6, &[60, 26])]].concat();
+        assert_eq!(order_after(&stays), [1, 0]);
+        let spell = [become_far.as_slice(), &[(6, &[8, 26])]].concat();
+        assert_eq!(order_after(&spell), [0, 1]);
     }
 
     #[test]

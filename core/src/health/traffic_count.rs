@@ -1,7 +1,5 @@
 //! What became of requests: counts that add up.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use crate::health::breadth::Breadth;
@@ -26,10 +24,6 @@ pub struct TrafficCount {
     pub seen: Breadth,
     /// Whose requests failed or were put off, which, and at how many moments.
     pub failing: Breadth,
-    /// The sum of first bytes, in microseconds, and how many came.
-    pub first_byte_micros: u64,
-    /// See [`first_byte_micros`](Self::first_byte_micros).
-    pub timed: u32,
 }
 
 /// What is wrong with a route in a region.
@@ -51,20 +45,6 @@ impl TrafficCount {
         self.seen.add(mark);
     }
 
-    /// A first byte came after so long.
-    pub fn first_byte(&mut self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.first_byte_micros = self.first_byte_micros.saturating_add(micros);
-        self.timed = self.timed.saturating_add(1);
-    }
-
-    /// The mean of first bytes, if any came.
-    #[must_use]
-    pub fn mean_first_byte(&self) -> Option<Duration> {
-        let mean = self.first_byte_micros.checked_div(u64::from(self.timed));
-        mean.map(Duration::from_micros)
-    }
-
     /// Those that did not end well, for whatever reason.
     #[must_use]
     pub fn bad(&self) -> u32 {
@@ -80,10 +60,6 @@ impl TrafficCount {
         self.put_off = self.put_off.saturating_add(other.put_off);
         self.seen.add(other.seen);
         self.failing.add(other.failing);
-        self.first_byte_micros = self
-            .first_byte_micros
-            .saturating_add(other.first_byte_micros);
-        self.timed = self.timed.saturating_add(other.timed);
     }
 
     /// The same counts, among the viewers, paths and moments of `recent`.
@@ -136,28 +112,18 @@ impl TrafficCount {
         }
     }
 
-    /// Whether it does clearly worse than `sibling`: failures by 5 % of all requests more, or
-    /// first bytes later by more than twice and 100 ms. What is far away is no worse for it, so
-    /// only a region's own usual time tells, given as `usual`.
+    /// Whether requests fail here by 5 % of all more than at `sibling`.
     #[must_use]
-    pub fn worse_than(&self, sibling: &Self, usual: Option<Duration>) -> bool {
-        if self.requests < ENOUGH {
-            return false;
-        }
+    pub fn fails_more_than(&self, sibling: &Self) -> bool {
         let rate = |count: &Self| f64::from(count.bad()) / f64::from(count.requests.max(1));
-        let late = usual
-            .zip(self.mean_first_byte())
-            .is_some_and(|(usual, now)| {
-                let other = sibling.mean_first_byte();
-                now > usual * 2 + Duration::from_millis(100)
-                    && other.is_some_and(|other| now > other * 2)
-            });
-        rate(self) > rate(sibling) + 0.05 || late
+        self.requests >= ENOUGH && rate(self) > rate(sibling) + 0.05
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::time::Timestamp;
 

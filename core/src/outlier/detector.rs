@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::apply::{Event, LateAnswers, WindowCount};
+use crate::apply::{Event, LateAnswers};
 use crate::health::breadth::Breadth;
 use crate::hedge_delay::unmeasured_hedge_delay;
 use crate::model::id::{EndpointId, RegionSet};
@@ -251,7 +251,7 @@ impl OutlierDetector {
         let mut counts: Vec<_> = inner
             .stats
             .iter_mut()
-            .filter_map(|(at, stats)| Some(WindowCount::new(*at, stats.take()?)))
+            .filter_map(|(at, stats)| stats.take(*at))
             .collect();
         // The order in a hash map is not the same twice; what is believed must be.
         counts.sort_unstable_by_key(|count| (count.route, count.region));
@@ -382,7 +382,7 @@ impl Inner {
             return None;
         }
         self.urgent_counts += 1;
-        let count = WindowCount::new(at, stats.take()?);
+        let count = stats.take(at)?;
         Some(Event::TrafficWindow {
             generation: self.generation,
             counts: vec![count],
@@ -393,6 +393,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::WindowCount;
     use crate::model::id::{RegionId, RouteId};
     use crate::table::traffic_policy::OutlierDetection;
 
@@ -626,8 +627,7 @@ mod tests {
         assert!(worker.detector.drain(0, at(900)).is_none());
         let count = window(worker.detector.drain(0, at(1000)));
         assert_eq!((count.count.requests, count.count.failures), (2, 1));
-        let about = count.count.mean_first_byte().unwrap_or_default();
-        assert_eq!(about, FINE);
+        assert_eq!(count.first_byte, Some(FINE));
         assert!(worker.detector.drain(0, at(3000)).is_none());
     }
 

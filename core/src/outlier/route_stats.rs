@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use crate::apply::WindowCount;
 use crate::health::breadth::Breadth;
 use crate::health::traffic_count::TrafficCount;
 use crate::hedge_delay::LatencyTracker;
 use crate::model::id::{RegionId, RouteId};
 use crate::model::time::Timestamp;
 use crate::table::traffic_policy::OutlierDetection;
+
+/// First bytes that a second's median is taken of: the newest ones.
+const SAMPLES: usize = 16;
 
 /// A route in a region.
 pub type RouteRegion = (RouteId, RegionId);
@@ -36,6 +40,9 @@ pub(super) struct RouteStats {
     quiet: u8,
     /// What was counted since the board was told last.
     untold: TrafficCount,
+    /// The newest first bytes since then, in microseconds, and how many there were.
+    first_bytes: [u32; SAMPLES],
+    timed: u16,
 }
 
 impl RouteStats {
@@ -53,7 +60,9 @@ impl RouteStats {
     /// Counts a good answer's head.
     pub(super) fn answered(&mut self, mark: Breadth, first_byte: Duration) {
         self.untold.request(mark);
-        self.untold.first_byte(first_byte);
+        let micros = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
+        self.first_bytes[usize::from(self.timed) % SAMPLES] = micros;
+        self.timed = self.timed.wrapping_add(1).max(1);
     }
 
     /// Counts a failure.
@@ -84,8 +93,22 @@ impl RouteStats {
     }
 
     /// What was counted since this was asked last, if anything was.
-    pub(super) fn take(&mut self) -> Option<TrafficCount> {
+    pub(super) fn take(&mut self, (route, region): RouteRegion) -> Option<WindowCount> {
         let count = std::mem::take(&mut self.untold);
-        (count.requests > 0).then_some(count)
+        let first_byte = self.take_median();
+        (count.requests > 0).then_some(WindowCount {
+            route,
+            region,
+            count,
+            first_byte,
+        })
+    }
+
+    fn take_median(&mut self) -> Option<Duration> {
+        let timed = usize::from(std::mem::take(&mut self.timed)).min(SAMPLES);
+        let newest = &mut self.first_bytes[..timed];
+        newest.sort_unstable();
+        let median = newest.get(timed.saturating_sub(1) / 2)?;
+        Some(Duration::from_micros(u64::from(*median)))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A failure prints its seed; the same seed replays the same hours.
 
+mod lateness;
 mod requests;
 mod thresholds;
 
@@ -117,11 +118,15 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         let keeps_endpoints = matches!(event, Event::Probed { .. } | Event::Tick);
+        let was_probe = matches!(event, Event::Probed { .. });
         let (beliefs, changes) = apply(&self.beliefs, event, self.now);
         self.beliefs = beliefs;
         self.snapshot = self.beliefs.snapshot();
         self.changes.extend(changes);
         self.check();
+        if !was_probe {
+            self.probe_what_is_suspected();
+        }
         if keeps_endpoints {
             return;
         }
@@ -134,6 +139,17 @@ impl World {
         self.due.retain(|id, _| living.contains(id));
         for id in living {
             self.due.entry(id).or_insert(self.now);
+        }
+    }
+
+    /// A request cast doubt on it just now: its next probe is due.
+    fn probe_what_is_suspected(&mut self) {
+        for region in &self.beliefs.regions {
+            for endpoint in region.endpoints.iter() {
+                if endpoint.standing.suspected() == Some(self.now) {
+                    self.due.insert(endpoint.id, self.now);
+                }
+            }
         }
     }
 
@@ -607,6 +623,7 @@ fn requests_that_fail_in_one_region_alone_take_it_out_and_probation_brings_it_ba
                 failures,
                 ..spread()
             },
+            first_byte: None,
         };
         Event::TrafficWindow {
             generation: world.beliefs.generation,

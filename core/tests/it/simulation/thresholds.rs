@@ -78,6 +78,7 @@ fn a_region_falls_at_the_share_and_number_that_were_written() {
                 failures,
                 ..spread()
             },
+            first_byte: None,
         };
         world.tell(Event::TrafficWindow {
             generation: world.beliefs.generation,
