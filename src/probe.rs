@@ -332,7 +332,7 @@ impl ProbeTask {
         } else {
             Health::Unhealthy
         };
-        let fell = live.snapshot.regions[id.index()].availability.down_since();
+        let fell = live.beliefs.regions[id.index()].availability.down_since();
         let fresh = fell.is_some_and(|fell| self.clock.now().since(fell) < FRESH_FALL);
         let changing = fresh
             || endpoint.health != settled

@@ -8,6 +8,7 @@ mod restore;
 mod reload;
 mod saved;
 mod region_ejection;
+mod region_state;
 mod failback;
 mod summary;
 mod last_change;
@@ -20,6 +21,7 @@ use crate::model::time::Timestamp;
 pub use crate::apply::addresses::MAX_ADDRESSES;
 pub use crate::apply::beliefs::Beliefs;
 pub use crate::apply::event::{Event, LateAnswers, WindowCount};
+pub use crate::apply::region_state::{LastChange, RegionLatency, RegionState};
 pub use crate::apply::restore::BELIEFS_LAST;
 pub use crate::apply::saved::{FORMAT, SavedBeliefs};
 

@@ -118,7 +118,7 @@ pub(crate) async fn answer(state: &Arc<AdminContext>, request: Request<Incoming>
         Endpoint::Live => reply::text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
         Endpoint::Ready => health::answer("readyz", &ready(state), query.flag("verbose")),
         Endpoint::Started => {
-            let checks = health::started(&(state.sources.snapshot)(), state.clock.now());
+            let checks = health::started(&(state.sources.beliefs)(), state.clock.now());
             health::answer("startupz", &checks, query.flag("verbose"))
         }
         Endpoint::Metrics => {
@@ -130,10 +130,10 @@ pub(crate) async fn answer(state: &Arc<AdminContext>, request: Request<Incoming>
         }
         Endpoint::Status => reply::json(&status(state)),
         Endpoint::Regions => reply::json(&RegionView::all(
-            &(state.sources.snapshot)(),
+            &(state.sources.beliefs)(),
             state.clock.now(),
         )),
-        Endpoint::Routes => reply::json(&RouteView::all(&(state.sources.snapshot)())),
+        Endpoint::Routes => reply::json(&RouteView::all(&(state.sources.beliefs)())),
         Endpoint::Probes => reply::json(&(state.sources.probes)()),
         Endpoint::Certs => reply::json(&(state.sources.certs)()),
         Endpoint::Config => reply::json(&(state.sources.config)()),
@@ -145,7 +145,7 @@ pub(crate) async fn answer(state: &Arc<AdminContext>, request: Request<Incoming>
 }
 
 fn ready(state: &AdminContext) -> Vec<Check> {
-    health::ready(&state.flags, &(state.sources.snapshot)())
+    health::ready(&state.flags, &(state.sources.beliefs)())
 }
 
 fn metrics(state: &AdminContext, format: ExpositionFormat) -> Reply {
@@ -157,18 +157,18 @@ fn metrics(state: &AdminContext, format: ExpositionFormat) -> Reply {
 }
 
 fn status(state: &AdminContext) -> StatusView {
-    let snapshot = (state.sources.snapshot)();
+    let beliefs = (state.sources.beliefs)();
     let now = state.clock.now();
     StatusView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        generation: snapshot.generation,
-        revision: snapshot.revision,
+        generation: beliefs.generation,
+        revision: beliefs.revision,
         uptime_seconds: now.since_start().as_secs_f64(),
         draining: state.flags.draining.load(Ordering::Acquire),
-        ready: health::all_passed(&health::ready(&state.flags, &snapshot)),
-        correlated_failure: snapshot.correlated_failure,
-        routes: snapshot.table.routes.len(),
-        regions: RegionView::all(&snapshot, now),
+        ready: health::all_passed(&health::ready(&state.flags, &beliefs)),
+        correlated_failure: beliefs.correlated_failure,
+        routes: beliefs.table.routes.len(),
+        regions: RegionView::all(&beliefs, now),
         last_reload: (state.sources.last_reload)(),
     }
 }

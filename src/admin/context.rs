@@ -13,8 +13,8 @@ use crate::admin::view::ReloadView;
 use crate::board::journal::Journal;
 use crate::clock::Clock;
 use crate::telemetry::metrics::{Exposition, MetricsRegistry, families};
+use meridian_core::apply::Beliefs;
 use meridian_core::change::What;
-use meridian_core::decide::snapshot::Snapshot;
 
 /// So many connections may read events, so that they cannot keep health checks out.
 const MAX_EVENT_READERS: usize = 16;
@@ -57,7 +57,7 @@ pub struct ExplainQuery {
 /// depends on no other part above the core.
 pub struct AdminSources {
     /// What is believed now.
-    pub snapshot: Source<Snapshot>,
+    pub beliefs: Source<Arc<Beliefs>>,
     /// How the last reload ended.
     pub last_reload: Source<Option<ReloadView>>,
     /// The last probe of each endpoint.

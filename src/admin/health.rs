@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::admin::reply::{self, Reply};
-use meridian_core::decide::snapshot::{RegionState, Snapshot};
+use meridian_core::apply::{Beliefs, RegionState};
 use meridian_core::health::rise_fall::Health;
 use meridian_core::model::time::Timestamp;
 
@@ -45,14 +45,15 @@ impl Check {
 /// Ready: a table serves, listeners are bound, every route has a region that can serve, and the
 /// process is not leaving.
 #[must_use]
-pub fn ready(flags: &Flags, snapshot: &Snapshot) -> Vec<Check> {
+pub fn ready(flags: &Flags, beliefs: &Beliefs) -> Vec<Check> {
     let mut checks = vec![
-        Check::new("config loaded", snapshot.generation > 0),
+        Check::new("config loaded", beliefs.generation > 0),
         Check::new("listeners bound", flags.listening.load(Ordering::Acquire)),
         Check::new("not draining", !flags.draining.load(Ordering::Acquire)),
     ];
-    checks.extend(snapshot.table.routes.iter().map(|route| {
-        let serves = !route.regions.and(snapshot.serving).is_empty();
+    let serving = beliefs.serving();
+    checks.extend(beliefs.table.routes.iter().map(|route| {
+        let serves = !route.regions.and(serving).is_empty();
         Check::new(format!("route {} has a serving region", route.name), serves)
     }));
     checks
@@ -61,7 +62,7 @@ pub fn ready(flags: &Flags, snapshot: &Snapshot) -> Vec<Check> {
 /// Started: a table is loaded and every known endpoint was proven well or unwell, or ten
 /// seconds have passed since the process began.
 #[must_use]
-pub fn started(snapshot: &Snapshot, now: Timestamp) -> Vec<Check> {
+pub fn started(beliefs: &Beliefs, now: Timestamp) -> Vec<Check> {
     let known = |region: &RegionState| {
         !region.endpoints.is_empty()
             && region
@@ -69,9 +70,9 @@ pub fn started(snapshot: &Snapshot, now: Timestamp) -> Vec<Check> {
                 .iter()
                 .all(|endpoint| endpoint.health != Health::Unproven)
     };
-    let mut checks = vec![Check::new("config loaded", snapshot.generation > 0)];
+    let mut checks = vec![Check::new("config loaded", beliefs.generation > 0)];
     let waited = now.since_start() >= STARTUP_LIMIT;
-    let regions = snapshot.table.regions.iter().zip(&snapshot.regions);
+    let regions = beliefs.table.regions.iter().zip(&beliefs.regions);
     checks.extend(regions.map(|(region, state)| {
         Check::new(
             format!("region {} probed", region.name),
@@ -117,9 +118,9 @@ mod tests {
 
     #[test]
     fn startup_ends_after_ten_seconds_at_the_latest() {
-        let mut snapshot = Snapshot {
+        let mut beliefs = Beliefs {
             generation: 1,
-            ..Snapshot::default()
+            ..Beliefs::default()
         };
         let region = Region {
             name: "eu-west-1".into(),
@@ -130,11 +131,11 @@ mod tests {
             written: Written::default(),
         };
         let table = RoutingTable::new(Vec::new(), vec![region], Vec::new());
-        snapshot.table = std::sync::Arc::new(table);
-        snapshot.regions = vec![RegionState::default()];
+        beliefs.table = std::sync::Arc::new(table);
+        beliefs.regions = vec![RegionState::default()];
         let early = Timestamp::after_start(Duration::from_secs(9));
-        assert!(!all_passed(&started(&snapshot, early)));
+        assert!(!all_passed(&started(&beliefs, early)));
         let late = Timestamp::after_start(Duration::from_secs(10));
-        assert!(all_passed(&started(&snapshot, late)));
+        assert!(all_passed(&started(&beliefs, late)));
     }
 }

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use meridian_core::decide::snapshot::{EndpointState, LastChange, RegionState, Snapshot};
+use meridian_core::apply::{Beliefs, LastChange, RegionState};
+use meridian_core::decide::snapshot::{EndpointState, best_estimate};
 use meridian_core::health::failback::{Failback, Stage};
 use meridian_core::health::rise_fall::EjectedBy;
 use meridian_core::model::id::{RegionId, RouteId};
@@ -142,25 +143,25 @@ pub struct ReloadView {
 }
 
 impl RegionView {
-    /// All regions of a snapshot, by name.
+    /// All regions, by name.
     #[must_use]
-    pub fn all(snapshot: &Snapshot, now: Timestamp) -> Vec<Self> {
-        let ids = (0..snapshot.regions.len()).map(RegionId::at);
-        ids.zip(&snapshot.regions)
-            .map(|(id, state)| Self::of(snapshot, id, state, now))
+    pub fn all(beliefs: &Beliefs, now: Timestamp) -> Vec<Self> {
+        let ids = (0..beliefs.regions.len()).map(RegionId::at);
+        ids.zip(&beliefs.regions)
+            .map(|(id, state)| Self::of(beliefs, id, state, now))
             .collect()
     }
 
-    fn of(snapshot: &Snapshot, id: RegionId, state: &RegionState, now: Timestamp) -> Self {
-        let region = snapshot.table.region(id);
+    fn of(beliefs: &Beliefs, id: RegionId, state: &RegionState, now: Timestamp) -> Self {
+        let region = beliefs.table.region(id);
         let urls: Vec<String> = region.origins.iter().map(|o| o.url()).collect();
         let change = state.last_change.as_ref();
         Self {
             name: region.name.to_string(),
             health: state.health.label().to_owned(),
             admin: state.admin.label().to_owned(),
-            serving: snapshot.serving.contains(id),
-            stage: stage_label(snapshot, id, stage(state)).to_owned(),
+            serving: state.serves(),
+            stage: stage_label(state, stage(state)).to_owned(),
             share_percent: stage(state).share(),
             hold_down_left_seconds: state
                 .failback
@@ -169,7 +170,7 @@ impl RegionView {
                 .map(|until| until.since(now).as_secs_f64()),
             changed_seconds_ago: change.map(|change| now.since(change.at).as_secs_f64()),
             cause: change.map(LastChange::cause),
-            routes: own_stages(snapshot, id, state),
+            routes: own_stages(beliefs, id, state),
             latency_seconds: latency_seconds(state, now),
             endpoints: state
                 .endpoints
@@ -193,8 +194,8 @@ pub const STAGES: [&str; 6] = [
 
 /// The label of a region's stage: one that is down may be on probation.
 #[must_use]
-pub fn stage_label(snapshot: &Snapshot, id: RegionId, stage: Stage) -> &'static str {
-    if stage == Stage::Down && snapshot.probation.contains(id) {
+pub fn stage_label(state: &RegionState, stage: Stage) -> &'static str {
+    if stage == Stage::Down && state.is_on_probation() {
         "on_probation"
     } else {
         stage.label()
@@ -202,8 +203,8 @@ pub fn stage_label(snapshot: &Snapshot, id: RegionId, stage: Stage) -> &'static 
 }
 
 /// The routes on which a region is at another stage than under the table's own failback policy.
-fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<RouteStageView> {
-    let table: &RoutingTable = &snapshot.table;
+fn own_stages(beliefs: &Beliefs, id: RegionId, state: &RegionState) -> Vec<RouteStageView> {
+    let table: &RoutingTable = &beliefs.table;
     let routes = table.routes.iter().enumerate();
     let own = routes.filter_map(|(index, route)| {
         let policy = table.failback_of(RouteId(u32::try_from(index).ok()?));
@@ -211,7 +212,7 @@ fn own_stages(snapshot: &Snapshot, id: RegionId, state: &RegionState) -> Vec<Rou
         let differs = stage != self::stage(state);
         (differs && route.regions.contains(id)).then(|| RouteStageView {
             route: route.name.to_string(),
-            stage: stage_label(snapshot, id, stage).to_owned(),
+            stage: stage_label(state, stage).to_owned(),
             share_percent: stage.share(),
         })
     });
@@ -231,9 +232,7 @@ pub fn stage(state: &RegionState) -> Stage {
 /// The latency that ranks a region, in seconds, while it is known.
 #[must_use]
 pub fn latency_seconds(state: &RegionState, now: Timestamp) -> Option<f64> {
-    state
-        .estimate(now)
-        .map(|estimate| estimate.median.as_secs_f64())
+    best_estimate(&state.endpoints, now).map(|estimate| estimate.median.as_secs_f64())
 }
 
 fn endpoint(state: &EndpointState, urls: &[String], now: Timestamp) -> EndpointView {
@@ -266,23 +265,21 @@ fn endpoint(state: &EndpointState, urls: &[String], now: Timestamp) -> EndpointV
 }
 
 impl RouteView {
-    /// All routes of a snapshot, in the order of the file.
+    /// All routes, in the order of the file.
     #[must_use]
-    pub fn all(snapshot: &Snapshot) -> Vec<Self> {
-        snapshot
+    pub fn all(beliefs: &Beliefs) -> Vec<Self> {
+        beliefs
             .table
             .routes
             .iter()
-            .map(|route| Self::of(snapshot, route))
+            .map(|route| Self::of(beliefs, route))
             .collect()
     }
 
-    fn of(snapshot: &Snapshot, route: &Route) -> Self {
-        let name = |id: &RegionId| snapshot.table.region(*id).name.to_string();
-        let serving = route
-            .order
-            .iter()
-            .filter(|id| snapshot.serving.contains(**id));
+    fn of(beliefs: &Beliefs, route: &Route) -> Self {
+        let name = |id: &RegionId| beliefs.table.region(*id).name.to_string();
+        let serving = beliefs.serving();
+        let serving = route.order.iter().filter(|id| serving.contains(**id));
         Self {
             name: route.name.to_string(),
             host: match &route.host {
@@ -294,7 +291,7 @@ impl RouteView {
             policy: route.policy.label().to_owned(),
             regions: route.order.iter().map(name).collect(),
             serving: serving.map(name).collect(),
-            written: snapshot.table.place(route.written),
+            written: beliefs.table.place(route.written),
         }
     }
 }

@@ -44,10 +44,10 @@ pub(super) fn state(parts: AdminParts) -> AdminContext {
         reloader,
     } = parts;
     let journal = Arc::clone(board.journal());
-    let [snapshot, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
+    let [beliefs, certs, config, explained, confirmed] = [(); 5].map(|()| board.clone());
     let (last, again) = (Arc::clone(&reloader), Arc::clone(&reloader));
     let sources = AdminSources {
-        snapshot: Box::new(move || snapshot.live().snapshot.clone()),
+        beliefs: Box::new(move || Arc::clone(&beliefs.live().beliefs)),
         last_reload: Box::new(move || last.last().map(|result| reload_view(&result))),
         probes: Box::new(move || probe_views(&prober)),
         certs: Box::new(move || certificate_views(&certs.live())),

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use crate::admin::NotConfirmed;
 use crate::board::Board;
-use meridian_core::apply::Event;
+use meridian_core::apply::{Beliefs, Event};
 use meridian_core::change::What;
-use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::health::failback::{Failback, Stage};
 
 /// Has the region called `name` return, and says how far its return is then.
@@ -33,7 +32,7 @@ pub(super) async fn confirm(board: Board, name: String) -> Result<Value, NotConf
             "share_percent": stage.share(),
             "message": message(&region, stage),
         })),
-        None => Err(refusal(&board.live().snapshot, &region)),
+        None => Err(refusal(&board.live().beliefs, &region)),
     }
 }
 
@@ -47,11 +46,11 @@ fn message(region: &str, stage: Stage) -> String {
 }
 
 /// Why nothing was done.
-fn refusal(snapshot: &Snapshot, region: &str) -> NotConfirmed {
-    let table = &snapshot.table;
+fn refusal(beliefs: &Beliefs, region: &str) -> NotConfirmed {
+    let table = &beliefs.table;
     let state = table
         .region_named(region)
-        .and_then(|id| snapshot.regions.get(id.index()));
+        .and_then(|id| beliefs.regions.get(id.index()));
     let Some(state) = state else {
         let names = table.regions.iter().map(|region| region.name.to_string());
         return NotConfirmed::UnknownRegion {

@@ -254,8 +254,7 @@ impl OutlierReporter {
 
 /// What probes say that a first byte of `region` takes.
 fn probed(request: &OutgoingRequest, region: RegionId) -> Option<Duration> {
-    let latency = request.live.snapshot.regions[region.index()].latency;
-    latency.map(|latency| latency.median)
+    request.live.snapshot.regions[region.index()].latency
 }
 
 /// Tells once how the body of an answer ended that streams; nothing if the viewer leaves first.

@@ -13,10 +13,13 @@ use meridian::admin::{
 use meridian::board::journal::{HISTORY, Journal};
 use meridian::clock::Clock;
 use meridian::telemetry::metrics::{MetricsRegistry, families};
+use meridian_core::apply::{Beliefs, RegionState};
 use meridian_core::change::{Change, ChangeCause, Subject, What};
 use meridian_core::config::{AdminConfig, Secret};
-use meridian_core::decide::snapshot::{RegionState, Snapshot};
-use meridian_core::model::id::RegionSet;
+use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::health::availability::Availability;
+use meridian_core::model::id::EndpointId;
+use meridian_core::model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +31,7 @@ use crate::support::client::{Reply, request, send};
 struct Admin {
     address: SocketAddr,
     flags: Arc<Flags>,
-    snapshot: Arc<Mutex<Snapshot>>,
+    beliefs: Arc<Mutex<Beliefs>>,
     reload_works: Arc<AtomicBool>,
     reloads: Arc<AtomicUsize>,
     confirmed: Arc<AtomicUsize>,
@@ -38,14 +41,22 @@ struct Admin {
 }
 
 /// Two regions, both of which can serve.
-fn snapshot() -> Snapshot {
-    Snapshot {
+fn beliefs() -> Beliefs {
+    let id = EndpointId {
+        slot: 0,
+        generation: 0,
+    };
+    let endpoint = EndpointState::new(id, ([127, 0, 0, 1], 80).into(), 0);
+    let region = RegionState {
+        endpoints: Arc::new([endpoint]),
+        ..RegionState::default()
+    };
+    Beliefs {
         revision: 7,
         generation: 3,
         table: Arc::new(table(&["api"], &["eu-west-1", "us-east-1"])),
-        regions: vec![RegionState::default(); 2],
-        serving: RegionSet::first(2),
-        ..Snapshot::default()
+        regions: vec![region; 2],
+        ..Beliefs::default()
     }
 }
 
@@ -64,7 +75,7 @@ async fn start(token: Option<&str>) -> Admin {
     let port = server.address().port();
     let flags = Arc::new(Flags::default());
     flags.listening.store(true, Ordering::Release);
-    let shared = Arc::new(Mutex::new(snapshot()));
+    let shared = Arc::new(Mutex::new(beliefs()));
     let (reload_works, reloads) = (
         Arc::new(AtomicBool::new(true)),
         Arc::new(AtomicUsize::new(0)),
@@ -72,9 +83,9 @@ async fn start(token: Option<&str>) -> Admin {
     let asked = Arc::new(Mutex::new(ExplainQuery::default()));
     let confirmed = Arc::new(AtomicUsize::new(0));
     let sources = AdminSources {
-        snapshot: Box::new({
+        beliefs: Box::new({
             let shared = Arc::clone(&shared);
-            move || shared.lock().unwrap().clone()
+            move || Arc::new(shared.lock().unwrap().clone())
         }),
         last_reload: Box::new(|| None),
         probes: Box::new(|| json!([])),
@@ -129,7 +140,7 @@ async fn start(token: Option<&str>) -> Admin {
     Admin {
         address: SocketAddr::from(([127, 0, 0, 1], port)),
         flags,
-        snapshot: shared,
+        beliefs: shared,
         reload_works,
         reloads,
         confirmed,
@@ -282,11 +293,14 @@ async fn ready_ends_when_the_drain_begins_or_a_route_has_no_region() {
     let verbose = admin.get("/readyz?verbose").await;
     assert!(text(&verbose).contains("[+] route api has a serving region\n"));
 
-    admin.snapshot.lock().unwrap().serving = RegionSet::EMPTY;
+    let since = Timestamp::ZERO;
+    for region in &mut admin.beliefs.lock().unwrap().regions {
+        region.availability = Availability::Out { since };
+    }
     let answer = admin.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert!(text(&answer).contains("[-] route api has a serving region\n"));
-    admin.snapshot.lock().unwrap().serving = RegionSet::first(1);
+    admin.beliefs.lock().unwrap().regions[0].availability = Availability::Up;
     assert_eq!(admin.get("/readyz").await.status, 200);
 
     admin.flags.draining.store(true, Ordering::Release);

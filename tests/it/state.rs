@@ -84,7 +84,7 @@ async fn believes(edge: &Edge, holds: impl Fn(&Edge) -> bool) {
 
 async fn a_is_down(edge: &Edge) {
     let down = |edge: &Edge| {
-        edge.app.board().live().snapshot.regions[0]
+        edge.app.board().live().beliefs.regions[0]
             .availability
             .is_out()
     };

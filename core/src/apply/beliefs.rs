@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::decide::snapshot::{AdminState, RegionState, Snapshot};
+use crate::apply::region_state::RegionState;
+use crate::decide::snapshot::{AdminState, RegionSnapshot, Snapshot};
+use crate::health::availability::Availability;
 use crate::health::live_comparison::LiveComparison;
 use crate::health::order::LatencyOrder;
 use crate::health::slots::Slots;
@@ -60,20 +62,22 @@ impl Beliefs {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let serving = self.serving();
-        let policies = (0..self.table.failbacks().len()).map(FailbackId::at);
+        let regions: Vec<_> = self.regions.iter().map(region_snapshot).collect();
         let limited = |policy| {
-            let limited = self.regions_that(|region| region.share(policy) < 100);
-            limited.and(serving)
+            let returns = |id: &RegionId| regions[id.index()].share(policy) < 100;
+            serving.iter().filter(returns).collect()
         };
+        let policies = (0..self.table.failbacks().len()).map(FailbackId::at);
         Snapshot {
             revision: self.revision,
             generation: self.generation,
             table: Arc::clone(&self.table),
             unknown: self.unknown,
-            regions: self.regions.clone(),
             serving,
             drained: self.drained(),
             limited: policies.map(limited).collect(),
+            regions,
+            suppressed: self.suppressed(),
             probation: self.probation(),
             correlated_failure: self.correlated_failure,
             by_latency: self.order.regions().collect(),
@@ -81,8 +85,9 @@ impl Beliefs {
     }
 
     /// Regions that can serve: not drained, an endpoint, not out.
-    pub(super) fn serving(&self) -> RegionSet {
-        self.regions_that(serves)
+    #[must_use]
+    pub fn serving(&self) -> RegionSet {
+        self.regions_that(RegionState::serves)
     }
 
     /// Regions the operator took out.
@@ -92,7 +97,15 @@ impl Beliefs {
 
     /// Regions with an endpoint on probation.
     pub(super) fn probation(&self) -> RegionSet {
-        self.regions_that(has_probation)
+        self.regions_that(RegionState::is_on_probation)
+    }
+
+    /// Unhealthy regions that keep their traffic, not because all fell together.
+    fn suppressed(&self) -> RegionSet {
+        self.regions_that(|region| {
+            let is = matches!(region.availability, Availability::Suppressed { .. });
+            is && !self.correlated_failure
+        })
     }
 
     fn regions_that(&self, holds: impl Fn(&RegionState) -> bool) -> RegionSet {
@@ -111,16 +124,12 @@ impl Beliefs {
     }
 }
 
-fn serves(region: &RegionState) -> bool {
-    let willing = match region.admin {
-        AdminState::Drained => false,
-        AdminState::Forced => true,
-        AdminState::Auto => !region.availability.is_out(),
-    };
-    willing && !region.endpoints.is_empty()
-}
-
-fn has_probation(region: &RegionState) -> bool {
-    let mut endpoints = region.endpoints.iter();
-    region.admin == AdminState::Auto && endpoints.any(|one| one.standing.is_on_probation())
+fn region_snapshot(region: &RegionState) -> RegionSnapshot {
+    RegionSnapshot {
+        admin: region.admin,
+        health: region.health,
+        endpoints: Arc::clone(&region.endpoints),
+        latency: region.latency.map(|latency| latency.median),
+        failback: region.failback.clone(),
+    }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
+use crate::apply::region_state::RegionState;
 use crate::change::{ChangeCause, Changes, What};
-use crate::decide::snapshot::{AdminState, RegionState};
+use crate::decide::snapshot::AdminState;
 use crate::health::failback::{Condition, Stage};
 use crate::health::rise_fall::Health;
 use crate::model::id::RegionId;

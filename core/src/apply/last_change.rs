@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
+use crate::apply::region_state::LastChange;
 use crate::change::{Change, ChangeCause, Changes, Subject, What};
-use crate::decide::snapshot::LastChange;
 use crate::model::id::RegionId;
 
 /// Keeps with each region what `changes`, and a probation that began or ended, say of it.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::apply::beliefs::Beliefs;
+use crate::apply::region_state::RegionState;
 use crate::change::{ChangeCause, Changes, Subject, What};
-use crate::decide::snapshot::{EndpointState, RegionState};
+use crate::decide::snapshot::EndpointState;
 use crate::health::availability::Availability;
 use crate::health::failback::Stage;
 use crate::health::rise_fall::{EjectedBy, Health};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
 use crate::apply::failback;
+use crate::apply::region_state::RegionState;
 use crate::change::ChangeCause;
-use crate::decide::snapshot::{EndpointState, RegionState};
+use crate::decide::snapshot::EndpointState;
 use crate::health::slots::Slots;
 use crate::model::id::RegionId;
 use crate::model::viewer::UnknownViewer;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::apply::addresses;
 use crate::apply::beliefs::Beliefs;
+use crate::apply::region_state::{RegionLatency, RegionState};
 use crate::apply::saved::{SavedBeliefs, SavedEndpoint, SavedRegion};
 use crate::change::ChangeCause;
-use crate::decide::snapshot::{EndpointState, RegionLatency, RegionState};
+use crate::decide::snapshot::EndpointState;
 use crate::health::availability::Availability;
 use crate::health::order::LatencyOrder;
 use crate::model::id::RegionId;

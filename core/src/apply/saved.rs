@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::beliefs::Beliefs;
-use crate::decide::snapshot::{AdminState, RegionState};
+use crate::apply::region_state::RegionState;
+use crate::decide::snapshot::AdminState;
 use crate::health::failback::saved::SavedFailback;
 use crate::health::latency::saved::SavedLatency;
 use crate::health::rise_fall::saved::SavedHealth;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::apply::beliefs::Beliefs;
+use crate::apply::region_state::{RegionLatency, RegionState};
 use crate::apply::{failback, region_ejection};
 use crate::change::{ChangeCause, Changes, What};
-use crate::decide::snapshot::{RegionLatency, RegionState};
+use crate::decide::snapshot::best_estimate;
 use crate::health::availability::Availability;
 use crate::health::failback::Stage;
 use crate::health::latency::MAX_AGE;
@@ -65,7 +66,7 @@ fn best_health(region: &RegionState) -> Health {
 /// not move, so its figure stands until it is too old; else every such answer would send the
 /// traffic to another region and back.
 fn latency(region: &RegionState, live: LiveComparison, now: Timestamp) -> Option<RegionLatency> {
-    let measured = region.estimate(now).map(|estimate| RegionLatency {
+    let measured = best_estimate(&region.endpoints, now).map(|estimate| RegionLatency {
         median: live.corrected(estimate.median),
         measured: now - estimate.age,
     });

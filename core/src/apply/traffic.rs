@@ -6,9 +6,10 @@ use crate::apply::beliefs::Beliefs;
 use crate::apply::endpoint_health::{locate, settle};
 use crate::apply::event::{LateAnswers, WindowCount};
 use crate::apply::region_ejection::{ask_the_others, passed_since};
+use crate::apply::region_state::RegionState;
 use crate::apply::worse::worse;
 use crate::change::{ChangeCause, Changes, Comparison};
-use crate::decide::snapshot::{AdminState, RegionState};
+use crate::decide::snapshot::{AdminState, best_estimate};
 use crate::health::availability::Availability;
 use crate::health::live_comparison::compare;
 use crate::health::rise_fall::Health;
@@ -111,7 +112,9 @@ pub(super) fn grow_old(beliefs: &mut Beliefs, now: Timestamp) {
 
 /// Brings what live requests say of the regions' latency up to date.
 fn compare_live(beliefs: &mut Beliefs, now: Timestamp) {
-    let probed = |region: &RegionState| region.estimate(now).map(|estimate| estimate.median);
+    let probed = |region: &RegionState| {
+        best_estimate(&region.endpoints, now).map(|estimate| estimate.median)
+    };
     let probed: Vec<_> = beliefs.regions.iter().map(probed).collect();
     beliefs.live = compare(beliefs.traffic.live(now), &probed);
 }

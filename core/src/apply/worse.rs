@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::apply::beliefs::Beliefs;
-use crate::decide::snapshot::RegionState;
+use crate::apply::region_state::RegionState;
 use crate::health::traffic::LiveLatency;
 use crate::model::id::{RegionId, RegionSet};
 use crate::model::time::Timestamp;

@@ -11,9 +11,8 @@ pub use crate::decide::explain::explanation::{
 };
 
 use crate::decide::request::RequestFacts;
-use crate::decide::snapshot::{RegionState, Snapshot};
+use crate::decide::snapshot::{RegionSnapshot, Snapshot, best_estimate};
 use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
-use crate::health::availability::Availability;
 use crate::health::failback::Failback;
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
@@ -172,7 +171,7 @@ impl ExplainContext<'_> {
     /// The rule in words, and the line that sets it.
     fn because(&self, decision: &Decision) -> ExplainedReason {
         let first = decision.ranked.all().first().copied();
-        if first.is_some_and(|first| self.is_suppressed(first)) {
+        if first.is_some_and(|first| self.snapshot.suppressed.contains(first)) {
             return unwritten(
                 "its probes fail, and it keeps its traffic: probes alone take out one region a \
                  minute, while another is well",
@@ -189,13 +188,6 @@ impl ExplainContext<'_> {
             says: self.rule_in_words(decision, route, first),
             written: written.map(|written| table.place(written)),
         }
-    }
-
-    /// Whether `region` serves although its probes fail.
-    fn is_suppressed(&self, region: RegionId) -> bool {
-        let availability = self.state(region).map(|state| state.availability);
-        matches!(availability, Some(Availability::Suppressed { .. }))
-            && !self.snapshot.correlated_failure
     }
 
     fn rule_in_words(&self, decision: &Decision, route: &Route, first: Option<RegionId>) -> String {
@@ -233,7 +225,7 @@ impl ExplainContext<'_> {
     }
 
     fn by_latency(&self, decision: &Decision, first: Option<RegionId>) -> &'static str {
-        let latency = |region: RegionId| self.state(region)?.latency.map(|l| l.median);
+        let latency = |region: RegionId| self.state(region)?.latency;
         let Some(measured) = first.and_then(latency) else {
             return "no latency is known, first by name";
         };
@@ -273,7 +265,7 @@ impl ExplainContext<'_> {
         out: Option<ExplainedReason>,
     ) -> ExplainedRegion {
         let state = self.state(region);
-        let estimate = state.and_then(|state| state.estimate(self.now));
+        let estimate = state.and_then(|state| best_estimate(&state.endpoints, self.now));
         let by_distance = route.is_some_and(|route| route.policy == Policy::Geo);
         ExplainedRegion {
             name: self.name(region),
@@ -349,7 +341,7 @@ impl ExplainContext<'_> {
         }
     }
 
-    fn state(&self, region: RegionId) -> Option<&RegionState> {
+    fn state(&self, region: RegionId) -> Option<&RegionSnapshot> {
         self.snapshot.regions.get(region.index())
     }
 

@@ -226,7 +226,7 @@ fn what_is_down_is_down_however_long_the_restart_takes_and_returns_when_it_is_we
             }
             world.tell(Event::Tick);
         }
-        for region in &world.beliefs.regions {
+        for region in &world.beliefs.snapshot().regions {
             let there = !region.endpoints.is_empty();
             assert!(
                 region.share(FailbackId::TABLE) == 100 || !there,

@@ -157,7 +157,7 @@ impl World {
     fn check(&self) {
         let snapshot = &self.snapshot;
         let mut slots = BTreeSet::new();
-        for (index, region) in snapshot.regions.iter().enumerate() {
+        for (index, region) in self.beliefs.regions.iter().enumerate() {
             for endpoint in region.endpoints.iter() {
                 assert!(slots.insert(endpoint.id.slot), "two endpoints share a slot");
             }
