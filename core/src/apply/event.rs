@@ -134,7 +134,7 @@ pub struct LateAnswers {
     pub compared: bool,
     /// How long it has been so, without an answer in time.
     pub lasted: Duration,
-    /// Whether answers came meanwhile, late as they were.
+    /// Whether answers came meanwhile, late as they were, but within `[hedge] max_delay`.
     pub answered: bool,
 }
 

@@ -16,10 +16,14 @@ use crate::health::rise_fall::Health;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
 
+/// What answers still, if late, may be short of capacity: hedges take a part of its requests off it
+/// meanwhile, which may be all it needs. It is given so many times as long as what is silent.
+const STILL_ANSWERING: u32 = 5;
+
 /// Takes in that an endpoint's answers come late. Lateness ejects only what lasts, where a probe of
 /// another region finds that one as fast as ever: if all are slow, the fault is ours, or shared. It
 /// never takes out the last region that a route has, since a slow answer is better than none; and a
-/// region whose only endpoint answers still, late as it is, loses a share and is not ejected.
+/// region whose only endpoint answers still, late as it is, is given five times as long.
 pub(super) fn late(
     beliefs: &mut Beliefs,
     id: EndpointId,
@@ -39,7 +43,8 @@ pub(super) fn late(
     let is_proved = lates.in_a_row >= needed
         && lates.lasted >= policy.late_for
         && another_is_as_fast_as_ever(beliefs, region, endpoints[place].standing.suspected());
-    let could_go = has_spare || (others_serve(beliefs, region) && !lates.answered);
+    let is_lasting = !lates.answered || lates.lasted >= policy.late_for * STILL_ANSWERING;
+    let could_go = has_spare || (others_serve(beliefs, region) && is_lasting);
     if !is_proved || !could_go || beliefs.correlated_failure_lately(now) {
         return None;
     }

@@ -73,16 +73,16 @@ impl EndpointStreak {
         }
     }
 
-    /// A good answer came, late.
-    pub(super) fn answered_late(&mut self) {
+    /// A good answer came, late; so late that it is as good as none unless `is_some`.
+    pub(super) fn answered_late(&mut self, is_some: bool) {
         self.failures = Failures::default();
-        self.lates.answered = true;
-        self.late_reads.answered = true;
+        self.lates.answered |= is_some;
+        self.late_reads.answered |= is_some;
     }
 
     /// A late answer came, and what was asked beside it did no better.
     pub(super) fn acquitted(&mut self) {
-        self.answered_late();
+        self.failures = Failures::default();
         self.lates = Lates::default();
         self.late_reads = Lates::default();
     }

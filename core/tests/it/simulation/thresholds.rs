@@ -125,3 +125,25 @@ fn what_requests_ejected_returns_after_the_answers_that_were_written() {
     }
     assert!(world.serves(0));
 }
+
+#[test]
+fn what_answers_late_is_given_longer_than_what_is_silent() {
+    let falls = |answered, millis| {
+        let mut world = judged_by(TrafficPolicy::default());
+        let endpoint = east(&world);
+        world.tell(Event::Suspected { endpoint });
+        world.pass(seconds(1));
+        world.tell(Event::TrafficLate {
+            endpoint,
+            lates: LateAnswers {
+                in_a_row: 50,
+                compared: COMPARED,
+                lasted: Duration::from_millis(millis),
+                answered,
+            },
+        });
+        !world.serves(0)
+    };
+    assert!(falls(false, 1000) && !falls(false, 999));
+    assert!(falls(true, 5000) && !falls(true, 4999));
+}
