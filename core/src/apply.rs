@@ -69,7 +69,7 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
             endpoint_health::probation_answered(&mut new, endpoint, good, &mut changes)
         }
         Event::Operator { region, state } => {
-            endpoint_health::operator(&mut new, region, state, &mut changes)
+            endpoint_health::operator(&mut new, &region, state, &mut changes)
         }
         Event::Confirm { region } => failback::confirm(&mut new, &region, &mut changes),
         Event::Restored {

@@ -12,7 +12,7 @@ use crate::cli::options::{Globals, Output, OutputFormat};
 use crate::cli::terminal::Terminal;
 
 /// A region that was down and is well again waits for this where `failback.mode` is "confirm" or
-/// "manual". Where it is "auto", the rest of the hold is left out. The ramp begins at once.
+/// "manual". Where it is "auto", the rest of the hold-down is left out. The ramp begins at once.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: meridian confirm eu-west-1 && meridian status")]
 pub(crate) struct Confirm {

@@ -131,18 +131,19 @@ pub(super) fn probation_answered(
 /// Takes in the operator's word on a region.
 pub(super) fn operator(
     beliefs: &mut Beliefs,
-    region: RegionId,
+    name: &str,
     state: AdminState,
     changes: &mut Changes,
 ) -> Option<ChangeCause> {
-    let definition = beliefs.table.regions.get(region.index())?;
+    let region = beliefs.table.region_named(name)?;
     let believed = beliefs.regions.get_mut(region.index())?;
     if believed.admin == state {
         return None;
     }
     believed.admin = state;
     let cause = ChangeCause::Operator { state };
-    changes.tell_region(&definition.name, What::Operator { state }, cause.clone());
+    let name = &beliefs.table.region(region).name;
+    changes.tell_region(name, What::Operator { state }, cause.clone());
     Some(cause)
 }
 

@@ -13,6 +13,12 @@ use crate::model::viewer::UnknownViewer;
 use crate::table::RoutingTable;
 
 /// Something that changes what we believe.
+///
+/// What an operator says names its region, so that a reload in between cannot make it mean another.
+/// The others carry numbers, of endpoints or of one generation: they come by the thousand from
+/// workers, probes and resolvers of this process, and each is ignored once its endpoint or its
+/// generation is gone. None of them is kept; what is (changes, the log, saved state) says all by
+/// name.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A new table was loaded. Origins that were there before, spoken to alike, keep their
@@ -79,15 +85,15 @@ pub enum Event {
     },
     /// The operator spoke.
     Operator {
-        /// About which region.
-        region: RegionId,
+        /// About which region, by name.
+        region: Arc<str>,
         /// What.
         state: AdminState,
     },
     /// The operator agrees that traffic returns to a region that waits for it, or wants the rest
-    /// of its hold to be left out.
+    /// of its hold-down to be left out.
     Confirm {
-        /// The region's name, so that a reload in between cannot make it mean another.
+        /// The region's name.
         region: Arc<str>,
     },
     /// What an earlier process believed is taken over: right after the first table, before there
@@ -100,7 +106,7 @@ pub enum Event {
         /// How old the last good answers of name servers may be.
         keep_names: Duration,
     },
-    /// Time passed: latencies grow old and holds end though nothing else happens. Due about
+    /// Time passed: latencies grow old and hold-downs end though nothing else happens. Due about
     /// once a second; changes nothing, and costs no revision, while all stays as it was.
     Tick,
 }

@@ -104,7 +104,7 @@ fn restore_endpoints(
 }
 
 /// What was believed of a region as a whole. One without an address it had before starts anew: its
-/// hold would keep back a service that never failed.
+/// hold-down would keep back a service that never failed.
 fn restore_region(
     state: &mut RegionState,
     table: &RoutingTable,
@@ -353,7 +353,7 @@ mod tests {
     fn old_beliefs_are_dropped_and_the_operators_word_is_not() {
         let mut world = mid_outage();
         let drained = Event::Operator {
-            region: RegionId(1),
+            region: "b".into(),
             state: AdminState::Drained,
         };
         world.tell(drained, 24);

@@ -57,7 +57,7 @@ impl World {
         let event = match self.random.u8(..20) {
             0 => self.resolved(),
             1 => Event::Operator {
-                region: RegionId(self.random.u8(..3)),
+                region: (*self.any(&["a", "b", "c"])).into(),
                 state: *self.any(&[AdminState::Auto, AdminState::Auto, AdminState::Drained]),
             },
             2..6 => Event::Tick,

@@ -363,7 +363,7 @@ fn a_reload_keeps_what_is_known_under_new_numbers() {
     let mut world = World::new(7, &["east", "west"], &[(90.0, 1.0), (40.0, 1.0)]);
     world.pass(seconds(30));
     world.tell(Event::Operator {
-        region: RegionId(1),
+        region: "west".into(),
         state: AdminState::Drained,
     });
     let west = world.beliefs.regions[1].clone();
@@ -379,6 +379,21 @@ fn a_reload_keeps_what_is_known_under_new_numbers() {
     assert!(!world.serves(0), "a new region has no address yet");
     assert_eq!(world.leader(), "west");
     assert_eq!(world.beliefs.generation, 2);
+}
+
+#[test]
+fn the_operators_word_means_the_region_it_names_whatever_was_loaded_since() {
+    let drain = || Event::Operator {
+        region: "west".into(),
+        state: AdminState::Drained,
+    };
+    let mut world = World::new(7, &["east", "west"], &[(90.0, 1.0), (40.0, 1.0)]);
+    world.tell(load(table(&["central", "east", "west"])));
+    world.tell(drain());
+    assert!(world.snapshot.drained.iter().eq([RegionId(2)]));
+    world.tell(load(table(&["central", "east"])));
+    world.tell(drain());
+    assert!(world.snapshot.drained.is_empty());
 }
 
 #[test]
@@ -441,7 +456,7 @@ fn nothing_breaks_in_hours_of_outages_reloads_and_new_addresses() {
                 4 => {
                     let words = [AdminState::Auto, AdminState::Drained, AdminState::Forced];
                     let state = words[world.random.usize(..words.len())];
-                    let region = RegionId(region);
+                    let region = NAMES[usize::from(region)].into();
                     world.tell(Event::Operator { region, state });
                 }
                 _ => {}

@@ -266,7 +266,10 @@ impl Learned {
     fn event(self, beliefs: &Beliefs, region: RegionId) -> Option<Event> {
         let outcome = match self {
             Self::NoAddress => return None,
-            Self::Admin(state) => return Some(Event::Operator { region, state }),
+            Self::Admin(state) => {
+                let region = Arc::clone(&beliefs.table.region(region).name);
+                return Some(Event::Operator { region, state });
+            }
             Self::Ejected => {
                 return Some(Event::TrafficFailed {
                     endpoint: beliefs.regions[region.index()].endpoints[0].id,
