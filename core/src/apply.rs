@@ -15,7 +15,7 @@ mod last_change;
 mod traffic;
 mod worse;
 
-use crate::change::{Change, Changes};
+use crate::change::{Change, ChangeCause, Changes};
 use crate::model::time::Timestamp;
 
 pub use crate::apply::addresses::MAX_ADDRESSES;
@@ -82,10 +82,20 @@ pub fn apply(old: &Beliefs, event: Event, now: Timestamp) -> (Beliefs, Vec<Chang
             None
         }
     };
-    let summary_changed = summary::refresh(old, &mut new, cause.as_ref(), &mut changes);
-    last_change::note(old, &mut new, &changes);
-    if cause.is_some() || summary_changed {
+    conclude(old, &mut new, cause, &mut changes);
+    (new, changes.all)
+}
+
+/// Brings up to date what follows from an event: `cause` says what it changed, absent when that is
+/// nothing and only time passed.
+fn conclude(old: &Beliefs, new: &mut Beliefs, cause: Option<ChangeCause>, changes: &mut Changes) {
+    let is_news = cause.is_some();
+    let cause = cause.unwrap_or(ChangeCause::TimePassed);
+    let summary_changed = summary::refresh(old, new, &cause, changes);
+    last_change::note(old, new, changes);
+    // After the note: a region that is now the fastest did not change itself.
+    summary::tell_leader(old, new, &cause, changes);
+    if is_news || summary_changed {
         new.revision += 1;
     }
-    (new, changes.all)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
 use crate::apply::region_state::LastChange;
-use crate::change::{Change, ChangeCause, Changes, Subject, What};
+use crate::change::{Change, ChangeCause, Changes, Subject};
 use crate::model::id::RegionId;
 
 /// Keeps with each region what `changes`, and a probation that began or ended, say of it.
@@ -31,20 +31,12 @@ pub(super) fn note(old: &Beliefs, new: &mut Beliefs, changes: &Changes) {
     }
 }
 
-/// What was said of the region called `name`: why its health changed, then what follows from it.
+/// Why the region called `name` changed, as it was told.
 fn causes(changes: &[Change], name: &str) -> Vec<ChangeCause> {
-    let said = |wants_health: bool| {
-        changes.iter().filter(move |change| {
-            let is_of_it =
-                matches!(&change.subject, Subject::Region { region } if **region == *name);
-            let is_told = match change.what {
-                What::Health { .. } => wants_health,
-                What::Leader { .. } => false,
-                _ => !wants_health,
-            };
-            is_of_it && is_told
-        })
+    let is_of_it = |change: &&Change| match &change.subject {
+        Subject::Region { region } => **region == *name,
+        _ => false,
     };
-    let causes = said(true).chain(said(false));
+    let causes = changes.iter().filter(is_of_it);
     causes.map(|change| change.cause.clone()).collect()
 }

@@ -16,17 +16,18 @@ use crate::health::rise_fall::Health;
 use crate::model::time::Timestamp;
 
 /// Brings everything that follows from endpoints and the operator's words up to date, and
-/// says whether it changed. `cause` is the event in words, absent when only time passed.
+/// says whether it changed. `cause` is the event in words.
 pub(super) fn refresh(
     old: &Beliefs,
     new: &mut Beliefs,
-    cause: Option<&ChangeCause>,
+    cause: &ChangeCause,
     changes: &mut Changes,
 ) -> bool {
     let now = changes.now;
     for region in &mut new.regions {
         region.health = best_health(region);
     }
+    tell_regions(old, new, cause, changes);
     region_ejection::settle(new, changes);
     for (index, region) in new.regions.iter_mut().enumerate() {
         let live = new.live.get(index).copied().unwrap_or_default();
@@ -41,10 +42,6 @@ pub(super) fn refresh(
     }
     let medians = new.regions.iter().map(median).collect::<Vec<_>>();
     new.order.update(&medians, now);
-
-    let cause = cause.unwrap_or(&ChangeCause::TimePassed);
-    tell_regions(old, new, cause, changes);
-    tell_leader(old, new, cause, changes);
     old.order.regions().ne(new.order.regions())
         || old.serving() != new.serving()
         || old.drained() != new.drained()
@@ -99,7 +96,13 @@ fn tell_regions(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut
     }
 }
 
-fn tell_leader(old: &Beliefs, new: &Beliefs, cause: &ChangeCause, changes: &mut Changes) {
+/// Tells that another region is the first by latency now.
+pub(super) fn tell_leader(
+    old: &Beliefs,
+    new: &Beliefs,
+    cause: &ChangeCause,
+    changes: &mut Changes,
+) {
     let (Some(before), Some(after)) = (leader(old), leader(new)) else {
         return;
     };
