@@ -14,6 +14,7 @@ mod labels;
 mod recorder;
 pub(crate) mod registry;
 mod resume_result;
+mod series;
 pub(crate) mod worker;
 mod worker_cells;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use crate::telemetry::metrics::exposition::Exposition;
 use crate::telemetry::metrics::families;
 use crate::telemetry::metrics::labels::{Labels, NONE};
-use crate::telemetry::metrics::recorder::SharedSeries;
+use crate::telemetry::metrics::series::SharedSeries;
 use crate::telemetry::metrics::worker::{RequestMetrics, WorkerShard};
 use crate::telemetry::metrics::worker_cells::{RegionCells, SeriesCells, WorkerCells};
 use meridian_core::model::id::RegionId;
@@ -17,12 +17,20 @@ use meridian_core::table::RoutingTable;
 pub const ROUTE_LABELS: usize = 50;
 /// Regions with a label of their own; the others share "other".
 pub const REGION_LABELS: usize = 20;
+
 /// All metrics of a process: a recorder of the `metrics` facade, and the owner of what workers
 /// count in. There is one for each proxy, handed to whoever counts.
 #[derive(Debug, Default)]
 pub struct MetricsRegistry {
     cells: Mutex<CellIndex>,
     series: Mutex<SharedSeries>,
+}
+
+impl Default for RequestMetrics {
+    /// For an empty table and one worker.
+    fn default() -> Self {
+        MetricsRegistry::default().request_metrics(&RoutingTable::default(), 1)
+    }
 }
 
 /// Cells are held by the tables that use them and known here by name, one for each worker: a table

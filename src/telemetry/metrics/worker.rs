@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::telemetry::metrics::code_class::CodeClass;
+use crate::telemetry::metrics::resume_result::ResumeResult;
 use crate::telemetry::metrics::worker_cells::{RegionCells, SeriesCells, WorkerCells};
-use crate::telemetry::metrics::{CodeClass, MetricsRegistry, ResumeResult};
 use meridian_core::decide::Rule;
 use meridian_core::model::id::{RegionId, RouteId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::viewer::ViewerSource;
-use meridian_core::table::RoutingTable;
 
 /// All cells of one worker, dense: the route's slot times the width, plus the region's slot.
 #[derive(Debug)]
@@ -32,13 +32,6 @@ pub struct RequestMetrics {
     pub(super) width: usize,
     /// One per worker, at least one.
     pub(super) shards: Vec<WorkerShard>,
-}
-
-impl Default for RequestMetrics {
-    /// For an empty table and one worker.
-    fn default() -> Self {
-        MetricsRegistry::default().request_metrics(&RoutingTable::default(), 1)
-    }
 }
 
 impl RequestMetrics {

@@ -1,9 +1,11 @@
 //! The cells that a worker counts in, and what the page shows of them.
 
 use crate::telemetry::histogram::{WorkerCell, WorkerHistogram};
+use crate::telemetry::metrics::code_class::CodeClass;
 use crate::telemetry::metrics::exposition::Exposition;
+use crate::telemetry::metrics::families;
 use crate::telemetry::metrics::family::MetricFamily;
-use crate::telemetry::metrics::{CodeClass, ResumeResult, families};
+use crate::telemetry::metrics::resume_result::ResumeResult;
 use meridian_core::decide::Rule;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::viewer::ViewerSource;
