@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use meridian_core::config::{Config, ListenerConfig};
-use meridian_core::model::id::{RegionId, RegionSet};
+use meridian_core::config::{Config, FailbackConfig, ListenerConfig};
+use meridian_core::model::id::{RegionId, RegionSet, RouteId};
+use meridian_core::table::failback::FailbackId;
 use meridian_core::table::origin::Region;
 use meridian_core::table::policy::Policy;
 use meridian_core::table::route::Route;
@@ -38,18 +39,7 @@ pub fn changes(old: &Config, new: &Config, files: &[PathBuf]) -> Vec<String> {
         &routes(&new.table),
         &mut lines,
     );
-    let sections = [
-        ("workers", old.workers != new.workers),
-        ("admin", old.admin != new.admin),
-        ("viewer", old.viewer != new.viewer),
-        ("limits", old.limits != new.limits),
-        ("dns", old.dns != new.dns),
-        ("drain", old.drain != new.drain),
-        ("access_log", old.access_log != new.access_log),
-        ("state", old.state.dir != new.state.dir),
-    ];
-    let different = sections.iter().filter(|(_, different)| *different);
-    lines.extend(different.map(|(section, _)| format!("{section} changed")));
+    lines.extend(sections(old, new));
     let own_text = |file: &PathBuf| {
         let mut sources = old.sources.iter().chain(&new.sources);
         sources.any(|source| source.path == *file)
@@ -62,6 +52,37 @@ pub fn changes(old: &Config, new: &Config, files: &[PathBuf]) -> Vec<String> {
         lines.push(format!("and {rest} more"));
     }
     lines
+}
+
+/// The sections that differ, a line each.
+fn sections(old: &Config, new: &Config) -> impl Iterator<Item = String> {
+    let traffic = |config: &Config| config.table.traffic;
+    let sections = [
+        ("name", old.name != new.name),
+        ("workers", old.workers != new.workers),
+        ("admin", old.admin != new.admin),
+        ("viewer", old.viewer != new.viewer),
+        ("limits", old.limits != new.limits),
+        ("dns", old.dns != new.dns),
+        ("drain", old.drain != new.drain),
+        ("access_log", old.access_log != new.access_log),
+        (
+            "failback",
+            old.table.failbacks().first() != new.table.failbacks().first(),
+        ),
+        (
+            "outlier_detection",
+            traffic(old).outlier_detection != traffic(new).outlier_detection,
+        ),
+        ("hedge", traffic(old).hedge != traffic(new).hedge),
+        (
+            "probation",
+            traffic(old).probation != traffic(new).probation,
+        ),
+        ("state", old.state.dir != new.state.dir),
+    ];
+    let different = sections.into_iter().filter(|(_, different)| *different);
+    different.map(|(section, _)| format!("{section} changed"))
 }
 
 /// What of `new` has no effect before a restart.
@@ -117,16 +138,18 @@ struct Meaning<'a> {
     weights: Vec<(&'a str, u32)>,
     prefer: Vec<Vec<&'a str>>,
     residency: Vec<Vec<&'a str>>,
+    /// Only where it is not the table's own.
+    failback: Option<FailbackConfig>,
 }
 
 fn routes(table: &RoutingTable) -> BTreeMap<String, Meaning<'_>> {
-    let routes = table.routes.iter();
+    let routes = (0..).map(RouteId).zip(&table.routes);
     routes
-        .map(|route| (route.name.to_string(), meaning(table, route)))
+        .map(|(id, route)| (route.name.to_string(), meaning(table, id, route)))
         .collect()
 }
 
-fn meaning<'a>(table: &'a RoutingTable, written: &Route) -> Meaning<'a> {
+fn meaning<'a>(table: &'a RoutingTable, id: RouteId, written: &Route) -> Meaning<'a> {
     let name = |id: RegionId| table.region(id).name.as_ref();
     let names = |ids: &[RegionId]| ids.iter().map(|id| name(*id)).collect::<Vec<_>>();
     let mut route = written.clone();
@@ -156,18 +179,24 @@ fn meaning<'a>(table: &'a RoutingTable, written: &Route) -> Meaning<'a> {
         line.regions = RegionSet::EMPTY;
         line.written = Written::default();
     }
+    let failback = table.failback_of(id);
+    let failback = (failback != FailbackId::TABLE).then(|| table.failbacks()[failback.index()]);
     Meaning {
         route,
         order,
         weights,
         prefer,
         residency,
+        failback,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use meridian_core::config::{self, Reader};
     use meridian_core::table::origin::{Origin, OriginHost, ProbeSpec, UpstreamSpec};
     use meridian_core::table::policy::{RetryPolicy, UpstreamTimeouts};
     use meridian_core::table::route::HostPattern;
@@ -228,5 +257,44 @@ mod tests {
         assert_eq!(differences(&old, &new), ["route api changed"]);
         let new = RoutingTable::new(Vec::new(), both(), Vec::new());
         assert_eq!(differences(&old, &new), ["route api removed"]);
+    }
+
+    /// A configuration with these lines more, above and in its route.
+    fn config(lines: &str, of_route: &str) -> Config {
+        let text = format!(
+            r#"
+            {lines}
+            [[listener]]
+            address = "127.0.0.1:8080"
+            [region.a]
+            origins = ["https://a.example"]
+            [[route]]
+            name = "api"
+            regions = ["a"]
+            {of_route}
+            "#
+        );
+        let reader = Reader {
+            read: &|_| Ok(text.clone()),
+            list: &|_| Ok(Vec::new()),
+            env: &|_| None,
+        };
+        config::load(Path::new("/meridian.toml"), &reader).unwrap()
+    }
+
+    #[test]
+    fn a_section_that_changed_is_named() {
+        for (section, key) in [
+            ("failback", "hold_down = \"90s\""),
+            ("outlier_detection", "consecutive_failures = 9"),
+            ("hedge", "times_p99 = 9"),
+            ("probation", "answers = 9"),
+        ] {
+            let new = config(&format!("[{section}]\n{key}"), "");
+            let told = changes(&config("", ""), &new, &[]);
+            assert_eq!(told, [format!("{section} changed")]);
+        }
+        let new = config("", "failback = { hold_down = \"90s\" }");
+        assert_eq!(changes(&config("", ""), &new, &[]), ["route api changed"]);
     }
 }

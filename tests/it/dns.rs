@@ -1,4 +1,4 @@
-//! ResolverInput become addresses, and stay addresses whatever the name server says next.
+//! Names become addresses, and stay addresses whatever the name server says next.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

@@ -69,7 +69,7 @@ fn regions(board: &Board) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn table_and_fittings_are_published_together() {
+async fn table_and_resources_are_published_together() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("regions");
     std::fs::write(&path, "a b").unwrap();

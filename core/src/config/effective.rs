@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::config::default::duration;
 use crate::config::listener::ListenerConfig;
 use crate::config::root::Config;
-use crate::model::id::RegionId;
+use crate::model::id::{RegionId, RouteId};
 use crate::table::RoutingTable;
 use crate::table::origin::{HostField, Region};
 use crate::table::policy::Policy;
@@ -25,12 +25,13 @@ pub fn effective(config: &Config) -> Value {
         "dns": config.dns,
         "drain": config.drain,
         "access_log": config.access_log,
+        "failback": table.failbacks().first(),
         "outlier_detection": table.traffic.outlier_detection,
         "hedge": table.traffic.hedge,
         "probation": table.traffic.probation,
         "state": config.state,
         "region": table.regions.iter().map(region).collect::<Vec<_>>(),
-        "route": table.routes.iter().map(|one| route(table, one)).collect::<Vec<_>>(),
+        "route": (0..).map(RouteId).zip(&table.routes).map(|one| route(table, one)).collect::<Vec<_>>(),
     });
     in_seconds(&mut effective);
     effective
@@ -84,7 +85,7 @@ fn region(region: &Region) -> Value {
     })
 }
 
-fn route(table: &RoutingTable, route: &Route) -> Value {
+fn route(table: &RoutingTable, (id, route): (RouteId, &Route)) -> Value {
     let name = |id: RegionId| table.region(id).name.to_string();
     let weights = match &route.policy {
         Policy::Weighted(weights) => Some(
@@ -122,6 +123,7 @@ fn route(table: &RoutingTable, route: &Route) -> Value {
         "residency": residency.collect::<Vec<_>>(),
         "retry": route.retry,
         "timeouts": route.timeouts,
+        "failback": table.failbacks().get(table.failback_of(id).index()),
         "written": table.place(route.written),
     })
 }

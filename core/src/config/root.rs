@@ -30,7 +30,7 @@ use crate::config::source::SourceText;
 use crate::config::state::{StateConfig, StateSection};
 use crate::config::timeouts::TimeoutsSection;
 use crate::config::viewer::{ViewerConfig, ViewerSection};
-use crate::model::id::{MAX_REGIONS, RouteId};
+use crate::model::id::MAX_REGIONS;
 use crate::model::token::is_token;
 use crate::table::RoutingTable;
 use crate::table::failback::FailbackConfig;
@@ -54,8 +54,8 @@ pub struct Config {
     /// How to learn where a viewer is.
     pub viewer: ViewerConfig,
     /// Regions and routes.
-    pub table: std::sync::Arc<RoutingTable>,
-    /// LimitsConfig that hold everywhere.
+    pub table: Arc<RoutingTable>,
+    /// Bounds that hold everywhere.
     pub limits: LimitsConfig,
     /// How names are resolved.
     pub dns: DnsConfig,
@@ -63,10 +63,6 @@ pub struct Config {
     pub drain: DrainConfig,
     /// One JSON line per request.
     pub access_log: AccessLogConfig,
-    /// How traffic returns to a region that is well again.
-    pub failback: FailbackConfig,
-    /// The same for the routes that write their own.
-    pub route_failback: BTreeMap<RouteId, FailbackConfig>,
     /// What survives a restart.
     pub state: StateConfig,
     /// Every file that was read, the main one first: what to watch, and the text for carets.
@@ -209,8 +205,6 @@ impl RootSection {
             access_log: self
                 .access_log
                 .section(|access_log, _| access_log.check(&context)),
-            failback,
-            route_failback,
             state: self.state.section(|state, _| state.check(&context)),
             sources: context.sources.texts.clone(),
             named_files: context.into_named_files(),

@@ -15,6 +15,7 @@ use meridian_core::table::policy::Policy;
 use meridian_core::table::route::HostPattern;
 use meridian_core::table::traffic_policy::TrafficPolicy;
 use proptest::prelude::*;
+use serde_json::json;
 
 /// The folder of the whole project.
 fn root() -> &'static Path {
@@ -570,6 +571,15 @@ fn a_text_changes_the_content_hash_and_the_same_text_does_not() {
     let hash = |text: &str| good(text).content_hash;
     assert_eq!(hash(BASE), hash(BASE));
     assert_ne!(hash(BASE), hash(&format!("{BASE}# a word\n")));
+}
+
+#[test]
+fn the_effective_configuration_says_how_traffic_returns() {
+    let text = format!("{BASE}failback = {{ ramp = \"0s\" }}\n[failback]\nhold_down = \"90s\"\n");
+    let effective = config::effective(&good(&text));
+    let failback = |ramp| json!({"mode": "auto", "hold_down": 90.0, "ramp": ramp});
+    assert_eq!(effective["failback"], failback(300.0));
+    assert_eq!(effective["route"][0]["failback"], failback(0.0));
 }
 
 /// The files of `config/`, from the disk.

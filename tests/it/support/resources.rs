@@ -34,8 +34,6 @@ pub(crate) fn resources(table: Arc<RoutingTable>, content_hash: u64) -> Arc<Reso
         dns: DnsConfig::default(),
         drain: DrainConfig::default(),
         access_log: AccessLogConfig::default(),
-        failback: Default::default(),
-        route_failback: Default::default(),
         state: Default::default(),
         sources: Vec::new(),
         named_files: Default::default(),
