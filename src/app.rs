@@ -79,7 +79,7 @@ impl App {
         let (log, worker_logs) = open_log(access_log, workers, &registry)?;
         let log = Arc::new(log);
         let board = start_board(resources, clock, &registry);
-        names::follow(&board, clock, &registry);
+        names::follow(&board, &registry);
         let prober = Prober::start(&board, clock, Arc::clone(&registry));
         let reloader = reloader(&board, clock, &registry, source, workers);
         let store = Arc::new(StateStore::new(board.clone(), clock, &registry));

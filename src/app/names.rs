@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::board::Board;
-use crate::clock::Clock;
 use crate::telemetry::metrics::MetricsRegistry;
-use crate::upstream::dns::{Resolver, ResolverInput};
+use crate::upstream::dns::{ResolverInput, resolve};
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::RegionId;
 
 /// Starts resolving the names of what `board` publishes.
-pub(super) fn follow(board: &Board, clock: Clock, registry: &MetricsRegistry) {
+pub(super) fn follow(board: &Board, registry: &MetricsRegistry) {
     let (reader, writer) = (board.clone(), board.clone());
     let names = move || {
         let live = reader.live();
@@ -23,13 +22,8 @@ pub(super) fn follow(board: &Board, clock: Clock, registry: &MetricsRegistry) {
             known: addresses(&live.snapshot),
         }
     };
-    Resolver::start(
-        board.revisions(),
-        names,
-        move |event| writer.tell(event),
-        clock,
-        registry,
-    );
+    let tell = move |event| writer.tell(event);
+    resolve(board.revisions(), names, tell, registry);
 }
 
 /// The addresses in use of each origin, by region.

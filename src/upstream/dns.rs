@@ -17,11 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::clock::Clock;
 use crate::telemetry::metrics::{MetricsRegistry, families};
 use crate::upstream::dns::answer::{DnsAnswer, ask};
 use crate::upstream::dns::client::resolver;
-use crate::upstream::dns::name_registry::{NameKey, NameRegistry};
+use crate::upstream::dns::name_registry::{NameEntry, NameKey, NameRegistry};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
 use meridian_core::model::id::RegionId;
@@ -29,7 +28,6 @@ use meridian_core::table::RoutingTable;
 use meridian_core::table::origin::OriginHost;
 
 pub use crate::upstream::dns::answer::{ADDRESS_LIMIT, DnsResult};
-pub use crate::upstream::dns::name_registry::ResolverStatus;
 
 /// The time between tries where the board's queue was full.
 const QUEUE_FULL: Duration = Duration::from_millis(200);
@@ -48,55 +46,27 @@ pub struct ResolverInput {
     pub known: BTreeMap<(RegionId, u16), Vec<IpAddr>>,
 }
 
-/// A handle to the resolver's tasks; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Resolver {
-    registry: Arc<NameRegistry>,
-    changes: watch::Receiver<u64>,
-}
-
-impl Resolver {
-    /// Starts resolving on the current tokio runtime.
-    ///
-    /// `names` is read now and whenever `revisions` changes; the tasks end when its sender is
-    /// gone. Every good answer goes to `tell` as [`Event::Resolved`], an address that is written
-    /// in the table once per generation; `tell` says whether there was room.
-    pub fn start(
-        revisions: watch::Receiver<u64>,
-        names: impl Fn() -> ResolverInput + Send + Sync + 'static,
-        tell: impl Fn(Event) -> bool + Send + Sync + 'static,
-        clock: Clock,
-        registry: &MetricsRegistry,
-    ) -> Self {
-        let (changed, changes) = watch::channel(0);
-        let registry = Arc::new(NameRegistry {
+/// Starts resolving on the current tokio runtime.
+///
+/// `names` is read now and whenever `revisions` changes; the tasks end when its sender is gone. Every
+/// good answer goes to `tell` as [`Event::Resolved`], an address that is written in the table once
+/// per generation; `tell` says whether there was room.
+pub fn resolve(
+    revisions: watch::Receiver<u64>,
+    names: impl Fn() -> ResolverInput + Send + Sync + 'static,
+    tell: impl Fn(Event) -> bool + Send + Sync + 'static,
+    registry: &MetricsRegistry,
+) {
+    let supervisor = ResolverSupervisor {
+        registry: Arc::new(NameRegistry {
             entries: Mutex::default(),
             answers: DnsResult::ALL
                 .map(|result| registry.counter(&families::DNS_ANSWERS, &[result.label()])),
             over_limit: registry.counter(&families::DNS_ANSWERS_OVER_LIMIT, &[]),
-            changed,
-        });
-        let supervisor = ResolverSupervisor {
-            registry: Arc::clone(&registry),
-            tell: Arc::new(tell),
-            clock,
-        };
-        tokio::spawn(supervisor.run(revisions, names));
-        Self { registry, changes }
-    }
-
-    /// What is known of every name, in order of regions and origins.
-    #[must_use]
-    pub fn statuses(&self) -> Vec<ResolverStatus> {
-        let entries = self.registry.lock();
-        entries.values().map(|entry| entry.status.clone()).collect()
-    }
-
-    /// Wakes whenever a question ended or the list of names changed.
-    #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
-    }
+        }),
+        tell: Arc::new(tell),
+    };
+    tokio::spawn(supervisor.run(revisions, names));
 }
 
 type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
@@ -105,7 +75,6 @@ type Tell = Arc<dyn Fn(Event) -> bool + Send + Sync>;
 struct ResolverSupervisor {
     registry: Arc<NameRegistry>,
     tell: Tell,
-    clock: Clock,
 }
 
 impl ResolverSupervisor {
@@ -170,7 +139,6 @@ impl ResolverSupervisor {
                             dns: names.dns.clone(),
                             resolver: resolver.clone(),
                             registry: Arc::clone(&self.registry),
-                            clock: self.clock,
                         };
                         tasks.spawn(task.run());
                     }
@@ -217,7 +185,6 @@ struct NameTask {
     dns: DnsConfig,
     resolver: TokioResolver,
     registry: Arc<NameRegistry>,
-    clock: Clock,
 }
 
 impl NameTask {
@@ -250,7 +217,6 @@ impl NameTask {
             if let Some(addresses) = good {
                 self.sink.put(&addresses).await;
             }
-            self.registry.touch();
         }
     }
 
@@ -258,34 +224,26 @@ impl NameTask {
     fn known(&self) -> (Vec<IpAddr>, Instant) {
         let entries = self.registry.lock();
         match entries.get(&self.key) {
-            Some(entry) => (entry.status.addresses.clone(), entry.due),
+            Some(entry) => (entry.addresses.clone(), entry.due),
             None => (Vec::new(), Instant::now()),
         }
     }
 
     fn note_good(&self, addresses: &[IpAddr], ttl: Duration, beyond_limit: usize) {
-        let ttl = ttl.max(self.dns.min_ttl).min(self.dns.max_ttl);
         let now = Instant::now();
         let mut entries = self.registry.lock();
         let Some(entry) = entries.get_mut(&self.key) else {
             return;
         };
-        let before = std::mem::replace(
-            &mut entry.status,
-            ResolverStatus {
-                region: Arc::clone(&self.key.0),
-                name: Arc::clone(&self.key.2),
-                addresses: addresses.to_vec(),
-                answered: Some(self.clock.wall()),
-                ttl: Some(ttl),
-                last: Some(DnsResult::Ok),
-                error: None,
-                expired: false,
-                beyond_limit,
-            },
-        );
-        entry.answered = Some(now);
-        entry.due = now + ttl;
+        let news = NameEntry {
+            addresses: addresses.to_vec(),
+            last: Some(DnsResult::Ok),
+            expired: false,
+            beyond_limit,
+            answered: Some(now),
+            due: now + kept_for(ttl, &self.dns),
+        };
+        let before = std::mem::replace(entry, news);
         drop(entries);
         let (region, name) = (&self.key.0, &self.key.2);
         if before.last.is_some_and(|last| last != DnsResult::Ok) {
@@ -306,14 +264,13 @@ impl NameTask {
         let Some(entry) = entries.get_mut(&self.key) else {
             return;
         };
-        let kept = entry.status.addresses.len();
+        let kept = entry.addresses.len();
         let expired = entry
             .answered
             .is_some_and(|answered| now.duration_since(answered) > self.dns.keep_last_good);
-        let news = entry.status.last != Some(result) || entry.status.expired != expired;
-        entry.status.last = Some(result);
-        entry.status.error = Some(error.to_owned());
-        entry.status.expired = expired;
+        let news = entry.last != Some(result) || entry.expired != expired;
+        entry.last = Some(result);
+        entry.expired = expired;
         entry.due = now + self.dns.min_ttl;
         drop(entries);
         if !news {
@@ -326,6 +283,24 @@ impl NameTask {
             tracing::warn!(%region, origin = %name, result, error, kept, "origin does not resolve; the last good answer is kept");
         } else {
             tracing::warn!(%region, origin = %name, result, error, "origin does not resolve; it is asked for again");
+        }
+    }
+}
+
+/// How long an answer is kept before its name is asked for again.
+fn kept_for(ttl: Duration, dns: &DnsConfig) -> Duration {
+    ttl.max(dns.min_ttl).min(dns.max_ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_kept_within_its_bounds() {
+        for (ttl, kept) in [(0, 5), (30, 30), (86_400, 60)] {
+            let kept_for = kept_for(Duration::from_secs(ttl), &DnsConfig::default());
+            assert_eq!(kept_for, Duration::from_secs(kept));
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Names become addresses, and stay addresses whatever the name server says next.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use meridian::clock::Clock;
 use meridian::telemetry::metrics::MetricsRegistry;
-use meridian::upstream::dns::{DnsResult, Resolver, ResolverInput};
+use meridian::upstream::dns::{DnsResult, ResolverInput, resolve};
 use meridian_core::apply::Event;
 use meridian_core::config::DnsConfig;
 use meridian_core::model::id::RegionId;
@@ -28,9 +27,9 @@ fn named(name: &str) -> Arc<RoutingTable> {
 
 /// A resolver under test, and what it tells.
 struct Bench {
-    resolver: Resolver,
     registry: MetricsRegistry,
-    changes: watch::Receiver<u64>,
+    /// How many questions the server got.
+    asked: watch::Receiver<u64>,
     told: mpsc::UnboundedReceiver<Event>,
     names: Arc<Mutex<ResolverInput>>,
     revisions: watch::Sender<u64>,
@@ -45,36 +44,30 @@ impl Bench {
             max_ttl: Duration::from_millis(10),
             ..DnsConfig::default()
         };
-        Self::with(table, dns)
-    }
-
-    fn with(table: Arc<RoutingTable>, dns: DnsConfig) -> Self {
-        Self::following(ResolverInput {
+        let names = ResolverInput {
             generation: 1,
             table,
             dns,
             known: Default::default(),
-        })
+        };
+        Self::following(names, server)
     }
 
-    fn following(names: ResolverInput) -> Self {
+    fn following(names: ResolverInput, server: &DnsServer) -> Self {
         let names = Arc::new(Mutex::new(names));
         let (revisions, seen) = watch::channel(1);
         let (tell, told) = mpsc::unbounded_channel();
         let current = Arc::clone(&names);
         let registry = MetricsRegistry::default();
-        let resolver = Resolver::start(
+        resolve(
             seen,
             move || current.lock().unwrap().clone(),
             move |event| tell.send(event).is_ok(),
-            Clock::start(),
             &registry,
         );
-        let changes = resolver.changes();
         Self {
-            resolver,
             registry,
-            changes,
+            asked: server.asked.clone(),
             told,
             names,
             revisions,
@@ -93,10 +86,13 @@ impl Bench {
         }
     }
 
-    async fn until_last(&mut self, result: DnsResult) {
-        let resolver = self.resolver.clone();
-        let last = || resolver.statuses().first().and_then(|status| status.last);
-        until(&mut self.changes, || last() == Some(result)).await;
+    /// Waits until one more question ended so: the next one shows that it is counted.
+    async fn until_answered(&mut self, result: DnsResult) {
+        let label = result.label();
+        let series = format!("meridian_dns_answers_total{{result=\"{label}\"}}");
+        let count = || value(&page(&self.registry), &series);
+        let before = count();
+        until(&mut self.asked, || count() > before).await;
     }
 }
 
@@ -128,32 +124,19 @@ async fn empty_answers_and_errors_keep_the_last_good_answer() {
         (Say::ServFail, DnsResult::ServFail),
     ] {
         server.say(say);
-        bench.until_last(result).await;
-        let status = &bench.resolver.statuses()[0];
-        assert_eq!(status.addresses, [IpAddr::from(at(1))]);
-        assert!(status.error.is_some() && !status.expired);
-        let series = format!(
-            "meridian_dns_answers_total{{result=\"{}\"}}",
-            result.label()
-        );
-        assert!(value(&page(&bench.registry), &series) > Some(0.0));
+        bench.until_answered(result).await;
     }
     while let Ok(event) = bench.told.try_recv() {
         assert!(matches!(&event, Event::Resolved { addresses, .. } if *addresses == [dialled(1)]));
     }
     server.say(Say::Addresses(vec![at(9)], 30));
-    bench.until_last(DnsResult::Ok).await;
-    assert_eq!(
-        bench.resolver.statuses()[0].addresses,
-        [IpAddr::from(at(9))]
-    );
+    assert_eq!(bench.next().await.1, [dialled(9)]);
 }
 
 #[tokio::test]
 async fn what_was_known_before_a_restart_is_the_last_good_answer() {
     let server = DnsServer::start(Say::ServFail).await;
-    let known = vec![IpAddr::from(at(1))];
-    let mut bench = Bench::following(ResolverInput {
+    let names = ResolverInput {
         generation: 1,
         table: named(NAME),
         dns: DnsConfig {
@@ -161,11 +144,11 @@ async fn what_was_known_before_a_restart_is_the_last_good_answer() {
             min_ttl: Duration::from_millis(10),
             ..DnsConfig::default()
         },
-        known: [((RegionId(0), 0), known.clone())].into(),
-    });
+        known: [((RegionId(0), 0), vec![at(1).into()])].into(),
+    };
+    let mut bench = Bench::following(names, &server);
     assert_eq!(bench.next().await, (1, vec![dialled(1)]));
-    bench.until_last(DnsResult::ServFail).await;
-    assert_eq!(bench.resolver.statuses()[0].addresses, known);
+    bench.until_answered(DnsResult::ServFail).await;
     server.say(Say::Addresses(vec![at(2)], 30));
     while bench.next().await.1 != [dialled(2)] {}
 }
@@ -174,7 +157,7 @@ async fn what_was_known_before_a_restart_is_the_last_good_answer() {
 async fn a_silent_server_is_a_timeout_and_is_asked_again() {
     let server = DnsServer::start(Say::Silence).await;
     let mut bench = Bench::start(named(NAME), &server);
-    bench.until_last(DnsResult::Timeout).await;
+    bench.until_answered(DnsResult::Timeout).await;
     server.say(Say::Addresses(vec![at(1)], 30));
     assert_eq!(bench.next().await.1, [dialled(1)]);
 }
@@ -183,29 +166,19 @@ async fn a_silent_server_is_a_timeout_and_is_asked_again() {
 async fn an_origin_that_does_not_resolve_at_start_is_told_once_it_does() {
     let server = DnsServer::start(Say::NxDomain).await;
     let mut bench = Bench::start(named(NAME), &server);
-    bench.until_last(DnsResult::NxDomain).await;
+    bench.until_answered(DnsResult::NxDomain).await;
     assert!(bench.told.try_recv().is_err());
     server.say(Say::Addresses(vec![at(1)], 30));
     assert_eq!(bench.next().await.1, [dialled(1)]);
 }
 
 #[tokio::test]
-async fn a_ttl_is_kept_within_its_bounds() {
-    for (ttl, kept) in [(0, 5), (30, 30), (86_400, 60)] {
-        let server = DnsServer::start(Say::Addresses(vec![at(1)], ttl)).await;
-        let dns = DnsConfig {
-            servers: vec![server.address],
-            ..DnsConfig::default()
-        };
-        let mut bench = Bench::with(named(NAME), dns);
-        bench.until_last(DnsResult::Ok).await;
-        let status = &bench.resolver.statuses()[0];
-        assert_eq!(status.ttl, Some(Duration::from_secs(kept)));
-    }
-}
-
-#[tokio::test]
-async fn an_answer_older_than_it_may_be_kept_is_marked() {
+async fn an_answer_older_than_it_may_be_kept_is_an_error_in_the_log() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().unwrap()));
+    let _logs = tracing::subscriber::set_default(subscriber.finish());
     let server = DnsServer::start(Say::Addresses(vec![at(1)], 30)).await;
     let dns = DnsConfig {
         servers: vec![server.address],
@@ -213,11 +186,22 @@ async fn an_answer_older_than_it_may_be_kept_is_marked() {
         max_ttl: Duration::from_millis(10),
         keep_last_good: Duration::from_millis(30),
     };
-    let mut bench = Bench::with(named(NAME), dns);
+    let names = ResolverInput {
+        generation: 1,
+        table: named(NAME),
+        dns,
+        known: Default::default(),
+    };
+    let mut bench = Bench::following(names, &server);
     bench.next().await;
     server.say(Say::Empty);
-    let resolver = bench.resolver.clone();
-    until(&mut bench.changes, || resolver.statuses()[0].expired).await;
+    let expired = "ERROR meridian::upstream::dns: origin has not resolved for longer than";
+    let is_told = || {
+        std::fs::read_to_string(log.path())
+            .unwrap()
+            .contains(expired)
+    };
+    until(&mut bench.asked, is_told).await;
 }
 
 #[tokio::test]
@@ -227,7 +211,7 @@ async fn a_written_address_and_a_name_of_the_hosts_file_need_no_server() {
     let table_of_address = table(vec![region("eu", host, 8443, ProbeSpec::default())]);
     let mut bench = Bench::start(table_of_address, &server);
     assert_eq!(bench.next().await, (1, vec![dialled(7)]));
-    assert!(bench.resolver.statuses().is_empty());
+    assert_eq!(*server.asked.borrow(), 0);
 
     let mut bench = Bench::start(named("localhost"), &server);
     let (_, addresses) = bench.next().await;
@@ -240,7 +224,7 @@ async fn a_reload_hands_the_known_addresses_to_the_new_table_at_once() {
     let mut bench = Bench::start(named(NAME), &server);
     bench.next().await;
     server.say(Say::NxDomain);
-    bench.until_last(DnsResult::NxDomain).await;
+    bench.until_answered(DnsResult::NxDomain).await;
     bench.names.lock().unwrap().generation = 2;
     bench.revisions.send(2).unwrap();
     while bench.next().await != (2, vec![dialled(1)]) {}

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 
 /// What the server answers to every question.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Say {
 /// A running server; it ends with the test's runtime.
 pub(crate) struct DnsServer {
     pub(crate) address: SocketAddr,
+    /// How many questions came.
+    pub(crate) asked: watch::Receiver<u64>,
     says: Arc<Mutex<Say>>,
 }
 
@@ -30,16 +33,22 @@ impl DnsServer {
         let address = socket.local_addr().unwrap();
         let says = Arc::new(Mutex::new(say));
         let script = Arc::clone(&says);
+        let (count, asked) = watch::channel(0);
         tokio::spawn(async move {
             let mut packet = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
+                count.send_modify(|count| *count += 1);
                 let say = script.lock().unwrap().clone();
                 if let Some(reply) = reply(&packet[..length], &say) {
                     let _ = socket.send_to(&reply, peer).await;
                 }
             }
         });
-        Self { address, says }
+        Self {
+            address,
+            asked,
+            says,
+        }
     }
 
     pub(crate) fn say(&self, say: Say) {
