@@ -1,6 +1,7 @@
 //! The command line: one definition, from which help, completions, the manual page and
 //! `docs/cli.md` are made.
 
+mod admin_change;
 mod admin_client;
 mod bench;
 mod completions;

@@ -1,16 +1,18 @@
 //! One HTTP request to a process of this machine: the admin endpoint, or a demo's control.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::cli::failure::Failure;
@@ -84,20 +86,32 @@ impl FromStr for AdminTarget {
     }
 }
 
+impl AdminTarget {
+    /// Nobody listens there, or nobody can be reached.
+    fn unreachable(&self, error: &io::Error) -> Failure {
+        let text = format!("cannot connect to {self}: {error} (is the process running?)");
+        Failure::Failed(text)
+    }
+
+    /// What came is no HTTP, broke off, or is too long.
+    fn unusable(&self, reason: impl fmt::Display) -> Failure {
+        Failure::Failed(format!("{self} gave no usable answer: {reason}"))
+    }
+
+    /// What came is no answer of ours.
+    pub(crate) fn foreign(&self) -> Failure {
+        Failure::Failed(format!("{self} answered, but not as Meridian does"))
+    }
+}
+
 /// What was answered.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminAnswer {
     pub(crate) status: StatusCode,
-    pub(crate) is_json: bool,
     pub(crate) body: Bytes,
 }
 
 impl AdminAnswer {
-    /// The body as text; what is not UTF-8 is replaced.
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
     /// The answer unless it is an error; `target` gave it.
     pub(crate) fn success(self, target: &AdminTarget) -> Result<Self, Failure> {
         if self.status.is_success() {
@@ -108,52 +122,30 @@ impl AdminAnswer {
     }
 
     /// The body as JSON, or `None` if it is none.
-    pub(crate) fn json(&self) -> Option<serde_json::Value> {
+    pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// What an error answer says: the problem's detail or title, else its text.
+    /// What an error answer says: the problem's detail or title and what is wrong in a
+    /// configuration, else its text.
     pub(crate) fn complaint(&self) -> String {
         let json = self.json();
-        let field = |name: &str| json.as_ref()?.get(name)?.as_str().map(str::to_owned);
-        field("detail")
-            .or_else(|| field("title"))
-            .unwrap_or_else(|| self.text().trim().to_owned())
+        let field = |path: &str| json.as_ref()?.pointer(path)?.as_str();
+        match field("/detail").or_else(|| field("/title")) {
+            Some(detail) => match field("/errors/problems") {
+                Some(problems) => format!("{detail}\n{}", problems.trim_end()),
+                None => detail.to_owned(),
+            },
+            None => String::from_utf8_lossy(&self.body).trim().to_owned(),
+        }
     }
 }
 
-/// Why there is no answer; each names the address that was tried.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
-    /// Nobody listens there, or nobody can be reached.
-    #[error("cannot connect to {target}: {source} (is the process running?)")]
-    Connect {
-        target: AdminTarget,
-        source: std::io::Error,
-    },
-    /// Too late.
-    #[error("{target} did not answer within {limit:?}")]
-    Late {
-        target: AdminTarget,
-        limit: Duration,
-    },
-    /// What came is no HTTP, broke off, or is too long.
-    #[error("{target} gave no usable answer: {reason}")]
-    Unusable { target: AdminTarget, reason: String },
-}
-
-impl From<AskError> for Failure {
-    fn from(error: AskError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-/// A request's method, path with query, and the media type wanted.
+/// A request's method, its path with query, and how long the whole answer may take.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminRequest<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
-    pub(crate) accept: &'static str,
     pub(crate) limit: Duration,
 }
 
@@ -164,22 +156,17 @@ pub(crate) struct AdminRequest<'a> {
 pub(crate) fn ask(
     target: &AdminTarget,
     question: &AdminRequest<'_>,
-) -> Result<AdminAnswer, AskError> {
-    let connect_error = |source| AskError::Connect {
-        target: target.clone(),
-        source,
-    };
+) -> Result<AdminAnswer, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(connect_error)?;
+        .map_err(|error| target.unreachable(&error))?;
+    let limit = question.limit;
     runtime.block_on(async {
-        let exchange = tokio::time::timeout(question.limit, exchange(target, question));
+        let exchange = tokio::time::timeout(limit, exchange(target, question));
         exchange.await.unwrap_or_else(|_| {
-            Err(AskError::Late {
-                target: target.clone(),
-                limit: question.limit,
-            })
+            let text = format!("{target} did not answer within {limit:?}");
+            Err(Failure::Failed(text))
         })
     })
 }
@@ -187,22 +174,16 @@ pub(crate) fn ask(
 async fn exchange(
     target: &AdminTarget,
     question: &AdminRequest<'_>,
-) -> Result<AdminAnswer, AskError> {
-    let response = send(
-        target,
-        question.method.clone(),
-        question.path,
-        question.accept,
-    )
-    .await?;
-    let (head, body) = response.into_parts();
-    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
-    let kind = head.headers.get(header::CONTENT_TYPE);
+) -> Result<AdminAnswer, Failure> {
+    let method = question.method.clone();
+    let response = send(target, method, question.path, "application/json").await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect();
     Ok(AdminAnswer {
-        status: head.status,
-        is_json: kind.is_some_and(names_json),
+        status,
         body: body
-            .map_err(|error| unusable(target, &error.to_string()))?
+            .await
+            .map_err(|error| target.unusable(error))?
             .to_bytes(),
     })
 }
@@ -215,11 +196,11 @@ pub(crate) async fn open(
     target: &AdminTarget,
     path: &str,
     accept: &'static str,
-) -> Result<Incoming, AskError> {
+) -> Result<Incoming, Failure> {
     let response = send(target, Method::GET, path, accept).await?;
     match response.status() {
         StatusCode::OK => Ok(response.into_body()),
-        other => Err(unusable(target, &other.to_string())),
+        other => Err(target.unusable(other)),
     }
 }
 
@@ -229,16 +210,13 @@ async fn send(
     method: Method,
     path: &str,
     accept: &'static str,
-) -> Result<Response<Incoming>, AskError> {
+) -> Result<Response<Incoming>, Failure> {
     let stream = TcpStream::connect(&target.authority)
         .await
-        .map_err(|source| AskError::Connect {
-            target: target.clone(),
-            source,
-        })?;
+        .map_err(|error| target.unreachable(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| unusable(target, &error.to_string()))?;
+        .map_err(|error| target.unusable(error))?;
     tokio::spawn(connection);
     let mut request = Request::builder()
         .method(method)
@@ -251,20 +229,9 @@ async fn send(
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|error| unusable(target, &error.to_string()))?;
+        .map_err(|error| target.unusable(error))?;
     let response = sender.send_request(request).await;
-    response.map_err(|error| unusable(target, &error.to_string()))
-}
-
-fn unusable(target: &AdminTarget, reason: &str) -> AskError {
-    AskError::Unusable {
-        target: target.clone(),
-        reason: reason.to_owned(),
-    }
-}
-
-fn names_json(kind: &HeaderValue) -> bool {
-    kind.to_str().is_ok_and(|kind| kind.contains("json"))
+    response.map_err(|error| target.unusable(error))
 }
 
 /// Writes a value so that it may stand in a query.
@@ -327,12 +294,13 @@ mod tests {
     fn an_error_answer_is_told_by_its_detail() {
         let answer = |body: &'static str| AdminAnswer {
             status: StatusCode::NOT_FOUND,
-            is_json: true,
             body: Bytes::from_static(body.as_bytes()),
         };
         let problem = r#"{"title":"t","detail":"no such region"}"#;
         assert_eq!(answer(problem).complaint(), "no such region");
         assert_eq!(answer("plain words\n").complaint(), "plain words");
+        let refused = r#"{"detail":"it was refused","errors":{"problems":"error: x\n\n"}}"#;
+        assert_eq!(answer(refused).complaint(), "it was refused\nerror: x");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderMap, Method};
-use serde_json::Value;
 
 use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
 use crate::cli::config_file;
@@ -68,22 +67,13 @@ impl Explain {
         let question = AdminRequest {
             method: Method::GET,
             path: &format!("/api/v1/explain?{}", self.query()),
-            accept: match self.output.format {
-                OutputFormat::Table => "text/plain",
-                OutputFormat::Json => "application/json",
-            },
             limit: Duration::from_secs(5),
         };
         let answer = ask(&target, &question)?.success(&target)?;
-        let value = answer.json().filter(|_| answer.is_json);
-        let text = value
-            .as_ref()
-            .and_then(|value| value.get("text"))
-            .and_then(Value::as_str);
-        match (&value, text, self.output.format) {
-            (_, Some(text), OutputFormat::Table) => terminal.data(text),
-            (Some(value), _, _) => terminal.json(value),
-            (None, ..) => terminal.data(&answer.text()),
+        let value = answer.json().ok_or_else(|| target.foreign())?;
+        match (value["text"].as_str(), self.output.format) {
+            (Some(text), OutputFormat::Table) => terminal.data(text),
+            _ => terminal.json(&value),
         }
     }
 

@@ -26,7 +26,6 @@ impl Healthcheck {
         let question = AdminRequest {
             method: Method::GET,
             path,
-            accept: "text/plain",
             limit: Duration::from_secs(1),
         };
         let answer = ask(&target, &question)?;

@@ -92,16 +92,14 @@ impl Status {
         let question = AdminRequest {
             method: Method::GET,
             path: "/api/v1/status",
-            accept: "application/json",
             limit: Duration::from_secs(5),
         };
         let answer = ask(&target, &question)?.success(&target)?;
-        let foreign = || Failure::Failed(format!("{target} answered, but not as Meridian does"));
-        let value = answer.json().ok_or_else(foreign)?;
+        let value = answer.json().ok_or_else(|| target.foreign())?;
         if self.output == StatusFormat::Json {
             return terminal.json(&value);
         }
-        let shown: Shown = serde_json::from_value(value).map_err(|_| foreign())?;
+        let shown: Shown = serde_json::from_value(value).map_err(|_| target.foreign())?;
         terminal.data(&page(&shown, self.output == StatusFormat::Wide))
     }
 }

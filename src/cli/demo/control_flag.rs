@@ -37,7 +37,6 @@ impl ControlFlag {
         let question = AdminRequest {
             method,
             path,
-            accept: "application/json",
             limit: Duration::from_secs(5),
         };
         let answer = ask(control, &question)?;

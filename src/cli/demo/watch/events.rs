@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::admin::view::EventView;
-use crate::cli::admin_client::{AdminTarget, AskError, open};
+use crate::cli::admin_client::{AdminTarget, open};
+use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
 
 /// Events that may wait to be printed.
@@ -35,7 +36,7 @@ pub(super) fn follow(admin: AdminTarget, terminal: Terminal) -> Receiver<EventVi
     receiver
 }
 
-async fn read(admin: &AdminTarget, sender: &Sender<EventView>) -> Result<(), AskError> {
+async fn read(admin: &AdminTarget, sender: &Sender<EventView>) -> Result<(), Failure> {
     let mut body = open(admin, "/api/v1/events", "text/event-stream").await?;
     let mut lines = EventLines::default();
     while let Some(Ok(frame)) = body.frame().await {
