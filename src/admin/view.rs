@@ -44,7 +44,8 @@ pub struct StatusView {
 }
 
 /// One region.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RegionView {
     /// Its name.
     pub name: String,
@@ -205,9 +206,9 @@ pub fn stage_label(state: &RegionState, stage: Stage) -> &'static str {
 /// The routes on which a region is at another stage than under the table's own failback policy.
 fn own_stages(beliefs: &Beliefs, id: RegionId, state: &RegionState) -> Vec<RouteStageView> {
     let table: &RoutingTable = &beliefs.table;
-    let routes = table.routes.iter().enumerate();
-    let own = routes.filter_map(|(index, route)| {
-        let policy = table.failback_of(RouteId(u32::try_from(index).ok()?));
+    let routes = (0..).map(RouteId).zip(&table.routes);
+    let own = routes.filter_map(|(route_id, route)| {
+        let policy = table.failback_of(route_id);
         let stage = state.failback.get(policy.index())?.stage();
         let differs = stage != self::stage(state);
         (differs && route.regions.contains(id)).then(|| RouteStageView {

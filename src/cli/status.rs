@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use http::Method;
 use serde::Deserialize;
 
+use crate::admin::view::{EndpointView, RegionView};
 use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::failure::Failure;
 use crate::cli::options::Globals;
@@ -46,44 +47,7 @@ enum StatusFormat {
 struct Shown {
     #[serde(default)]
     correlated_failure: bool,
-    regions: Vec<RegionRow>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RegionRow {
-    name: String,
-    health: String,
-    admin: String,
-    #[serde(flatten)]
-    stage: StageCell,
-    changed_seconds_ago: Option<f64>,
-    cause: Option<String>,
-    #[serde(default)]
-    routes: Vec<RouteRow>,
-    latency_seconds: Option<f64>,
-    #[serde(default)]
-    endpoints: Vec<EndpointRow>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RouteRow {
-    route: String,
-    #[serde(flatten)]
-    stage: StageCell,
-}
-
-#[derive(Debug, Deserialize)]
-struct StageCell {
-    stage: String,
-    #[serde(default)]
-    share_percent: u8,
-    hold_down_left_seconds: Option<f64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct EndpointRow {
-    address: String,
-    health: String,
+    regions: Vec<RegionView>,
 }
 
 impl Status {
@@ -111,7 +75,7 @@ fn page(shown: &Shown, wide: bool) -> String {
     format!("{}{gap}{remarks}", table(&shown.regions, wide))
 }
 
-fn table(regions: &[RegionRow], wide: bool) -> String {
+fn table(regions: &[RegionView], wide: bool) -> String {
     let mut heading: Vec<String> = [
         "REGION",
         "HEALTH",
@@ -128,7 +92,7 @@ fn table(regions: &[RegionRow], wide: bool) -> String {
     }
     let mut rows = vec![heading];
     for region in regions {
-        let healthy = |endpoint: &&EndpointRow| endpoint.health == "healthy";
+        let healthy = |endpoint: &&EndpointView| endpoint.health == "healthy";
         let serving = region.endpoints.iter().filter(healthy).count();
         let absent = || "-".to_owned();
         let latency = region.latency_seconds;
@@ -136,18 +100,19 @@ fn table(regions: &[RegionRow], wide: bool) -> String {
             region.name.clone(),
             region.health.clone(),
             region.admin.clone(),
-            region.stage.text(),
+            stage_text(
+                &region.stage,
+                region.share_percent,
+                region.hold_down_left_seconds,
+            ),
             region.changed_seconds_ago.map_or_else(absent, span),
             latency.map_or_else(absent, |seconds| format!("{:.1} ms", seconds * 1e3)),
             format!("{serving}/{}", region.endpoints.len()),
         ];
         if wide {
-            let addresses: Vec<_> = region
-                .endpoints
-                .iter()
-                .map(|endpoint| endpoint.address.as_str())
-                .collect();
-            row.push(addresses.join(" "));
+            let endpoints = region.endpoints.iter();
+            let addresses = endpoints.map(|endpoint| endpoint.address.to_string());
+            row.push(addresses.collect::<Vec<_>>().join(" "));
         }
         rows.push(row);
     }
@@ -162,17 +127,13 @@ fn remarks(shown: &Shown) -> String {
     }
     for region in &shown.regions {
         let name = &region.name;
-        let usual =
-            region.health == "healthy" && region.admin == "auto" && region.stage.stage == "full";
+        let usual = region.health == "healthy" && region.admin == "auto" && region.stage == "full";
         if let (false, Some(cause)) = (usual, &region.cause) {
             lines.push(format!("{name}: {cause}"));
         }
         for own in &region.routes {
-            lines.push(format!(
-                "{name} on route {}: {}",
-                own.route,
-                own.stage.text()
-            ));
+            let stage = stage_text(&own.stage, own.share_percent, None);
+            lines.push(format!("{name} on route {}: {stage}", own.route));
         }
     }
     lines.iter().map(|line| shortened(line) + "\n").collect()
@@ -194,16 +155,13 @@ fn shortened(line: &str) -> String {
     format!("{kept}..")
 }
 
-impl StageCell {
-    fn text(&self) -> String {
-        match self.stage.as_str() {
-            "hold_down" => match self.hold_down_left_seconds {
-                Some(left) => format!("hold-down {left:.0} s"),
-                None => "hold-down".to_owned(),
-            },
-            "ramping" => format!("ramping {} %", self.share_percent),
-            other => other.replace('_', " "),
-        }
+/// How far a return is, with the figure that goes with it.
+fn stage_text(stage: &str, share_percent: u8, hold_down_left: Option<f64>) -> String {
+    match (stage, hold_down_left) {
+        ("hold_down", Some(left)) => format!("hold-down {left:.0} s"),
+        ("hold_down", None) => "hold-down".to_owned(),
+        ("ramping", _) => format!("ramping {share_percent} %"),
+        (other, _) => other.replace('_', " "),
     }
 }
 
@@ -231,8 +189,8 @@ mod tests {
     fn a_region_shows_its_latency_and_how_many_endpoints_are_healthy() {
         let json = r#"{"regions":[{"name":"eu","health":"healthy","admin":"auto","stage":"full",
             "changed_seconds_ago":3725.0,"latency_seconds":0.0405,"endpoints":[
-            {"address":"10.0.0.1:443","health":"healthy"},
-            {"address":"10.0.0.2:443","health":"unhealthy"}]},
+            {"address":"10.0.0.1:443","origin":"","health":"healthy","on_probation":false},
+            {"address":"10.0.0.2:443","origin":"","health":"unhealthy","on_probation":false}]},
             {"name":"us","health":"unproven","admin":"drained","stage":"full",
             "latency_seconds":null}]}"#;
         assert_eq!(
@@ -266,20 +224,15 @@ mod tests {
 
     #[test]
     fn the_widest_row_of_a_cloud_region_and_every_reason_fit_100_columns() {
-        let row = RegionRow {
+        let row = RegionView {
             name: "northamerica-northeast1".to_owned(),
             health: "unhealthy".to_owned(),
             admin: "drained".to_owned(),
-            stage: StageCell {
-                stage: "awaiting_confirm".to_owned(),
-                share_percent: 0,
-                hold_down_left_seconds: None,
-            },
+            stage: "awaiting_confirm".to_owned(),
             changed_seconds_ago: Some(100_000_000.0),
             cause: Some("why ".repeat(100)),
-            routes: Vec::new(),
             latency_seconds: Some(1.234_56),
-            endpoints: Vec::new(),
+            ..RegionView::default()
         };
         let shown = Shown {
             correlated_failure: true,
