@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,22 +11,12 @@ use rustls::pki_types::ServerName;
 
 use crate::cli::bench::destination::Destination;
 use crate::cli::bench::fault::{FaultKind, RequestFault};
+use crate::cli::bench::plan::Plan;
 use crate::cli::bench::trust::indifferent;
 use crate::cli::failure::Failure;
 use crate::upstream::connect::{DialError, DialTarget, UpstreamStream, dial};
 use crate::upstream::tls::client_config;
 use meridian_core::table::origin::{UpstreamHttp, UpstreamSpec};
-
-/// Whom to believe to be the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Whom the system believes.
-    System,
-    /// Whom an authority in this file vouches for.
-    Authority(PathBuf),
-    /// Anyone.
-    Anyone,
-}
 
 /// Where to connect, and how; workers have a clone each.
 #[derive(Clone, Debug)]
@@ -43,14 +32,10 @@ impl Dialer {
     ///
     /// # Errors
     /// When it has none, or the file of authorities cannot be used.
-    pub(super) fn new(
-        destination: &Destination,
-        trust: &Trust,
-        is_http2: bool,
-        timeout: Duration,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(plan: &Plan) -> Result<Self, Failure> {
+        let (destination, is_http2) = (&plan.destination, plan.http2);
         let tls = match destination.is_tls {
-            true => Some((tls(trust, is_http2)?, server_name(destination)?)),
+            true => Some((tls(plan)?, server_name(destination)?)),
             false => None,
         };
         let targets = addresses(destination)?
@@ -63,7 +48,7 @@ impl Dialer {
         Ok(Self {
             targets: targets.collect(),
             is_http2,
-            timeout,
+            timeout: plan.timeout,
             opened: Arc::default(),
         })
     }
@@ -118,22 +103,17 @@ fn server_name(destination: &Destination) -> Result<ServerName<'static>, Failure
     })
 }
 
-fn tls(trust: &Trust, is_http2: bool) -> Result<Arc<ClientConfig>, Failure> {
-    let http = match is_http2 {
-        true => UpstreamHttp::Http2,
-        false => UpstreamHttp::Http1,
-    };
-    let ca = match trust {
-        Trust::Anyone => {
-            return indifferent(is_http2)
-                .map_err(|error| Failure::Failed(format!("TLS settings refused: {error}")));
-        }
-        Trust::System => None,
-        Trust::Authority(file) => Some(file.clone()),
-    };
+fn tls(plan: &Plan) -> Result<Arc<ClientConfig>, Failure> {
+    if plan.insecure {
+        return indifferent(plan.http2)
+            .map_err(|error| Failure::Failed(format!("TLS settings refused: {error}")));
+    }
     let spec = UpstreamSpec {
-        ca,
-        http,
+        ca: plan.ca.clone(),
+        http: match plan.http2 {
+            true => UpstreamHttp::Http2,
+            false => UpstreamHttp::Http1,
+        },
         ..UpstreamSpec::default()
     };
     client_config(&spec).map_err(|error| {

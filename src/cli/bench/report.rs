@@ -63,13 +63,13 @@ impl LoadReport<'_> {
             let text = format!("{} when it was stopped", self.tally.unfinished());
             rows.push(vec!["unfinished".to_owned(), text]);
         }
-        let reopened = self.opened.saturating_sub(self.plan.connections as u64);
+        let reopened = self.opened.saturating_sub(u64::from(self.plan.connections));
         let opened = format!("{}, {reopened} of them to replace others", self.opened);
         rows.push(vec!["connections".to_owned(), opened]);
         rows.push(vec!["served by".to_owned(), counts(&all.regions)]);
         let mut text = format!("{}\n\n{}", self.plan.summary(), columns(&rows));
         let _ = write!(text, "\n{}", self.latency_text());
-        if self.plan.mix.is_some() {
+        if self.plan.country_mix.is_some() {
             let _ = write!(text, "\n{}", self.countries_text());
         }
         text
@@ -190,7 +190,7 @@ impl LoadReport<'_> {
             "elapsed_seconds": self.elapsed.as_secs_f64(),
             "connections": plan.connections,
             "streams": plan.streams,
-            "threads": plan.threads,
+            "threads": plan.threads(),
             "timeout_seconds": plan.timeout.as_secs_f64(),
             "queue": plan.queue,
             "seed": plan.seed,
@@ -238,7 +238,7 @@ impl LoadReport<'_> {
     }
 
     fn countries(&self) -> impl Iterator<Item = (String, &Share)> {
-        let mix = self.plan.mix.iter();
+        let mix = self.plan.country_mix.iter();
         let countries = mix.flat_map(|mix| mix.countries());
         let countries = countries.zip(&self.tally.countries);
         countries.map(|(country, share)| (country.to_string(), share))
