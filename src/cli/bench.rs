@@ -1,7 +1,6 @@
 //! `meridian bench`: an open-loop load generator whose viewers come from many countries.
 
 mod alarm;
-mod backlog;
 mod load_connection;
 mod workers;
 mod dispatch_queue;

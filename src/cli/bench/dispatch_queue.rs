@@ -1,14 +1,23 @@
 //! Where requests that are due meet connections that are free.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::cli::bench::backlog::{Backlog, Due};
 use crate::cli::bench::mix::CountryMix;
 use crate::cli::bench::tally::{EndedRequest, LoadTally, Unsent};
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Decides its viewer's country.
+    pub(super) number: u64,
+    /// When it should have been sent.
+    pub(super) at: Instant,
+}
 
 /// Requests that have not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +30,10 @@ pub(super) struct Pending {
 /// A worker's requests: they come when they are due, connections take them when they can.
 #[derive(Debug)]
 pub(super) struct DispatchQueue {
-    backlog: RefCell<Backlog>,
+    /// What is due and has no connection yet, the oldest first.
+    backlog: RefCell<VecDeque<Due>>,
+    /// How many may wait there.
+    most: usize,
     arrivals: Notify,
     is_closed: Cell<bool>,
     /// Connections that wait for a request.
@@ -38,7 +50,8 @@ impl DispatchQueue {
     pub(super) fn new(places: usize, queue: usize, mix: Option<CountryMix>, seed: u64) -> Self {
         let countries = mix.as_ref().map_or(0, |mix| mix.countries().len());
         Self {
-            backlog: RefCell::new(Backlog::new(queue)),
+            backlog: RefCell::default(),
+            most: queue,
             arrivals: Notify::new(),
             is_closed: Cell::new(false),
             idle: Cell::new(0),
@@ -63,9 +76,12 @@ impl DispatchQueue {
         let mut backlog = self.backlog.borrow_mut();
         let free = self.idle.get();
         tally.queued += u64::from(backlog.len() >= free);
-        match backlog.push(due, free) {
-            Ok(()) => self.arrivals.notify_one(),
-            Err(_) => tally.unsent(country, Unsent::QueueFull),
+        // As many as connections are free are about to be taken, and do not count.
+        if backlog.len() < self.most.saturating_add(free) {
+            backlog.push_back(due);
+            self.arrivals.notify_one();
+        } else {
+            tally.unsent(country, Unsent::QueueFull);
         }
     }
 
@@ -80,7 +96,7 @@ impl DispatchQueue {
         loop {
             // Listening begins before the look, so that no arrival falls between.
             let arrival = self.arrivals.notified();
-            if let Some(due) = self.backlog.borrow_mut().pop() {
+            if let Some(due) = self.backlog.borrow_mut().pop_front() {
                 return Some(due);
             }
             if self.is_closed.get() {
@@ -113,7 +129,11 @@ impl DispatchQueue {
     pub(super) fn pending(&self) -> Pending {
         let under_way = self.under_way.borrow();
         let backlog = self.backlog.borrow();
-        let oldest = under_way.iter().copied().flatten().chain(backlog.oldest());
+        let oldest = under_way
+            .iter()
+            .copied()
+            .flatten()
+            .chain(backlog.front().map(|due| due.at));
         Pending {
             requests: (under_way.iter().flatten().count() + backlog.len()) as u64,
             oldest: oldest.min().map(|due| due.elapsed()),

@@ -9,8 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use crate::cli::bench::alarm::Alarm;
 use crate::cli::bench::arrivals::Arrivals;
-use crate::cli::bench::backlog::Due;
-use crate::cli::bench::dispatch_queue::{DispatchQueue, Pending};
+use crate::cli::bench::dispatch_queue::{DispatchQueue, Due, Pending};
 use crate::cli::bench::fault::RequestFault;
 use crate::cli::bench::load_connection::LoadConnection;
 use crate::cli::bench::mix::CountryMix;
