@@ -1,24 +1,24 @@
 //! `${VAR}` inside string values.
 
+use crate::config::problem::Problem;
+
 /// Looks up a variable of the environment.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Why a string cannot be expanded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ExpandFault {
-    /// A stable short name.
-    pub(super) code: &'static str,
+#[derive(Debug)]
+pub(super) struct ExpandFault<'a> {
     /// The piece of the string at fault, as written.
-    pub(super) reference: String,
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+    pub(super) reference: &'a str,
+    /// What is wrong with it; its place is not known here.
+    pub(super) problem: Problem,
 }
 
 /// `text` with `${VAR}`, `${VAR:-default}` and `${VAR:?message}` replaced and `$$` as one dollar.
 ///
 /// As in a shell, `:-` and `:?` treat an empty variable like an absent one. A value is taken as
 /// it is: a `$` in it means nothing.
-pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<String, ExpandFault> {
+pub(super) fn expand<'a>(text: &'a str, env: Environment<'_>) -> Result<String, ExpandFault<'a>> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -27,13 +27,15 @@ pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<String, ExpandF
         if let Some(after) = after.strip_prefix('$') {
             expanded.push('$');
             rest = after;
-        } else if let Some(reference) = after.strip_prefix('{') {
-            let Some(end) = reference.find('}') else {
-                return Err(malformed(&rest[dollar..], "`${` without a closing `}`"));
+        } else if let Some(inner) = after.strip_prefix('{') {
+            let end = inner.find('}');
+            let reference = end.map_or(&rest[dollar..], |end| &rest[dollar..dollar + 2 + end + 1]);
+            let value = match end {
+                Some(end) => variable(&inner[..end], env),
+                None => Err(malformed("`${` without a closing `}`")),
             };
-            let whole = &rest[dollar..dollar + 2 + end + 1];
-            expanded.push_str(&variable(&reference[..end], whole, env)?);
-            rest = &reference[end + 1..];
+            expanded.push_str(&value.map_err(|problem| ExpandFault { reference, problem })?);
+            rest = &rest[dollar + reference.len()..];
         } else {
             // A lone dollar, as in a regular expression or a password.
             expanded.push('$');
@@ -44,52 +46,33 @@ pub(super) fn expand(text: &str, env: Environment<'_>) -> Result<String, ExpandF
     Ok(expanded)
 }
 
-fn variable(inner: &str, whole: &str, env: Environment<'_>) -> Result<String, ExpandFault> {
-    let (name, alternative) = match inner.find(':') {
-        Some(colon) => (&inner[..colon], Some(&inner[colon + 1..])),
+fn variable(inner: &str, env: Environment<'_>) -> Result<String, Problem> {
+    let (name, alternative) = match inner.split_once(':') {
+        Some((name, alternative)) => (name, Some(alternative)),
         None => (inner, None),
     };
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let goes_on_well = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !starts_well || !goes_on_well {
-        return Err(malformed(whole, &format!("`{name}` names no variable")));
+        return Err(malformed(&format!("`{name}` names no variable")));
     }
     let value = env(name);
+    let unset = format!("the environment variable `{name}` is not set");
+    let undefined = |message| Problem::error("undefined-variable", None, message);
     let Some(alternative) = alternative else {
-        return value.ok_or_else(|| ExpandFault {
-            code: "undefined-variable",
-            reference: whole.to_owned(),
-            message: format!("the environment variable `{name}` is not set"),
-            help: Some(format!(
-                "set it, or write a default: `${{{name}:-default}}`"
-            )),
-        });
+        let help = format!("set it, or write a default: `${{{name}:-default}}`");
+        return value.ok_or_else(|| undefined(unset).help(help));
     };
     let value = value.filter(|value| !value.is_empty());
-    if let Some(default) = alternative.strip_prefix('-') {
-        return Ok(value.unwrap_or_else(|| default.to_owned()));
+    match (alternative.strip_prefix('-'), alternative.strip_prefix('?')) {
+        (Some(default), _) => Ok(value.unwrap_or_else(|| default.to_owned())),
+        (None, Some(message)) => value.ok_or_else(|| undefined(format!("{unset}: {message}"))),
+        (None, None) => Err(malformed("after the `:` comes `-default` or `?message`")),
     }
-    let Some(message) = alternative.strip_prefix('?') else {
-        return Err(malformed(
-            whole,
-            "after the `:` comes `-default` or `?message`",
-        ));
-    };
-    value.ok_or_else(|| ExpandFault {
-        code: "undefined-variable",
-        reference: whole.to_owned(),
-        message: format!("the environment variable `{name}` is not set: {message}"),
-        help: None,
-    })
 }
 
-fn malformed(reference: &str, message: &str) -> ExpandFault {
-    ExpandFault {
-        code: "bad-variable",
-        reference: reference.to_owned(),
-        message: message.to_owned(),
-        help: Some("write `$$` for a dollar sign".to_owned()),
-    }
+fn malformed(message: &str) -> Problem {
+    Problem::error("bad-variable", None, message).help("write `$$` for a dollar sign")
 }
 
 #[cfg(test)]
@@ -102,7 +85,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        expand(text, &env).map_err(|fault| fault.code)
+        expand(text, &env).map_err(|fault| fault.problem.code)
     }
 
     #[test]

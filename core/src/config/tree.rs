@@ -149,15 +149,14 @@ impl Conversion<'_> {
             Err(fault) => {
                 // The caret goes under the variable itself where it stands in the file as is.
                 let written = &self.text[span.start..span.end];
-                let at = written.find(&fault.reference).map_or(span, |offset| Span {
+                let at = written.find(fault.reference).map_or(span, |offset| Span {
                     file: span.file,
                     start: span.start + offset,
                     end: span.start + offset + fault.reference.len(),
                 });
-                let problem = Problem::error(fault.code, Some(at), fault.message);
                 self.findings.push(Problem {
-                    help: fault.help,
-                    ..problem
+                    span: Some(at),
+                    ..fault.problem
                 });
                 TomlValue::Broken
             }
