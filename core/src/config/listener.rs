@@ -183,14 +183,13 @@ impl ListenerSection {
             let place = self.proxy_protocol.place(span);
             context.error("proxy-without-trusted-peers", place, message, help);
         }
-        let own = self.timeouts.get();
         let address = self.address.required("address", span, context.findings);
         Some(ListenerConfig {
             address: socket_address(address, context)?,
             tls,
             trusted_peers,
             proxy_protocol,
-            timeouts: own.map_or(timeouts, |section| section.check(timeouts)),
+            timeouts: self.timeouts.section(|own, _| own.check(timeouts)),
         })
     }
 

@@ -167,10 +167,7 @@ impl RegionSection {
             http: self.http.or(UpstreamHttp::default()),
             ..UpstreamSpec::default()
         };
-        match self.tls.written() {
-            Some((tls, span)) => tls.check(span, spec, context),
-            None => spec,
-        }
+        self.tls.section(|tls, span| tls.check(span, spec, context))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct TextPlace {
 /// Where `span` begins; `None` when it is in none of `sources`.
 pub(super) fn place(sources: &[SourceText], span: Span) -> Option<TextPlace> {
     let source = sources.get(usize::from(span.file))?;
-    let start = floor(&source.text, span.start);
+    let start = source.text.floor_char_boundary(span.start);
     let before = &source.text[..start];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Some(TextPlace {
@@ -71,21 +71,16 @@ fn group<'a>(sources: &'a [SourceText], problem: &'a Problem) -> Group<'a> {
 /// and a file may have a hundred thousand lines.
 fn snippet(source: &SourceText, span: Span) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
     let text = source.text.as_str();
-    let start = floor(text, span.start);
+    let start = text.floor_char_boundary(span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let line_end = text[start..]
         .find('\n')
         .map_or(text.len(), |newline| start + newline);
     // What spans several lines is marked on its first: a caret under a whole table says less.
-    let end = floor(text, span.end).clamp(start, line_end);
+    let end = text.floor_char_boundary(span.end).clamp(start, line_end);
     let line = text[..line_start].matches('\n').count() + 1;
     Snippet::source(&text[line_start..line_end])
         .line_start(line)
         .path(source.path.display().to_string())
         .annotation(AnnotationKind::Primary.span(start - line_start..end - line_start))
-}
-
-/// The nearest character boundary at or before `position`.
-fn floor(text: &str, position: usize) -> usize {
-    text.floor_char_boundary(position)
 }

@@ -19,7 +19,7 @@ use crate::model::id::{RegionId, RegionSet, RouteId};
 use crate::model::viewer::UnknownViewer;
 use crate::table::Written;
 use crate::table::failback::FailbackConfig;
-use crate::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
+use crate::table::policy::{Policy, UpstreamTimeouts};
 use crate::table::route::{HostPattern, Route};
 
 /// Which requests may use which regions, and how to choose.
@@ -135,10 +135,7 @@ impl RouteCheck<'_> {
             policy: self.policy(placed, &order),
             prefer: country::preferences(&section.prefer, regions, &self.names),
             residency: country::residencies(&section.residency, regions, &self.names),
-            retry: section
-                .retry
-                .get()
-                .map_or_else(RetryPolicy::default, RetrySection::check),
+            retry: section.retry.section(|retry, _| retry.check()),
             timeouts: own.map_or(self.timeouts, |(own, span)| {
                 own.check(span, self.timeouts, self.names.context)
             }),
