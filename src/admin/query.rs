@@ -1,28 +1,25 @@
 //! The query part of a URL.
 
+/// More pairs than any endpoint takes.
+const MAX_PAIRS: usize = 32;
+
 /// Names and values of a query, decoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     pairs: Vec<(String, String)>,
 }
 
-/// More pairs than any endpoint takes.
-const MAX_PAIRS: usize = 32;
-
 impl Query {
-    /// Reads `a=b&c`; a name without `=` has an empty value. Pairs beyond a bound are left out.
+    /// Reads `a=b&c`; a name without `=` has an empty value, and what is no valid escape stays as it
+    /// is. Pairs beyond a bound are left out.
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {
-        let parts = query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|part| !part.is_empty());
-        let pairs = parts.take(MAX_PAIRS).map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (decode(name), decode(value))
-        });
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         Self {
-            pairs: pairs.collect(),
+            pairs: pairs
+                .take(MAX_PAIRS)
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
         }
     }
 
@@ -39,24 +36,6 @@ impl Query {
         self.value(name)
             .is_some_and(|value| !matches!(value, "0" | "false"))
     }
-}
-
-/// Undoes percent encoding and `+`; what is no valid escape stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let escaped = tail.split_at_checked(2).filter(|_| *first == b'%');
-        let byte = escaped.and_then(|(digits, tail)| {
-            let high = char::from(digits[0]).to_digit(16)?;
-            let low = char::from(digits[1]).to_digit(16)?;
-            Some((u8::try_from(high * 16 + low).ok()?, tail))
-        });
-        let (byte, tail) = byte.unwrap_or((if *first == b'+' { b' ' } else { *first }, tail));
-        bytes.push(byte);
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use form_urlencoded::byte_serialize;
 
 use crate::cli::admin_change::request_change;
-use crate::cli::admin_client::query_encoded;
 use crate::cli::failure::Failure;
 use crate::cli::options::{Globals, Output};
 use crate::cli::terminal::Terminal;
@@ -24,24 +24,10 @@ pub(crate) struct Confirm {
 
 impl Confirm {
     pub(crate) fn run(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {
-        let path = format!("/api/v1/regions/{}:confirm", escaped(&self.region));
+        // A slash would begin another segment of the path.
+        let region: String = byte_serialize(self.region.as_bytes()).collect();
+        let path = format!("/api/v1/regions/{region}:confirm");
         let limit = Duration::from_secs(10);
         request_change(&path, limit, self.output, globals, terminal)
-    }
-}
-
-/// A name as one segment of a path; a slash would begin another.
-fn escaped(name: &str) -> String {
-    query_encoded(name).replace('/', "%2F")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_stays_one_segment_of_the_path() {
-        assert_eq!(escaped("eu-west-1"), "eu-west-1");
-        assert_eq!(escaped("../x y"), "..%2Fx%20y");
     }
 }

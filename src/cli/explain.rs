@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use form_urlencoded::Serializer;
 use http::{HeaderMap, Method};
 
-use crate::cli::admin_client::{AdminRequest, ask, query_encoded};
+use crate::cli::admin_client::{AdminRequest, ask};
 use crate::cli::config_file;
 use crate::cli::failure::Failure;
 use crate::cli::options::{Globals, Output, OutputFormat};
@@ -78,20 +79,19 @@ impl Explain {
     }
 
     fn query(&self) -> String {
-        let mut parts = vec![
-            format!("path={}", query_encoded(&self.path)),
-            format!("method={}", query_encoded(self.method.as_str())),
+        let country = self.country.map(|country| country.to_string());
+        let ip = self.ip.map(|ip| ip.to_string());
+        let pairs = [
+            ("path", Some(self.path.as_str())),
+            ("method", Some(self.method.as_str())),
+            ("country", country.as_deref()),
+            ("host", self.host.as_deref()),
+            ("ip", ip.as_deref()),
         ];
-        if let Some(country) = self.country {
-            parts.push(format!("country={country}"));
-        }
-        if let Some(host) = &self.host {
-            parts.push(format!("host={}", query_encoded(host)));
-        }
-        if let Some(ip) = self.ip {
-            parts.push(format!("ip={}", query_encoded(&ip.to_string())));
-        }
-        parts.join("&")
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
 
     fn offline(&self, globals: &Globals, terminal: &Terminal) -> Result<(), Failure> {

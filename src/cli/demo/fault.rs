@@ -1,9 +1,9 @@
 //! `meridian demo WORD REGION`: a fault in a simulated region of a running demo.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use form_urlencoded::byte_serialize;
 use http::Method;
 
-use crate::cli::admin_client::query_encoded;
 use crate::cli::demo::control_flag::ControlFlag;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::Terminal;
@@ -68,7 +68,9 @@ impl FromArgMatches for FaultCommand {
 impl FaultCommand {
     pub(super) fn run(&self, terminal: &Terminal) -> Result<(), Failure> {
         let names = self.target.regions.iter();
-        let names: Vec<_> = names.map(|name| query_encoded(name)).collect();
+        let names: Vec<String> = names
+            .map(|name| byte_serialize(name.as_bytes()).collect())
+            .collect();
         let path = format!("/regions/{}/{}", names.join(","), self.word.word);
         let set: Vec<RegionFault> = self.target.control.ask(Method::POST, &path)?;
         for one in set {
