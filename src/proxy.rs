@@ -232,7 +232,7 @@ impl Proxy {
         recorder.decided(&decision);
         let started = self.clock.at(incoming.started);
         self.upstream.retries.request_seen(started);
-        let retry = &live.snapshot.table.route(decision.route).retry;
+        let retry = &live.snapshot.table.route(decision.route()).retry;
         Ok(OutgoingRequest {
             on_probation: on_probation && retry.attempts > 1,
             decision,

@@ -90,17 +90,49 @@ fn for_probation(
         .filter(|_| facts.probation && stands_by)
 }
 
-/// Where one request may go, best first.
+/// Where one request may go, best first. Only [`decide`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
+    route: RouteId,
+    permitted: PermittedSet,
+    ranked: Ranked,
+    rule: Rule,
+}
+
+impl Decision {
     /// The route it matched.
-    pub route: RouteId,
+    #[must_use]
+    pub fn route(&self) -> RouteId {
+        self.route
+    }
+
     /// The regions residency allows for this viewer on this route. Nothing leaves for any other.
-    pub permitted: PermittedSet,
+    #[must_use]
+    pub fn permitted(&self) -> PermittedSet {
+        self.permitted
+    }
+
     /// The regions to try, best first: those that can serve, then the least bad.
-    pub ranked: Ranked,
+    #[must_use]
+    pub fn ranked(&self) -> &Ranked {
+        &self.ranked
+    }
+
     /// Why the first is first.
-    pub rule: Rule,
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// Permits only those regions any longer of which `keep` is true.
+    pub fn retain(&mut self, keep: impl FnMut(&RegionId) -> bool) {
+        self.permitted.retain(keep);
+    }
+
+    /// Moves a region behind all others, if it is there.
+    pub fn put_last(&mut self, region: RegionId) {
+        self.ranked.put_last(region);
+    }
 }
 
 /// Why no region may serve a request.

@@ -59,7 +59,10 @@ impl AttemptRunner {
             },
             Err(error) => AttemptEnd::Failed(error),
         };
-        AttemptResult { at: target.at, end }
+        AttemptResult {
+            at: target.at(),
+            end,
+        }
     }
 
     /// The answer, and its body if that is small and there is room for it.

@@ -6,15 +6,35 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use meridian_core::decide::snapshot::EndpointState;
+use crate::proxy::outgoing_request::OutgoingRequest;
+use meridian_core::decide::snapshot::{EndpointState, Snapshot};
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::table::origin::Region;
+use meridian_core::table::residency::PermittedRegion;
+
+/// An endpoint of a region that residency permits: every attempt goes to one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PermittedEndpoint<'a> {
+    region: PermittedRegion,
+    endpoint: &'a EndpointState,
+}
+
+impl<'a> PermittedEndpoint<'a> {
+    /// The one of `region` that `pick` takes, if it has any.
+    pub(super) fn of(
+        region: PermittedRegion,
+        snapshot: &'a Snapshot,
+        pick: impl FnOnce(&'a [EndpointState]) -> Option<&'a EndpointState>,
+    ) -> Option<Self> {
+        let endpoint = pick(&snapshot.regions[region.id().index()].endpoints)?;
+        Some(Self { region, endpoint })
+    }
+}
 
 /// Where one attempt goes and how long it may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptTarget<'a> {
-    /// Where it goes, for those who hear of it.
-    pub(super) at: AttemptedAt,
+    at: AttemptedAt,
     /// The region.
     pub(super) region: &'a Region,
     /// The endpoint in it.
@@ -31,6 +51,35 @@ pub(super) struct AttemptTarget<'a> {
     pub(super) idle: Duration,
     /// How long it may take.
     pub(super) time: AttemptTime,
+}
+
+impl<'a> AttemptTarget<'a> {
+    /// An attempt of `request` at `to`.
+    pub(super) fn new(
+        request: &'a OutgoingRequest,
+        to: PermittedEndpoint<'a>,
+        kind: AttemptKind,
+        time: AttemptTime,
+    ) -> Self {
+        let region = to.region.id();
+        let timeouts = &request.route().timeouts;
+        Self {
+            at: AttemptedAt::new(to, kind),
+            region: request.live.snapshot.table.region(region),
+            endpoint: to.endpoint,
+            tls: request.live.resources.upstream_tls[region.index()].as_ref(),
+            pooled: kind != AttemptKind::OnFreshConnection,
+            connect: timeouts.connect.min(time.left),
+            first_byte: timeouts.first_byte.min(time.left),
+            idle: timeouts.idle,
+            time,
+        }
+    }
+
+    /// Where it goes, for those who hear of it.
+    pub(super) fn at(&self) -> AttemptedAt {
+        self.at
+    }
 }
 
 /// When an attempt began, and how long it may take.
@@ -71,9 +120,10 @@ pub(super) struct AttemptedAt {
 }
 
 impl AttemptedAt {
-    pub(super) fn new(region: RegionId, endpoint: &EndpointState, kind: AttemptKind) -> Self {
+    pub(super) fn new(to: PermittedEndpoint<'_>, kind: AttemptKind) -> Self {
+        let endpoint = to.endpoint;
         Self {
-            region,
+            region: to.region.id(),
             endpoint: endpoint.id,
             address: endpoint.address,
             on_probation: endpoint.standing.is_on_probation(),

@@ -7,7 +7,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::proxy::attempt::AttemptMessage;
 use crate::proxy::attempt_result::AttemptResult;
-use crate::proxy::attempt_target::{AttemptKind, AttemptTime, AttemptedAt};
+use crate::proxy::attempt_target::{
+    AttemptKind, AttemptTarget, AttemptTime, AttemptedAt, PermittedEndpoint,
+};
 use crate::proxy::error_response::ProxyError;
 use crate::proxy::late_write::watch_for_late_write;
 use crate::proxy::probation_requests::ProbationRequests;
@@ -15,7 +17,6 @@ use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::retry_budget::{RetryCharge, RetryStep};
 use meridian_core::decide::pick_endpoint::EndpointHint;
 use meridian_core::decide::request::RequestClass;
-use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::hedge_delay::is_worker_late;
 
 /// A budget that is spent now has room again as soon as the attempts that spent it end, and a worker that
@@ -33,15 +34,14 @@ pub(super) async fn attempt(
     left: Duration,
 ) -> Result<Option<ChosenAnswer>, ProxyError> {
     let (upstream, request) = (state.upstream, state.request);
-    let region = step.region;
     let on_probation = request.on_probation && state.failed.made().is_empty();
     let hint = state.failed.hint(on_probation);
-    let endpoints = request.endpoints(region);
-    let Some(endpoint) = upstream.attempts.upstreams.choose(endpoints, hint) else {
-        state.had_no_endpoint(region);
+    let (snapshot, upstreams) = (&request.live.snapshot, &upstream.attempts.upstreams);
+    let Some(endpoint) = upstreams.choose(snapshot, step.region, hint) else {
+        state.had_no_endpoint(step.region.id());
         return Ok(None);
     };
-    let at = AttemptedAt::new(region, endpoint, step.kind);
+    let at = AttemptedAt::new(endpoint, step.kind);
     let _probation =
         (on_probation && at.on_probation).then(|| probation.begin(upstream.attempts.clock.now()));
     let delay = hedge_delay(state, &at);
@@ -53,7 +53,7 @@ pub(super) async fn attempt(
     let message = AttemptMessage::Request {
         buffers: buffers(state),
     };
-    let target = request.target(region, endpoint, step.kind, time);
+    let target = AttemptTarget::new(request, endpoint, step.kind, time);
     let mut first = pin!(upstream.attempts.run(request, message, target));
     let Some(delay) = delay else {
         let result = watch_for_late_write(&upstream.outliers, request, &at, first).await;
@@ -78,7 +78,7 @@ pub(super) async fn attempt(
 /// How late an answer may be before another region is asked too; `None` where none may be.
 fn hedge_delay(state: &RequestState<'_>, at: &AttemptedAt) -> Option<Duration> {
     let request = state.request;
-    let alone = request.decision.ranked.well().len() < 2
+    let alone = request.decision.ranked().well().len() < 2
         && !request.has_another_endpoint(at.region, at.endpoint);
     let may_hedge = request.class == RequestClass::Read
         && !alone
@@ -98,7 +98,7 @@ fn hedge_delay(state: &RequestState<'_>, at: &AttemptedAt) -> Option<Duration> {
 fn buffers(state: &RequestState<'_>) -> bool {
     let request = state.request;
     match request.class {
-        RequestClass::Read => request.decision.ranked.all().len() > state.failed.made().len() + 1,
+        RequestClass::Read => request.decision.ranked().all().len() > state.failed.made().len() + 1,
         RequestClass::Idempotent | RequestClass::Write | RequestClass::KeyedWrite => true,
         // What is said there may be half of a conversation.
         RequestClass::Upgrade | RequestClass::Grpc => false,
@@ -108,7 +108,7 @@ fn buffers(state: &RequestState<'_>) -> bool {
 /// Where a second attempt goes.
 struct Hedge<'a> {
     charge: RetryCharge,
-    endpoint: &'a EndpointState,
+    endpoint: PermittedEndpoint<'a>,
 }
 
 impl<'a> Hedge<'a> {
@@ -128,8 +128,8 @@ impl<'a> Hedge<'a> {
             avoid: Some(late.endpoint),
             ..EndpointHint::default()
         };
-        let endpoints = request.endpoints(charge.region());
-        let endpoint = upstream.attempts.upstreams.choose(endpoints, hint)?;
+        let (snapshot, upstreams) = (&request.live.snapshot, &upstream.attempts.upstreams);
+        let endpoint = upstreams.choose(snapshot, charge.region(), hint)?;
         Some(Self { charge, endpoint })
     }
 }
@@ -143,14 +143,14 @@ async fn race(
     message: AttemptMessage<'_>,
 ) -> Result<Option<ChosenAnswer>, ProxyError> {
     let (upstream, request) = (state.upstream, state.request);
-    let region = hedge.charge.region();
+    let region = hedge.charge.region().id();
     let time = AttemptTime {
         left: state.time_left(upstream.attempts.clock.now()),
         began: Instant::now(),
         watched_until: None,
     };
-    let target = request.target(region, hedge.endpoint, AttemptKind::Hedge, time);
-    let other = target.at;
+    let target = AttemptTarget::new(request, hedge.endpoint, AttemptKind::Hedge, time);
+    let other = target.at();
     let mut second = pin!(upstream.attempts.run(request, message, target));
     let (result, first_ended) = tokio::select! {
         biased;

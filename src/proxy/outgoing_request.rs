@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::proxy::attempt_target::{AttemptKind, AttemptTarget, AttemptTime, AttemptedAt};
 use crate::proxy::live_view::LiveRef;
 use crate::proxy::outgoing_head::OutgoingHead;
 use crate::upstream::body::{Progress, ReplaySource};
 use meridian_core::decide::Decision;
 use meridian_core::decide::failover::RetryFacts;
 use meridian_core::decide::request::RequestClass;
-use meridian_core::decide::snapshot::EndpointState;
 use meridian_core::health::breadth::Breadth;
 use meridian_core::health::rise_fall::Health;
 use meridian_core::model::id::{EndpointId, RegionId};
@@ -42,7 +40,7 @@ pub(super) struct OutgoingRequest {
 
 impl OutgoingRequest {
     pub(super) fn route(&self) -> &Route {
-        self.live.snapshot.table.route(self.decision.route)
+        self.live.snapshot.table.route(self.decision.route())
     }
 
     /// Who asks and for what, as outlier detection tells one from many.
@@ -50,41 +48,11 @@ impl OutgoingRequest {
         Breadth::of(self.viewer.address, self.head.path.path())
     }
 
-    /// The endpoints of a region that residency permits; none of any other, so that no attempt
-    /// leaves for one, whatever it is made for.
-    pub(super) fn endpoints(&self, region: RegionId) -> &[EndpointState] {
-        match self.decision.permitted.contains(region) {
-            true => &self.live.snapshot.regions[region.index()].endpoints,
-            false => &[],
-        }
-    }
-
-    /// Whether `region` has an endpoint that is well, beside the one at hand.
+    /// Whether `region` is permitted and has an endpoint that is well, beside the one at hand.
     pub(super) fn has_another_endpoint(&self, region: RegionId, at_hand: EndpointId) -> bool {
-        let mut endpoints = self.endpoints(region).iter();
-        endpoints.any(|one| one.id != at_hand && one.health != Health::Unhealthy)
-    }
-
-    /// An attempt at `endpoint` of `region`.
-    pub(super) fn target<'a>(
-        &'a self,
-        region: RegionId,
-        endpoint: &'a EndpointState,
-        kind: AttemptKind,
-        time: AttemptTime,
-    ) -> AttemptTarget<'a> {
-        let timeouts = &self.route().timeouts;
-        AttemptTarget {
-            at: AttemptedAt::new(region, endpoint, kind),
-            region: self.live.snapshot.table.region(region),
-            endpoint,
-            tls: self.live.resources.upstream_tls[region.index()].as_ref(),
-            pooled: kind != AttemptKind::OnFreshConnection,
-            connect: timeouts.connect.min(time.left),
-            first_byte: timeouts.first_byte.min(time.left),
-            idle: timeouts.idle,
-            time,
-        }
+        let permitted = self.decision.permitted().get(region).is_some();
+        let mut endpoints = self.live.snapshot.regions[region.index()].endpoints.iter();
+        permitted && endpoints.any(|one| one.id != at_hand && one.health != Health::Unhealthy)
     }
 
     /// What matters for another attempt, with so much time left.

@@ -57,7 +57,7 @@ impl OutlierReporter {
 
     /// How late an answer of `region` may be before another one is asked too.
     pub(super) fn hedge_delay(&self, request: &OutgoingRequest, region: RegionId) -> Duration {
-        let pair = (request.decision.route, region);
+        let pair = (request.decision.route(), region);
         self.detector.hedge_delay(pair, probed(request, region))
     }
 
@@ -78,7 +78,7 @@ impl OutlierReporter {
         region: RegionId,
     ) -> Option<Duration> {
         self.detector
-            .late_write_delay((request.decision.route, region))
+            .late_write_delay((request.decision.route(), region))
     }
 
     /// A good answer clears an endpoint of the failures before it; it beat another attempt if
@@ -94,7 +94,7 @@ impl OutlierReporter {
             return;
         }
         let took = answer.origin.phases.first_byte.unwrap_or_default();
-        let pair = (request.decision.route, at.region);
+        let pair = (request.decision.route(), at.region);
         let whole = answer.is_whole();
         let answer = Answer {
             first_byte: took,
@@ -127,7 +127,7 @@ impl OutlierReporter {
         if !self.is_current(request.live.snapshot.generation) {
             return;
         }
-        let pair = (request.decision.route, failure.region);
+        let pair = (request.decision.route(), failure.region);
         let how = (failure.kind, verdict);
         self.tell(self.detector.failed(
             pair,
@@ -151,7 +151,7 @@ impl OutlierReporter {
         at: &AttemptedAt,
         (faster, took): (RegionId, Duration),
     ) {
-        let pair = (request.decision.route, faster);
+        let pair = (request.decision.route(), faster);
         if (self.detector).is_usual(pair, took, probed(request, faster)) {
             self.tell_of_lateness(request, at, false);
             self.probation_ended(at, false);
@@ -276,7 +276,7 @@ impl BodyReport {
     ) -> Self {
         Self {
             outliers,
-            pair: (request.decision.route, at.region),
+            pair: (request.decision.route(), at.region),
             endpoint: at.endpoint,
             mark: request.mark(),
             generation: request.live.snapshot.generation,

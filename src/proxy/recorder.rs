@@ -112,11 +112,11 @@ impl Recorder {
 
     /// Where it may go.
     pub(super) fn decided(&mut self, decision: &Decision) {
-        self.record.route = Some(decision.route);
-        self.record.rule = Some(decision.rule);
-        if let Some(first) = decision.ranked.all().first() {
+        self.record.route = Some(decision.route());
+        self.record.rule = Some(decision.rule());
+        if let Some(first) = decision.ranked().all().first() {
             self.metrics()
-                .decided(decision.route, *first, decision.rule);
+                .decided(decision.route(), *first, decision.rule());
         }
     }
 

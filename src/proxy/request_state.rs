@@ -76,7 +76,7 @@ impl<'a> RequestState<'a> {
             match &next {
                 Ok(step) => self
                     .recorder
-                    .failing_over(last.region, last.error, step.region),
+                    .failing_over(last.region, last.error, step.region.id()),
                 Err(GiveUp::BudgetSpent) => self.recorder.budget_spent(last.region),
                 Err(_) => {}
             }
@@ -156,7 +156,7 @@ impl<'a> RequestState<'a> {
             return Ok(fallback);
         }
         let Some(last) = self.failed.last() else {
-            let route = self.request.decision.route;
+            let route = self.request.decision.route();
             return Err(NoDecision::NoRegion(route).into());
         };
         if last.error == ErrorKind::ViewerBody {

@@ -12,6 +12,7 @@ use meridian_core::decide::failover::{
 use meridian_core::decide::retry_budget::Budget;
 use meridian_core::model::id::RegionId;
 use meridian_core::model::time::Timestamp;
+use meridian_core::table::residency::PermittedRegion;
 
 /// One worker's budget of retries and hedges, by region.
 #[derive(Clone, Debug)]
@@ -21,14 +22,14 @@ pub(super) struct RetryBudget(Rc<RefCell<Budget>>);
 #[derive(Debug)]
 pub(super) struct RetryCharge {
     budget: RetryBudget,
-    region: RegionId,
+    region: PermittedRegion,
 }
 
 /// The next attempt of a request.
 #[derive(Debug)]
 pub(super) struct RetryStep {
     /// Where it goes.
-    pub(super) region: RegionId,
+    pub(super) region: PermittedRegion,
     /// Whether over a fresh connection.
     pub(super) kind: AttemptKind,
     /// What it is charged, if anything.
@@ -91,7 +92,7 @@ impl RetryBudget {
         Some(self.charge(region))
     }
 
-    fn charge(&self, region: RegionId) -> RetryCharge {
+    fn charge(&self, region: PermittedRegion) -> RetryCharge {
         RetryCharge {
             budget: self.clone(),
             region,
@@ -101,13 +102,13 @@ impl RetryBudget {
 
 impl RetryCharge {
     /// Where the attempt goes.
-    pub(super) fn region(&self) -> RegionId {
+    pub(super) fn region(&self) -> PermittedRegion {
         self.region
     }
 }
 
 impl Drop for RetryCharge {
     fn drop(&mut self) {
-        self.budget.0.borrow_mut().refund(self.region);
+        self.budget.0.borrow_mut().refund(self.region.id());
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Response, Version};
 use hyper::body::{Body, Incoming};
 
+use crate::proxy::attempt_target::PermittedEndpoint;
 use crate::proxy::headers::says_close;
 use crate::proxy::origin_body::{ConnectionReturn, OriginBody};
 use crate::proxy::origin_response::OriginResponse;
@@ -17,8 +18,9 @@ use crate::upstream::replay_memory::ReplayMemory;
 use crate::upstream::stall::Stalls;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
-use meridian_core::decide::snapshot::EndpointState;
+use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::EndpointId;
+use meridian_core::table::residency::PermittedRegion;
 
 /// One worker's side towards the origins.
 #[derive(Debug)]
@@ -48,14 +50,18 @@ impl Upstreams {
         self.memory.follow_limits(limits.replay_bytes, total);
     }
 
-    /// The endpoint that an attempt goes to.
+    /// The endpoint of `region` that an attempt goes to.
     pub(super) fn choose<'a>(
         &self,
-        endpoints: &'a [EndpointState],
+        snapshot: &'a Snapshot,
+        region: PermittedRegion,
         hint: EndpointHint,
-    ) -> Option<&'a EndpointState> {
+    ) -> Option<PermittedEndpoint<'a>> {
         let random = |below: usize| self.random.borrow_mut().usize(..below);
-        pick_endpoint(endpoints, hint, |id| self.pools.outstanding(id), random)
+        let outstanding = |id| self.pools.outstanding(id);
+        PermittedEndpoint::of(region, snapshot, |endpoints| {
+            pick_endpoint(endpoints, hint, outstanding, random)
+        })
     }
 
     /// The body of a viewer's request, if it has one, which may stand still for `limit`.

@@ -9,6 +9,7 @@ use crate::model::id::RegionId;
 use crate::model::outcome::ErrorKind;
 use crate::model::time::Timestamp;
 use crate::table::policy::RetryPolicy;
+use crate::table::residency::PermittedRegion;
 
 /// Attempts a request can have: eight regions, and one repeat on a fresh connection.
 pub const MAX_ATTEMPTS: usize = 9;
@@ -176,9 +177,9 @@ pub struct RetryFacts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextAttempt {
     /// Try this region, which was not tried yet.
-    Try(RegionId),
+    Try(PermittedRegion),
     /// Try the same region once more, on a fresh connection, at another endpoint if it has one.
-    Again(RegionId),
+    Again(PermittedRegion),
     /// Answer with what there is.
     GiveUp(GiveUp),
 }
@@ -248,7 +249,7 @@ pub fn next(
             if !is_charged(attempts) {
                 return Ok(next);
             }
-            let charged = budget.charge(region, now);
+            let charged = budget.charge(region.id(), now);
             charged.map(|()| next).map_err(|_| GiveUp::BudgetSpent)
         }),
     };
@@ -290,28 +291,24 @@ fn another(
     if facts.deadline_left.is_zero() {
         return Err(GiveUp::DeadlineOver);
     }
-    let may_repeat = facts.retry.attempts > 1
-        && !attempts.repeated()
-        && attempts.len() < MAX_ATTEMPTS
-        && decision.permitted.contains(failed.region);
-    if fresh && may_repeat {
-        return Ok(NextAttempt::Again(failed.region));
+    let may_repeat =
+        facts.retry.attempts > 1 && !attempts.repeated() && attempts.len() < MAX_ATTEMPTS;
+    let again = decision.permitted.get(failed.region);
+    let again = again.filter(|_| may_repeat).map(NextAttempt::Again);
+    if fresh && let Some(again) = again {
+        return Ok(again);
     }
     if attempts.regions() >= usize::from(facts.retry.attempts) || attempts.len() >= MAX_ATTEMPTS {
         return Err(GiveUp::AttemptsUsed);
     }
-    match unused(decision, attempts) {
-        Some(region) => Ok(NextAttempt::Try(region)),
-        // The last region may have more endpoints than the one that failed, or name other ones
-        // by the time it is dialled again.
-        None if (facts.other_endpoint || moment == FailurePoint::NothingSent)
-            && failed.error != ErrorKind::NoEndpoint
-            && may_repeat =>
-        {
-            Ok(NextAttempt::Again(failed.region))
-        }
-        None => Err(GiveUp::NoRegionLeft),
+    if let Some(region) = unused(decision, attempts) {
+        return Ok(NextAttempt::Try(region));
     }
+    // The last region may have more endpoints than the one that failed, or name other ones by the
+    // time it is dialled again.
+    let has_another = (facts.other_endpoint || moment == FailurePoint::NothingSent)
+        && failed.error != ErrorKind::NoEndpoint;
+    again.filter(|_| has_another).ok_or(GiveUp::NoRegionLeft)
 }
 
 /// Where a second attempt goes while the first, at `current`, is late: the next region that
@@ -324,25 +321,25 @@ pub fn hedge(
     facts: &RetryFacts<'_>,
     budget: &mut Budget,
     now: Timestamp,
-) -> Option<RegionId> {
+) -> Option<PermittedRegion> {
     let under_way = attempts.regions() + usize::from(!attempts.used(current));
     let left = usize::from(facts.retry.attempts).saturating_sub(under_way);
     if facts.class != RequestClass::Read || left == 0 || facts.deadline_left.is_zero() {
         return None;
     }
-    let well = decision.ranked.well().iter().copied();
-    let region = well
-        .filter(|region| decision.permitted.contains(*region))
-        .find(|region| *region != current && !attempts.used(*region))
-        .or_else(|| facts.other_endpoint.then_some(current))?;
-    budget.charge(region, now).ok()?;
+    let permitted = |region: &RegionId| decision.permitted.get(*region);
+    let others = decision.ranked.well().iter();
+    let region = others
+        .filter(|region| **region != current && !attempts.used(**region))
+        .find_map(permitted)
+        .or_else(|| permitted(&current).filter(|_| facts.other_endpoint))?;
+    budget.charge(region.id(), now).ok()?;
     Some(region)
 }
 
 /// The best permitted region that was not tried.
-fn unused(decision: &Decision, attempts: &Attempts) -> Option<RegionId> {
-    let ranked = decision.ranked.all().iter().copied();
-    ranked
-        .filter(|region| decision.permitted.contains(*region))
-        .find(|region| !attempts.used(*region))
+fn unused(decision: &Decision, attempts: &Attempts) -> Option<PermittedRegion> {
+    let ranked = decision.ranked.all().iter();
+    let mut permitted = ranked.filter_map(|region| decision.permitted.get(*region));
+    permitted.find(|region| !attempts.used(region.id()))
 }

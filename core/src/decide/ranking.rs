@@ -10,7 +10,8 @@ use crate::table::policy::Policy;
 use crate::table::residency::PermittedSet;
 use crate::table::route::Route;
 
-/// Regions in order, without allocation; all from one [`PermittedSet`].
+/// Names of regions in order, without allocation; all from one [`PermittedSet`], which is asked again
+/// when something is to leave for one of them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ranked {
     regions: [RegionId; MAX_REGIONS],
@@ -52,7 +53,7 @@ impl Ranked {
     }
 
     /// Moves a region behind all others, if it is there.
-    pub fn put_last(&mut self, region: RegionId) {
+    pub(super) fn put_last(&mut self, region: RegionId) {
         let all = &mut self.regions[..usize::from(self.len)];
         let Some(position) = all.iter().position(|one| *one == region) else {
             return;

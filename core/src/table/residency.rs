@@ -22,6 +22,28 @@ pub struct Residency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PermittedSet(RegionSet);
 
+/// A region that residency allows for the request at hand.
+///
+/// Whatever leaves for a region takes one of these, be it first choice, retry, hedge, the rest of a
+/// body, probation or last resort; a [`RegionId`] is but a name. Only [`PermittedSet::get`] makes it:
+///
+/// ```compile_fail,E0423
+/// use meridian_core::model::id::RegionId;
+/// use meridian_core::table::residency::PermittedRegion;
+///
+/// let anywhere = PermittedRegion(RegionId(0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermittedRegion(RegionId);
+
+impl PermittedRegion {
+    /// Its name, which permits nothing.
+    #[must_use]
+    pub fn id(self) -> RegionId {
+        self.0
+    }
+}
+
 impl PermittedSet {
     /// Those of `regions` that may serve a viewer from `country`: every line that names the
     /// country holds at once. None at all, where `unknown` refuses who is from no known country.
@@ -47,10 +69,10 @@ impl PermittedSet {
         self.0
     }
 
-    /// Whether `region` is permitted.
+    /// `region`, if it is permitted.
     #[must_use]
-    pub fn contains(self, region: RegionId) -> bool {
-        self.0.contains(region)
+    pub fn get(self, region: RegionId) -> Option<PermittedRegion> {
+        self.0.contains(region).then_some(PermittedRegion(region))
     }
 
     /// Whether no region is.

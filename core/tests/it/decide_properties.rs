@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use meridian_core::decide::snapshot::AdminState;
-use meridian_core::decide::{Decision, NoDecision, decide, exclusions};
+use meridian_core::decide::{NoDecision, decide, exclusions};
 use meridian_core::model::country::Country;
 use meridian_core::model::id::{RegionId, RegionSet, RouteId};
 use meridian_core::model::viewer::{UnknownViewer, Viewer};
@@ -136,7 +136,7 @@ proptest! {
         let viewer = case.viewer();
         let facts = facts("/", &viewer);
         let decision = decide(&snapshot, &facts);
-        let serving = decision.map(|d| d.ranked.serving().to_vec()).unwrap_or_default();
+        let serving = decision.map(|d| d.ranked().serving().to_vec()).unwrap_or_default();
         let mut seen: Vec<_> = exclusions(&snapshot, &facts).iter().map(|(r, _)| *r).collect();
         seen.extend(serving);
         seen.sort();
@@ -150,7 +150,8 @@ proptest! {
         let viewer = case.viewer();
         let route = &snapshot.table.routes[0];
         match decide(&snapshot, &facts("/", &viewer)) {
-            Ok(Decision { permitted, ranked, .. }) => {
+            Ok(decision) => {
+                let (permitted, ranked) = (decision.permitted(), decision.ranked());
                 prop_assert_eq!(Some(permitted), route.permitted(viewer.country, snapshot.unknown));
                 let permitted = permitted.regions();
                 let tried: RegionSet = ranked.all().iter().copied().collect();
@@ -276,7 +277,7 @@ fn choices(world: &World) -> Vec<RegionId> {
     viewers
         .map(|viewer| {
             let decision = decide(&snapshot, &facts("/", &viewer)).expect("a region serves");
-            decision.ranked.all()[0]
+            decision.ranked().all()[0]
         })
         .collect()
 }

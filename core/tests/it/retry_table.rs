@@ -13,6 +13,7 @@ use meridian_core::model::id::RegionId;
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
 use meridian_core::table::policy::{Policy, RetryPolicy};
+use meridian_core::table::residency::PermittedRegion;
 
 use crate::support::world::{World, facts, viewer};
 
@@ -20,8 +21,6 @@ const A: RegionId = RegionId(0);
 const B: RegionId = RegionId(1);
 const C: RegionId = RegionId(2);
 
-const OTHER: NextAttempt = NextAttempt::Try(B);
-const FRESH: NextAttempt = NextAttempt::Again(A);
 const STOP: NextAttempt = NextAttempt::GiveUp(GiveUp::NotRetryable);
 
 const NOTHING_SENT: [ErrorKind; 7] = [
@@ -42,6 +41,20 @@ fn decision() -> Decision {
     world.measured("b", 1.0);
     world.down("c");
     decide(&world.snapshot(), &facts("/", &viewer(None))).expect("two regions serve")
+}
+
+/// `region`, which residency permits.
+fn permitted(region: RegionId) -> PermittedRegion {
+    let permitted = decision().permitted();
+    permitted.get(region).expect("nothing is forbidden")
+}
+
+fn other() -> NextAttempt {
+    NextAttempt::Try(permitted(B))
+}
+
+fn fresh() -> NextAttempt {
+    NextAttempt::Again(permitted(A))
 }
 
 fn failed(region: RegionId, error: ErrorKind) -> Attempt {
@@ -112,14 +125,16 @@ impl Request {
             other_endpoint: false,
         };
         let now = Timestamp::ZERO;
-        hedge(
+        let budget = &mut self.budget;
+        let region = hedge(
             &self.decision,
             &attempts(made),
             current,
             &facts,
-            &mut self.budget,
+            budget,
             now,
-        )
+        );
+        region.map(PermittedRegion::id)
     }
 }
 
@@ -156,11 +171,11 @@ fn a_region_on_its_way_back_is_asked_beside_the_one_that_serves_alone() {
     snapshot.serving.remove(B);
     let mut read = request(RequestClass::Read);
     read.decision = decide(&snapshot, &facts("/", &viewer(None))).unwrap();
-    assert_eq!(read.decision.ranked.all(), [A, B, C]);
-    assert_eq!(read.decision.ranked.serving(), [A]);
+    assert_eq!(read.decision.ranked().all(), [A, B, C]);
+    assert_eq!(read.decision.ranked().serving(), [A]);
     assert_eq!(read.hedge(&[], A), Some(B));
     let timed_out = failed(A, ErrorKind::FirstByteTimeout);
-    assert_eq!(read.after(&[timed_out]), NextAttempt::Try(B));
+    assert_eq!(read.after(&[timed_out]), other());
 }
 
 #[test]
@@ -189,7 +204,7 @@ fn follows_with_grpc_opt_in(error: ErrorKind) -> NextAttempt {
 
 fn nothing_sent(class: RequestClass) {
     for error in NOTHING_SENT {
-        assert_eq!(follows(class, error), OTHER, "{error:?}");
+        assert_eq!(follows(class, error), other(), "{error:?}");
     }
 }
 
@@ -216,42 +231,42 @@ cells! {
     an_upgrade_of_which_nothing_was_sent_goes_to_another_region: nothing_sent(RequestClass::Upgrade);
     a_grpc_call_of_which_nothing_was_sent_goes_to_another_region: nothing_sent(RequestClass::Grpc);
 
-    a_get_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Read, ErrorKind::Unprocessed), FRESH);
-    a_put_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::Unprocessed), FRESH);
-    a_post_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Write, ErrorKind::Unprocessed), FRESH);
-    a_keyed_post_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::Unprocessed), FRESH);
-    an_upgrade_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::Unprocessed), FRESH);
-    a_grpc_call_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Grpc, ErrorKind::Unprocessed), FRESH);
+    a_get_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Read, ErrorKind::Unprocessed), fresh());
+    a_put_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::Unprocessed), fresh());
+    a_post_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Write, ErrorKind::Unprocessed), fresh());
+    a_keyed_post_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::Unprocessed), fresh());
+    an_upgrade_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::Unprocessed), fresh());
+    a_grpc_call_proved_unprocessed_is_sent_on_a_fresh_connection: assert_eq!(follows(RequestClass::Grpc, ErrorKind::Unprocessed), fresh());
 
-    a_get_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::Read, ErrorKind::ReusedReset), FRESH);
-    a_put_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::ReusedReset), FRESH);
+    a_get_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::Read, ErrorKind::ReusedReset), fresh());
+    a_put_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::ReusedReset), fresh());
     a_post_on_a_reset_reused_connection_is_not_sent_again: assert_eq!(follows(RequestClass::Write, ErrorKind::ReusedReset), STOP);
-    a_keyed_post_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::ReusedReset), FRESH);
+    a_keyed_post_on_a_reset_reused_connection_is_sent_on_a_fresh_one: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::ReusedReset), fresh());
     an_upgrade_on_a_reset_reused_connection_is_not_sent_again: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::ReusedReset), STOP);
     a_grpc_call_on_a_reset_reused_connection_is_not_sent_again: assert_eq!(follows_with_grpc_opt_in(ErrorKind::ReusedReset), STOP);
 
-    a_get_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::FirstByteTimeout), OTHER);
-    a_put_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::FirstByteTimeout), OTHER);
+    a_get_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::FirstByteTimeout), other());
+    a_put_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::FirstByteTimeout), other());
     a_post_without_a_first_byte_is_not_sent_again: assert_eq!(follows(RequestClass::Write, ErrorKind::FirstByteTimeout), STOP);
-    a_keyed_post_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::FirstByteTimeout), OTHER);
-    an_upgrade_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::FirstByteTimeout), OTHER);
+    a_keyed_post_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::FirstByteTimeout), other());
+    an_upgrade_without_a_first_byte_goes_to_another_region: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::FirstByteTimeout), other());
     a_grpc_call_without_a_first_byte_is_not_sent_again: assert_eq!(follows(RequestClass::Grpc, ErrorKind::FirstByteTimeout), STOP);
-    a_grpc_call_without_a_first_byte_goes_on_where_the_route_opts_in: assert_eq!(follows_with_grpc_opt_in(ErrorKind::FirstByteTimeout), OTHER);
+    a_grpc_call_without_a_first_byte_goes_on_where_the_route_opts_in: assert_eq!(follows_with_grpc_opt_in(ErrorKind::FirstByteTimeout), other());
 
-    a_get_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::FreshReset), OTHER);
-    a_put_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::FreshReset), OTHER);
+    a_get_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::FreshReset), other());
+    a_put_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::FreshReset), other());
     a_post_on_a_reset_fresh_connection_is_not_sent_again: assert_eq!(follows(RequestClass::Write, ErrorKind::FreshReset), STOP);
-    a_keyed_post_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::FreshReset), OTHER);
+    a_keyed_post_on_a_reset_fresh_connection_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::FreshReset), other());
 
-    a_get_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::GatewayStatus), OTHER);
-    a_put_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::GatewayStatus), OTHER);
+    a_get_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::GatewayStatus), other());
+    a_put_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::GatewayStatus), other());
     a_post_answered_by_a_bad_gateway_is_not_sent_again: assert_eq!(follows(RequestClass::Write, ErrorKind::GatewayStatus), STOP);
-    a_keyed_post_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::GatewayStatus), OTHER);
-    an_upgrade_refused_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::GatewayStatus), OTHER);
+    a_keyed_post_answered_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::GatewayStatus), other());
+    an_upgrade_refused_by_a_bad_gateway_goes_to_another_region: assert_eq!(follows(RequestClass::Upgrade, ErrorKind::GatewayStatus), other());
     a_grpc_call_that_is_unavailable_is_not_sent_again: assert_eq!(follows(RequestClass::Grpc, ErrorKind::GatewayStatus), STOP);
-    a_grpc_call_that_is_unavailable_goes_on_where_the_route_opts_in: assert_eq!(follows_with_grpc_opt_in(ErrorKind::GatewayStatus), OTHER);
+    a_grpc_call_that_is_unavailable_goes_on_where_the_route_opts_in: assert_eq!(follows_with_grpc_opt_in(ErrorKind::GatewayStatus), other());
 
-    a_get_whose_held_body_broke_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::BodyBroken), OTHER);
+    a_get_whose_held_body_broke_goes_to_another_region: assert_eq!(follows(RequestClass::Read, ErrorKind::BodyBroken), other());
     a_put_whose_answer_broke_is_not_sent_again: assert_eq!(follows(RequestClass::Idempotent, ErrorKind::BodyBroken), STOP);
     a_post_whose_answer_broke_is_not_sent_again: assert_eq!(follows(RequestClass::KeyedWrite, ErrorKind::BodyBroken), STOP);
 
@@ -269,7 +284,7 @@ cells! {
 fn the_first_attempt_goes_to_the_best_region_and_costs_no_budget() {
     let mut request = request(RequestClass::Write);
     for _ in 0..10 {
-        assert_eq!(request.after(&[]), NextAttempt::Try(A));
+        assert_eq!(request.after(&[]), NextAttempt::Try(permitted(A)));
     }
 }
 
@@ -278,9 +293,9 @@ fn after_a_second_reset_the_request_moves_on() {
     let reset = ErrorKind::ReusedReset;
     let mut request = request(RequestClass::Read);
     let made = [failed(A, reset), failed(A, reset)];
-    assert_eq!(request.after(&made), NextAttempt::Try(B));
+    assert_eq!(request.after(&made), NextAttempt::Try(permitted(B)));
     let made = [failed(A, reset), failed(A, reset), failed(B, reset)];
-    assert_eq!(request.after(&made), NextAttempt::Try(C));
+    assert_eq!(request.after(&made), NextAttempt::Try(permitted(C)));
 }
 
 #[test]
@@ -291,7 +306,7 @@ fn two_dead_regions_and_a_stale_connection_leave_room_for_the_third() {
         failed(A, ErrorKind::ConnectRefused),
         failed(B, ErrorKind::ConnectRefused),
     ];
-    assert_eq!(request.after(&made), NextAttempt::Try(C));
+    assert_eq!(request.after(&made), NextAttempt::Try(permitted(C)));
 }
 
 #[test]
@@ -323,9 +338,9 @@ fn the_route_bounds_the_attempts() {
 #[test]
 fn the_last_region_left_is_dialled_once_more() {
     let mut request = request(RequestClass::Read);
-    request.decision.permitted.retain(|region| *region == A);
+    request.decision.retain(|region| *region == A);
     let refused = failed(A, ErrorKind::ConnectRefused);
-    assert_eq!(request.after(&[refused]), NextAttempt::Again(A));
+    assert_eq!(request.after(&[refused]), NextAttempt::Again(permitted(A)));
     let last = request.after(&[refused, refused]);
     assert_eq!(last, NextAttempt::GiveUp(GiveUp::NoRegionLeft));
     let nowhere = request.after(&[failed(A, ErrorKind::NoEndpoint)]);
@@ -335,11 +350,12 @@ fn the_last_region_left_is_dialled_once_more() {
 #[test]
 fn a_region_outside_the_permitted_set_is_never_tried() {
     let mut request = request(RequestClass::Read);
-    request.decision.permitted.retain(|region| *region != B);
+    request.decision.retain(|region| *region != B);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::GatewayStatus)]),
-        NextAttempt::Try(C)
+        NextAttempt::Try(permitted(C))
     );
+    assert_eq!(request.hedge(&[], A), None, "C does not serve");
 }
 
 #[test]
@@ -354,7 +370,7 @@ fn a_body_that_is_gone_moves_on_only_if_nothing_was_sent() {
     assert_eq!(request.after(&[failed(A, ErrorKind::ReusedReset)]), gone);
     assert_eq!(
         request.after(&[failed(A, ErrorKind::ConnectTimeout)]),
-        NextAttempt::Try(B)
+        NextAttempt::Try(permitted(B))
     );
 }
 
@@ -373,14 +389,14 @@ fn a_spent_budget_ends_the_attempts() {
     let answered = [failed(A, ErrorKind::GatewayStatus)];
     request.budget = Budget::new(0.0, 3);
     for _ in 0..3 {
-        assert_eq!(request.after(&answered), NextAttempt::Try(B));
+        assert_eq!(request.after(&answered), NextAttempt::Try(permitted(B)));
     }
     assert_eq!(
         request.after(&answered),
         NextAttempt::GiveUp(GiveUp::BudgetSpent)
     );
     request.budget.refund(B);
-    assert_eq!(request.after(&answered), NextAttempt::Try(B));
+    assert_eq!(request.after(&answered), NextAttempt::Try(permitted(B)));
 }
 
 #[test]
@@ -388,7 +404,7 @@ fn a_move_after_nothing_was_sent_is_not_charged() {
     let mut request = request(RequestClass::Write);
     let refused = [failed(A, ErrorKind::ConnectRefused)];
     for _ in 0..1000 {
-        assert_eq!(request.after(&refused), NextAttempt::Try(B));
+        assert_eq!(request.after(&refused), NextAttempt::Try(permitted(B)));
     }
 }
 
@@ -397,9 +413,12 @@ fn a_request_that_was_proved_unprocessed_is_not_charged() {
     let mut request = request(RequestClass::Write);
     let unprocessed = failed(A, ErrorKind::Unprocessed);
     for _ in 0..1000 {
-        assert_eq!(request.after(&[unprocessed]), NextAttempt::Again(A));
+        assert_eq!(
+            request.after(&[unprocessed]),
+            NextAttempt::Again(permitted(A))
+        );
         let twice = [unprocessed, unprocessed];
-        assert_eq!(request.after(&twice), NextAttempt::Try(B));
+        assert_eq!(request.after(&twice), NextAttempt::Try(permitted(B)));
     }
 }
 
@@ -420,10 +439,10 @@ fn any_sequence_of_failures_ends_and_repeats_one_region_at_most_once() {
                 }
                 NextAttempt::GiveUp(_) => break,
             };
-            let tried = made.iter().filter(|attempt| attempt.region == region);
+            let tried = made.iter().filter(|attempt| attempt.region == region.id());
             assert!(tried.count() <= repeats, "seed {seed}");
             made.push(failed(
-                region,
+                region.id(),
                 ErrorKind::ALL[random.usize(..ErrorKind::ALL.len())],
             ));
         }

@@ -511,7 +511,7 @@ fn choices(world: &World) -> Vec<RegionId> {
     let choices = viewers.map(|viewer| {
         let facts = RequestFacts::get(None, "/", &viewer);
         let decision = decide(&world.snapshot, &facts).expect("two regions are permitted");
-        let all = decision.ranked.all();
+        let all = decision.ranked().all();
         assert!(!all.contains(&RegionId(1)), "the island is not permitted");
         all[0]
     });

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::proxy::attempt::AttemptMessage;
 use crate::proxy::attempt_error::AttemptError;
 use crate::proxy::attempt_result::{AttemptEnd, AttemptResult};
-use crate::proxy::attempt_target::{AttemptTime, AttemptedAt};
+use crate::proxy::attempt_target::{AttemptTarget, AttemptTime, AttemptedAt, PermittedEndpoint};
 use crate::proxy::failed_attempts::FailedAttempts;
 use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::range_resume::validate::PromisedRange;
@@ -55,7 +55,7 @@ pub(in crate::proxy) fn resumable(
     if !read || chosen.answer.is_whole() || request.source.is_some() || attempts < 2 {
         return None;
     }
-    let alone = request.decision.ranked.all().len() < 2
+    let alone = request.decision.ranked().all().len() < 2
         && !request.has_another_endpoint(chosen.at.region, chosen.at.endpoint);
     if alone {
         return None;
@@ -126,18 +126,19 @@ impl ResumeRequest {
         let step = self
             .failed
             .next(retries, &self.request, &self.policy, left, now)?;
+        let region = step.region.id();
         if let Some(last) = last {
-            recorder.failing_over(last.region, last.error, step.region);
+            recorder.failing_over(last.region, last.error, region);
         }
-        let endpoints = self.request.endpoints(step.region);
         let hint = self.failed.hint(false);
-        let Some(endpoint) = upstream.attempts.upstreams.choose(endpoints, hint) else {
-            recorder.had_no_endpoint(step.region);
-            recorder.resumed(step.region, ResumeResult::Failed);
-            self.failed.had_no_endpoint(step.region);
+        let (snapshot, upstreams) = (&self.request.live.snapshot, &upstream.attempts.upstreams);
+        let Some(endpoint) = upstreams.choose(snapshot, step.region, hint) else {
+            recorder.had_no_endpoint(region);
+            recorder.resumed(region, ResumeResult::Failed);
+            self.failed.had_no_endpoint(region);
             return Ok(None);
         };
-        let at = AttemptedAt::new(step.region, endpoint, step.kind);
+        let at = AttemptedAt::new(endpoint, step.kind);
         Ok(Some(RangeAttempt {
             at,
             result: Box::pin(self.attempt(upstream, sent, step, at, left)),
@@ -163,8 +164,10 @@ impl ResumeRequest {
         let upstream = Rc::clone(upstream);
         async move {
             let _until_it_ends = charge;
-            let known = request.live.snapshot.endpoint(at.endpoint);
-            let Some((_, endpoint)) = known else {
+            let chosen = PermittedEndpoint::of(region, &request.live.snapshot, |endpoints| {
+                endpoints.iter().find(|one| one.id == at.endpoint)
+            });
+            let Some(endpoint) = chosen else {
                 let end = AttemptEnd::Failed(AttemptError::NoEndpoint);
                 return AttemptResult { at, end };
             };
@@ -173,7 +176,7 @@ impl ResumeRequest {
                 left,
                 watched_until: None,
             };
-            let target = request.target(region, endpoint, kind, time);
+            let target = AttemptTarget::new(&request, endpoint, kind, time);
             let message = AttemptMessage::Range(&head);
             upstream.attempts.run(&request, message, target).await
         }
@@ -217,16 +220,16 @@ impl ResumeRequest {
                 let (old, new) = (&request.live.snapshot.table, &live.snapshot.table);
                 let leads_to = |region: &RegionId| {
                     let number = new.region_named(&old.region(*region).name);
-                    let all = newer.as_ref().map(|newer| newer.ranked.all());
+                    let all = newer.as_ref().map(|newer| newer.ranked().all());
                     number
                         .zip(all)
                         .is_some_and(|(number, all)| all.contains(&number))
                 };
-                request.decision.permitted.retain(leads_to);
+                request.decision.retain(leads_to);
             }
         }
         if let Some(overtaken) = self.overtaken {
-            request.decision.ranked.put_last(overtaken);
+            request.decision.put_last(overtaken);
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use meridian_core::decide::Decision;
 use meridian_core::decide::failover::{
     Attempt, Attempts, NextAttempt, RetryFacts, is_charged, next,
 };
@@ -14,7 +15,6 @@ use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
 use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::retry_budget::{Budget, LEAST_REQUESTS, MINIMUM, SHARE};
 use meridian_core::decide::snapshot::EndpointState;
-use meridian_core::decide::{Decision, Ranked};
 use meridian_core::outlier::{Answer, FailureVerdict, OutlierDetector};
 
 use super::*;
@@ -193,7 +193,7 @@ impl Worker {
             now,
         );
         let region = match found {
-            NextAttempt::Try(region) | NextAttempt::Again(region) => region,
+            NextAttempt::Try(region) | NextAttempt::Again(region) => region.id(),
             NextAttempt::GiveUp(_) => return request.done = true,
         };
         assert_ne!(region, ISLAND, "outside the permitted set");
@@ -393,7 +393,7 @@ fn hours_of_faults_end_as_they_began() {
         }
         worker.pass(LONGEST_WAY_BACK);
         assert!(worker.all_at(EAST));
-        let ranked: &Ranked = &worker.arrive().decision.ranked;
-        assert_eq!(ranked.serving(), [EAST, WEST]);
+        let decision = worker.arrive().decision;
+        assert_eq!(decision.ranked().serving(), [EAST, WEST]);
     });
 }
