@@ -8,7 +8,7 @@ mod names;
 mod scrape;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -29,7 +29,7 @@ use crate::descriptors::{raise_limit, shortage};
 use crate::edge::counters::EdgeCounters;
 use crate::load;
 use crate::probe::Prober;
-use crate::reload::{Cause, ReloadError, ReloadResult, Reloader};
+use crate::reload::{Cause, ReloadResult, Reloader};
 use crate::resources::{BuildContext, Resources};
 use crate::state::{self, StateStore};
 use crate::telemetry::access_log::{AccessLog, WorkerLog};
@@ -345,12 +345,7 @@ fn reloader(
             binds: true,
             before: Some(&before.resources),
         };
-        load::build(&source as &Path, context)
-            .map(Arc::new)
-            .map_err(|refusal| ReloadError {
-                problems: refusal.problems.render(false),
-                named: refusal.named,
-            })
+        load::build(&source, context).map(Arc::new)
     };
     Arc::new(Reloader::new(
         board.clone(),

@@ -43,7 +43,8 @@ pub fn build(path: &Path, context: BuildContext<'_>) -> Result<Resources, Refusa
 pub struct Refusal {
     /// What is wrong.
     pub problems: Problems,
-    /// The files that the configuration names.
+    /// The files that the configuration names, as far as it could be read: the change that mends it
+    /// may be in any of them.
     pub named: Vec<PathBuf>,
 }
 

@@ -14,10 +14,13 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::load::Refusal;
 use crate::reload::difference::{changes, needs_restart};
 use crate::reload::fingerprint::Fingerprint;
 use crate::resources::Resources;
 use crate::telemetry::metrics::{MetricsRegistry, families};
+use meridian_core::config::problem::Problem;
+use meridian_core::config::problems::Problems;
 
 /// How often a configuration is read again because a file changed while it was being read.
 const READINGS: usize = 3;
@@ -43,17 +46,6 @@ impl Cause {
             Self::Operator => "operator",
         }
     }
-}
-
-/// Why a configuration cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problems}")]
-pub struct ReloadError {
-    /// Every problem, as it is shown to people.
-    pub problems: String,
-    /// Files the refused configuration names, as far as it could be read: the change that mends
-    /// it may be in any of them.
-    pub named: Vec<PathBuf>,
 }
 
 /// How a reload ended.
@@ -155,7 +147,7 @@ impl ReloadMetrics {
     }
 }
 
-type Load = dyn Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync;
+type Load = dyn Fn() -> Result<Arc<Resources>, Refusal> + Send + Sync;
 type Watched = dyn Fn(&Resources) -> Vec<PathBuf> + Send + Sync;
 
 /// What was found on disk.
@@ -190,7 +182,7 @@ impl Reloader {
         board: Board,
         clock: Clock,
         registry: &MetricsRegistry,
-        load: impl Fn() -> Result<Arc<Resources>, ReloadError> + Send + Sync + 'static,
+        load: impl Fn() -> Result<Arc<Resources>, Refusal> + Send + Sync + 'static,
         watched: impl Fn(&Resources) -> Vec<PathBuf> + Send + Sync + 'static,
     ) -> Self {
         let found = Fingerprint::of(&watched(&board.live().resources));
@@ -222,8 +214,8 @@ impl Reloader {
         let (found, loaded) = self.read(&seen.considered).await;
         let before = self.board.live();
         let outcome = match loaded {
-            Err(error) => Outcome::Refused {
-                problems: error.problems,
+            Err(refusal) => Outcome::Refused {
+                problems: refusal.problems.render(false),
             },
             Ok(resources) => {
                 let (old, new) = (&before.resources.config, &resources.config);
@@ -273,7 +265,7 @@ impl Reloader {
     async fn read(
         &self,
         considered: &Fingerprint,
-    ) -> (Fingerprint, Result<Arc<Resources>, ReloadError>) {
+    ) -> (Fingerprint, Result<Arc<Resources>, Refusal>) {
         let (load, watched) = (Arc::clone(&self.load), Arc::clone(&self.watched));
         let serving = watched(&self.board.live().resources);
         let known = considered.clone();
@@ -294,9 +286,13 @@ impl Reloader {
         match reading.await {
             Ok(read) => read,
             Err(error) => {
-                let problems = format!("loading the configuration broke: {error}");
-                let named = Vec::new();
-                (considered.clone(), Err(ReloadError { problems, named }))
+                let text = format!("loading the configuration broke: {error}");
+                let problem = Problem::error("unreadable", None, text);
+                let refusal = Refusal {
+                    problems: Problems::new(Vec::new(), vec![problem]),
+                    named: Vec::new(),
+                };
+                (considered.clone(), Err(refusal))
             }
         }
     }
@@ -350,7 +346,7 @@ impl std::fmt::Debug for Reloader {
 /// The files to watch after a reading: those of the new configuration, or those of the one that
 /// goes on and of the refused one.
 fn depends_on(
-    loaded: &Result<Arc<Resources>, ReloadError>,
+    loaded: &Result<Arc<Resources>, Refusal>,
     serving: &[PathBuf],
     watched: &Watched,
 ) -> Vec<PathBuf> {

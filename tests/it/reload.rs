@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use meridian::board::Board;
 use meridian::clock::Clock;
-use meridian::reload::{Cause, Outcome, ReloadError, Reloader};
+use meridian::load::Refusal;
+use meridian::reload::{Cause, Outcome, Reloader};
 use meridian::resources::Resources;
 use meridian::telemetry::metrics::MetricsRegistry;
+use meridian_core::config::problem::Problem;
+use meridian_core::config::problems::Problems;
 use meridian_core::table::origin::{OriginHost, ProbeSpec};
 
 use crate::support::metrics::{page, value};
@@ -17,9 +20,9 @@ use crate::support::resources::{board, resources, until};
 use crate::support::tables::{region, table};
 
 /// Reads a file that lists region names; `bad` among them is refused.
-fn load(path: &Path) -> Result<Arc<Resources>, ReloadError> {
-    let refuse = |problems: String| ReloadError {
-        problems,
+fn load(path: &Path) -> Result<Arc<Resources>, Refusal> {
+    let refuse = |text: String| Refusal {
+        problems: Problems::new(Vec::new(), vec![Problem::error("bad-value", None, text)]),
         named: Vec::new(),
     };
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
