@@ -70,6 +70,7 @@ use crate::proxy::viewer_response::{Unanswered, respond};
 use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::decide;
+use meridian_core::decide::heavy_hitters::HeavyHitters;
 use meridian_core::decide::request::{RequestClass, RequestFacts, asks_for_upgrade};
 use meridian_core::outlier::OutlierDetector;
 use meridian_core::table::path::matched_path;
@@ -82,6 +83,7 @@ pub struct Proxy {
     upstream: Rc<UpstreamSide>,
     probation: ProbationRequests,
     records: Rc<RecordSink>,
+    heavy_hitters: RefCell<HeavyHitters>,
     random: RefCell<fastrand::Rng>,
 }
 
@@ -111,6 +113,7 @@ impl Proxy {
             upstream: Rc::new(upstream),
             probation: ProbationRequests::default(),
             records: Rc::new(RecordSink::new(worker, clock, log)),
+            heavy_hitters: RefCell::default(),
             random: RefCell::default(),
         }
     }
@@ -220,6 +223,9 @@ impl Proxy {
             && class == RequestClass::Read
             && !asks_for_upgrade(&incoming.parts.headers)
             && self.probation.may_spend_one(&live.snapshot, &self.clock);
+        let random = || self.random.borrow_mut().u64(..);
+        let address = incoming.viewer.address;
+        let draw = self.heavy_hitters.borrow_mut().draw(address, random);
         let facts = RequestFacts {
             host: host.as_ref().and_then(|host| host.to_str().ok()),
             path: &matched_path(if path == "*" { "/" } else { path }),
@@ -227,6 +233,7 @@ impl Proxy {
             class,
             viewer: &incoming.viewer,
             probation: on_probation,
+            draw,
         };
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);
@@ -237,6 +244,7 @@ impl Proxy {
             on_probation: on_probation && retry.attempts > 1,
             decision,
             class: class.on(retry),
+            draw,
             source: incoming.source.clone(),
             viewer: incoming.viewer,
             started: incoming.started,

@@ -6,8 +6,10 @@
 pub mod pick_endpoint;
 pub mod retry_budget;
 pub mod failover;
+pub mod draw_key;
 mod exclusions;
 pub mod explain;
+pub mod heavy_hitters;
 mod ranking;
 pub mod request;
 mod score;
@@ -39,14 +41,14 @@ pub fn decide(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Result<Decision,
     let permitted = route
         .permitted(country, snapshot.unknown)
         .ok_or(NoDecision::UnknownViewer(id))?;
-    let filters = Filters::of(snapshot, id, permitted, facts.viewer);
+    let filters = Filters::of(snapshot, id, permitted, facts);
     let allowed = filters.allowed(permitted);
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
     let probation = for_probation(snapshot, route, allowed, facts);
     let ranking = Ranking::of(snapshot, allowed, filters.serving(permitted), probation);
-    let (ranked, rule) = rank(ranking, route, facts.viewer, country);
+    let (ranked, rule) = rank(ranking, route, facts, country);
     Ok(Decision {
         route: id,
         permitted,
@@ -65,7 +67,7 @@ pub fn exclusions(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Vec<(RegionI
     };
     let country = facts.viewer.counts_as(snapshot.unknown);
     match table.route(id).permitted(country, snapshot.unknown) {
-        Some(permitted) => Filters::of(snapshot, id, permitted, facts.viewer)
+        Some(permitted) => Filters::of(snapshot, id, permitted, facts)
             .exclusions(snapshot, id, country)
             .collect(),
         None => exclusions::refused(table, id).collect(),

@@ -8,6 +8,7 @@ use crate::proxy::live_view::LiveRef;
 use crate::proxy::outgoing_head::OutgoingHead;
 use crate::upstream::body::{Progress, ReplaySource};
 use meridian_core::decide::Decision;
+use meridian_core::decide::draw_key::DrawKey;
 use meridian_core::decide::failover::RetryFacts;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::health::breadth::Breadth;
@@ -26,6 +27,8 @@ pub(super) struct OutgoingRequest {
     pub(super) decision: Decision,
     /// What sending it twice would mean.
     pub(super) class: RequestClass,
+    /// What its part of shares and weights is drawn by.
+    pub(super) draw: DrawKey,
     /// Its head.
     pub(super) head: OutgoingHead,
     /// Its body, if it has one.

@@ -42,7 +42,9 @@ pub(super) struct RouteSection {
     #[schemars(extend("default" = PolicyName::default()))]
     policy: Field<PolicyName>,
     /// For `policy = "weighted"`: each region's weight, such as `{ us-east-1 = 3, eu-west-1 = 1
-    /// }`. One viewer stays in one region.
+    /// }`. One viewer stays in one region, unless more than a quarter of the requests come from its
+    /// address (a sidecar, a NAT, a balancer that is not in `trusted_peers`): those are spread one by
+    /// one.
     #[schemars(extend("x-key" = "region"))]
     weights: Field<BTreeMap<String, Field<Integer<1, 1_000_000>>>>,
     /// Regions to try first, in order, by country code (`JP`) or group (`"@eu"`, `"@eea"`,

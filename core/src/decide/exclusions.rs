@@ -3,12 +3,12 @@
 //! A further reason, such as lag, capacity or an operator's override, is one more line of
 //! [`Filters::of`].
 
+use crate::decide::request::RequestFacts;
 use crate::decide::score;
 use crate::decide::snapshot::Snapshot;
 use crate::health::failback::{Failback, Stage};
 use crate::model::country::Country;
 use crate::model::id::{RegionId, RegionSet, RouteId};
-use crate::model::viewer::Viewer;
 use crate::table::RoutingTable;
 use crate::table::residency::PermittedSet;
 
@@ -32,20 +32,20 @@ enum Filter {
 
 // Inlined where `decide` asks, the list is folded into the few operations on sets that it stands for.
 impl Filters {
-    /// What leaves regions out for `viewer` on `route`, where residency allows `permitted`.
+    /// What leaves regions out for the request on `route`, where residency allows `permitted`.
     #[inline(always)]
     pub(super) fn of(
         snapshot: &Snapshot,
         route: RouteId,
         permitted: PermittedSet,
-        viewer: &Viewer,
+        facts: &RequestFacts<'_>,
     ) -> Self {
         let all = RegionSet::first(snapshot.table.regions.len());
         let named = snapshot.table.route(route).regions;
         let permitted = permitted.regions();
         let drained = permitted.and(snapshot.drained);
         let down = permitted.without(snapshot.serving).without(drained);
-        let not_back = not_back_for(snapshot, route, permitted, viewer);
+        let not_back = not_back_for(snapshot, route, permitted, facts);
         Self([
             (all.without(named), Filter::Route),
             (named.without(permitted), Filter::Residency),
@@ -151,7 +151,7 @@ fn not_back_for(
     snapshot: &Snapshot,
     route: RouteId,
     permitted: RegionSet,
-    viewer: &Viewer,
+    facts: &RequestFacts<'_>,
 ) -> RegionSet {
     let policy = snapshot.table.failback_of(route);
     let limited = snapshot
@@ -164,9 +164,10 @@ fn not_back_for(
     if limited.is_empty() {
         return RegionSet::EMPTY;
     }
+    let drawn = facts.drawn();
     let takes = |region: RegionId| {
         let share = snapshot.regions[region.index()].share(policy);
-        score::percentile(&snapshot.table, region, viewer.address) < share
+        score::percentile(&snapshot.table, region, drawn) < share
     };
     let away: RegionSet = limited.iter().filter(|region| !takes(*region)).collect();
     if !serving.without(away).is_empty() {

@@ -10,6 +10,7 @@ pub use crate::decide::explain::explanation::{
     ExplainedChoice, ExplainedReason, ExplainedRegion, ExplainedRoute, ExplainedViewer, Explanation,
 };
 
+use crate::decide::draw_key::DrawKey;
 use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::{RegionSnapshot, Snapshot, best_estimate};
 use crate::decide::{Decision, Exclusion, NoDecision, Rule, decide, exclusions};
@@ -37,6 +38,7 @@ pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) ->
     let case = ExplainContext {
         snapshot,
         viewer: facts.viewer,
+        draw: facts.draw,
         matched,
         country: facts.viewer.counts_as(snapshot.unknown),
         now,
@@ -58,6 +60,7 @@ pub fn explain(snapshot: &Snapshot, facts: &RequestFacts<'_>, now: Timestamp) ->
 struct ExplainContext<'a> {
     snapshot: &'a Snapshot,
     viewer: &'a Viewer,
+    draw: DrawKey,
     /// The route that took the request.
     matched: Option<RouteId>,
     /// The country the viewer counts as from.
@@ -213,7 +216,10 @@ impl ExplainContext<'_> {
             }
             Rule::Weighted => {
                 return match first.and_then(|first| weight(route, first)) {
-                    Some(weight) => format!("the viewer's share, weight {weight}"),
+                    Some(weight) => {
+                        let drawn = self.draw.in_words();
+                        format!("the viewer's share, weight {weight}, {drawn}")
+                    }
                     None => {
                         let by_latency = self.by_latency(decision, first);
                         format!("no weighted region can serve: {by_latency}")
@@ -311,7 +317,8 @@ impl ExplainContext<'_> {
                 unwritten("well again, waits for an operator to agree")
             }
             (Exclusion::Ramping(share), _) => unwritten(&format!(
-                "well again, gets {share} % of the viewers so far, not this one"
+                "well again, gets {share} % of the viewers so far, not this one, {}",
+                self.draw.in_words()
             )),
             (Exclusion::HoldDown, _) => unwritten(&self.hold_down(region)),
         }

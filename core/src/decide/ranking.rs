@@ -1,11 +1,11 @@
 //! Which regions may take a request, best first.
 
+use crate::decide::request::RequestFacts;
 use crate::decide::score;
 use crate::decide::snapshot::Snapshot;
 use crate::health::rise_fall::Health;
 use crate::model::country::Country;
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet};
-use crate::model::viewer::Viewer;
 use crate::table::policy::Policy;
 use crate::table::residency::PermittedSet;
 use crate::table::route::Route;
@@ -234,7 +234,7 @@ impl<'a> Ranking<'a> {
 pub(super) fn rank(
     mut ranking: Ranking<'_>,
     route: &Route,
-    viewer: &Viewer,
+    facts: &RequestFacts<'_>,
     country: Option<Country>,
 ) -> (Ranked, Rule) {
     let snapshot = ranking.snapshot;
@@ -255,7 +255,7 @@ pub(super) fn rank(
             Rule::Failover
         }
         Policy::Geo => {
-            match (viewer.place, country) {
+            match (facts.viewer.place, country) {
                 (Some(place), _) => {
                     score::by_distance(&snapshot.table, place, ranking.rest.regions())
                         .best_first(|region| ranking.take(region))
@@ -270,7 +270,7 @@ pub(super) fn rank(
         }
         Policy::Weighted(weights) => {
             let rest = ranking.rest.regions();
-            score::by_weight(&snapshot.table, weights, viewer.address, rest)
+            score::by_weight(&snapshot.table, weights, facts.drawn(), rest)
                 .best_first(|region| ranking.take(region));
             Rule::Weighted
         }

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method, header};
 
+use crate::decide::draw_key::DrawKey;
 use crate::model::field_list;
 use crate::model::viewer::Viewer;
 use crate::table::policy::RetryPolicy;
@@ -24,10 +25,12 @@ pub struct RequestFacts<'a> {
     /// Whether it may be a probation request: it is safe (RFC 9110, 9.2.1), and one of the
     /// few that are spent on this.
     pub probation: bool,
+    /// What its part of shares and weights is drawn by.
+    pub draw: DrawKey,
 }
 
 impl<'a> RequestFacts<'a> {
-    /// A plain GET, which is no probation request.
+    /// A plain GET, which is no probation request; drawn by the viewer's address.
     #[must_use]
     pub fn get(host: Option<&'a str>, path: &'a str, viewer: &'a Viewer) -> Self {
         Self {
@@ -37,7 +40,13 @@ impl<'a> RequestFacts<'a> {
             class: RequestClass::Read,
             viewer,
             probation: false,
+            draw: DrawKey::Address,
         }
+    }
+
+    /// The number that its part of shares and weights is drawn by.
+    pub(super) fn drawn(&self) -> u64 {
+        self.draw.number(self.viewer.address)
     }
 }
 

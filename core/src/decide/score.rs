@@ -1,8 +1,4 @@
-//! Scores that depend on the viewer: by distance and by weight.
-
-use std::net::IpAddr;
-
-use xxhash_rust::xxh3::xxh3_64;
+//! Scores that depend on the viewer: by distance, and by weight and share, which a number is drawn by.
 
 use crate::model::id::{MAX_REGIONS, RegionId, RegionSet};
 use crate::model::place::Place;
@@ -25,34 +21,33 @@ pub(super) fn by_distance(table: &RoutingTable, place: Place, regions: RegionSet
     scores
 }
 
-/// The scores of those of `regions` that have a weight, by weighted rendezvous hashing: each viewer
-/// stays with its region, and when one goes only its own viewers move.
+/// The scores of those of `regions` that have a weight, by weighted rendezvous hashing: who has
+/// the number `drawn` stays with its region, and when one goes only its own viewers move.
 pub(super) fn by_weight(
     table: &RoutingTable,
     weights: &[(RegionId, u32)],
-    viewer: IpAddr,
+    drawn: u64,
     regions: RegionSet,
 ) -> Scores {
-    let viewer = viewer_hash(viewer);
     let mut scores = Scores::default();
     for (region, weight) in weights {
         if regions.contains(*region) {
             // An exponential variable with the weight as its rate; the least one wins. Division
             // and rounding are exact to the bit on every host (IEEE 754), as the logarithm of a
             // C library is not.
-            let exponential = minus_log2(mix(viewer ^ table.seed(*region)));
+            let exponential = minus_log2(mix(drawn ^ table.seed(*region)));
             scores.push(*region, exponential as f32 / *weight as f32);
         }
     }
     scores
 }
 
-/// A number from 0 to 99 that stays the same for a viewer and a region: who is below a region's
+/// A number from 0 to 99 that stays the same for a number and a region: who is below a region's
 /// share goes there, so that a growing share takes viewers in and moves none out.
-pub(super) fn percentile(table: &RoutingTable, region: RegionId, viewer: IpAddr) -> u8 {
+pub(super) fn percentile(table: &RoutingTable, region: RegionId, drawn: u64) -> u8 {
     // Another number than the one that weights go by, or a share would fall on the viewers of
     // some regions more than on others.
-    let hash = mix(viewer_hash(viewer).rotate_left(17) ^ table.seed(region));
+    let hash = mix(drawn.rotate_left(17) ^ table.seed(region));
     (((hash >> 32) * 100) >> 32) as u8
 }
 
@@ -106,15 +101,6 @@ const fn log2_of(mut mantissa: u128) -> u64 {
     log2
 }
 
-/// One value per viewer, the same on every host. An IPv6 viewer is its /64: its addresses
-/// within that change by the hour.
-fn viewer_hash(viewer: IpAddr) -> u64 {
-    match viewer.to_canonical() {
-        IpAddr::V4(address) => xxh3_64(&address.octets()),
-        IpAddr::V6(address) => xxh3_64(&address.octets()[..8]),
-    }
-}
-
 /// Regions and how far each is from the best; none is negative.
 pub(super) struct Scores {
     /// The bits of the score, which for floats that are not negative order as the floats do, and
@@ -161,6 +147,8 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::draw_key::DrawKey;
+    use xxhash_rust::xxh3::xxh3_64;
 
     #[test]
     fn the_integer_logarithm_is_the_logarithm() {
@@ -175,16 +163,8 @@ mod tests {
     #[test]
     fn a_viewer_stays_with_its_region_on_every_host() {
         // Pinned: another value would send every viewer elsewhere in a rolling upgrade.
-        let viewer = viewer_hash("203.0.113.7".parse().expect("an address"));
+        let viewer = DrawKey::Address.number("203.0.113.7".parse().expect("an address"));
         let seed = xxh3_64(b"eu-west-1");
         assert_eq!(minus_log2(mix(viewer ^ seed)), 819_734_862);
-    }
-
-    #[test]
-    fn an_ipv6_viewer_is_its_network() {
-        let hash = |address: &str| viewer_hash(address.parse().expect("an address"));
-        assert_eq!(hash("2001:db8::1"), hash("2001:db8::2"));
-        assert_ne!(hash("2001:db8::1"), hash("2001:db8:0:1::1"));
-        assert_eq!(hash("::ffff:192.0.2.1"), hash("192.0.2.1"));
     }
 }

@@ -99,7 +99,7 @@ fn weighted_names_the_share() {
     api.example.com/v1/x  viewer 203.0.113.7 from US (header)
     route "api"  /v1  meridian.toml:10
     permitted  eu-central-1, eu-west-1, us-east-1  (no residency line holds)
-      1  us-east-1       healthy    5.0 ms ±0.0, 3 s ago  weight 3  chosen: the viewer's share, weight 3 (meridian.toml:14)
+      1  us-east-1       healthy    5.0 ms ±0.0, 3 s ago  weight 3  chosen: the viewer's share, weight 3, drawn by its address unless that sends much of the traffic (meridian.toml:14)
       2  eu-west-1       healthy   12.3 ms ±0.0, 3 s ago  weight 1
       3  eu-central-1    healthy   30.1 ms ±0.0, 3 s ago
       -  ap-southeast-1  healthy  180.0 ms ±0.0, 3 s ago            out: not in the route's regions (meridian.toml:10)

@@ -10,6 +10,7 @@ mod decide_properties;
 mod golden;
 mod restart;
 mod retry_table;
+mod shares;
 mod simulation;
 
 mod support;

@@ -209,6 +209,7 @@ impl ResumeRequest {
             class: request.class,
             viewer: &request.viewer,
             probation: false,
+            draw: request.draw,
         };
         let decision = decide(&live.snapshot, &facts).ok();
         match decision {
