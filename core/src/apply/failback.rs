@@ -20,7 +20,7 @@ pub(super) fn advance(beliefs: &mut Beliefs, changes: &mut Changes) -> bool {
     let regions = table.regions.iter().zip(&mut beliefs.regions);
     for (id, (region, state)) in (0..).map(RegionId).zip(regions) {
         let is = Condition {
-            worse: worse.contains(id),
+            worse: worse.contains(id) || fails_probes(state),
             ..condition(state, shared)
         };
         state
@@ -83,6 +83,12 @@ pub(super) fn follow_policies(regions: &mut [RegionState], old: &RoutingTable, n
         };
         region.failback = new.failbacks().iter().map(goes_on).collect();
     }
+}
+
+/// Whether an endpoint that serves failed its newest probe.
+fn fails_probes(region: &RegionState) -> bool {
+    let mut endpoints = region.endpoints.iter();
+    endpoints.any(|one| one.health == Health::Healthy && one.standing.streak() > 0)
 }
 
 fn condition(region: &RegionState, shared: bool) -> Condition {

@@ -307,12 +307,12 @@ mod tests {
             world.probe("a", None, second);
             world.probe("b", Some(80), second);
         }
-        for second in 30..32 {
+        for second in 100..102 {
             world.probe("a", Some(5), second);
         }
         let failback = |world: &World| world.beliefs.regions[0].failback[0];
-        assert_eq!(failback(&world).hold_down_until(), Some(at(91)));
-        let saved = written(&world.beliefs, 41);
+        assert_eq!(failback(&world).hold_down_until(), Some(at(161)));
+        let saved = written(&world.beliefs, 111);
         let mut after = restored(&started(&["a", "b"]), saved, Duration::from_secs(20));
         assert_eq!(failback(&after).hold_down_until(), Some(at(30)));
         after.tell(Event::Tick, 29);

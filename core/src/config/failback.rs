@@ -15,6 +15,7 @@ use crate::table::failback::{FailbackConfig, FailbackMode};
 pub(super) struct FailbackSection {
     mode: Field<FailbackMode>,
     hold_down: Field<TimeSpan<0>>,
+    hold_down_at_least: Field<TimeSpan<0>>,
     ramp: Field<TimeSpan<0>>,
 }
 
@@ -24,6 +25,7 @@ impl FailbackSection {
         FailbackConfig {
             mode: self.mode.or(before.mode),
             hold_down: self.hold_down.or(before.hold_down),
+            hold_down_at_least: self.hold_down_at_least.or(before.hold_down_at_least),
             ramp: self.ramp.or(before.ramp),
         }
     }

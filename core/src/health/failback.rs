@@ -15,6 +15,10 @@ pub use crate::health::failback::cause::FailbackCause;
 /// Percent of the viewers that a region gets, one step after the other; after the last, all.
 pub const STEPS: [u8; 4] = [5, 10, 25, 50];
 
+/// The ramp takes so many times as long as the fault did, if it does not take all that was written:
+/// caches cool as long as nobody asks, and who was away for a moment is as warm as before.
+pub const RAMP_FAULTS: u32 = 2;
+
 /// How often the hold-down may double for a region that keeps falling: up to 16 times as long.
 pub const MAX_DOUBLINGS: u8 = 4;
 
@@ -76,7 +80,7 @@ pub struct Failback {
     /// The end of the hold-down, at that stage.
     hold_down_until: Timestamp,
     /// How much of the ramp is over, at that stage; stands still while the region does worse than
-    /// others.
+    /// others, and goes back when that lasts for longer than a step takes.
     ramp_done: Duration,
     /// When that was last looked at.
     ramp_seen: Timestamp,
@@ -89,8 +93,12 @@ pub struct Failback {
     calm_since: Timestamp,
     /// Until when it may return at once, because all fell with it.
     excused_until: Timestamp,
+    /// When it fell; of one that keeps falling, for the first time.
+    fell_at: Timestamp,
     /// Since when it has been well, after it was down.
     well_since: Timestamp,
+    /// Since when it has done worse than others, at the ramp.
+    worse_since: Option<Timestamp>,
 }
 
 /// What is known of a region when its return is looked at.
@@ -209,6 +217,8 @@ impl Failback {
         };
         if again && !is.shared {
             self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+        } else if self.stage == Stage::Full {
+            self.fell_at = now;
         }
         self.calm_since = now;
         self.stage = Stage::Down;
@@ -224,9 +234,21 @@ impl Failback {
     }
 
     fn hold_down(&mut self, config: &FailbackConfig, now: Timestamp) {
-        let hold_down = config.hold_down.saturating_mul(1 << self.doublings);
-        self.hold_down_until = now + hold_down;
+        let hold_down = config.hold_down.min(self.fault(config));
+        self.hold_down_until = now + hold_down.saturating_mul(1 << self.doublings);
         self.stage = Stage::HoldDown;
+    }
+
+    /// How long the fault lasted that it returns from.
+    fn fault(&self, config: &FailbackConfig) -> Duration {
+        let lasted = self.well_since.since(self.fell_at);
+        lasted.max(config.hold_down_at_least)
+    }
+
+    /// How long the ramp takes: in proportion to the fault too.
+    fn ramp_length(&self, config: &FailbackConfig) -> Duration {
+        let ramp = self.fault(config).saturating_mul(RAMP_FAULTS);
+        config.ramp.min(ramp.saturating_mul(1 << self.doublings))
     }
 
     fn after_hold_down(&mut self, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
@@ -251,16 +273,21 @@ impl Failback {
             Stage::Full
         } else {
             (self.ramp_done, self.ramp_seen) = (Duration::ZERO, now);
+            self.worse_since = None;
             Stage::Ramping { share: STEPS[0] }
         };
     }
 
     fn ramp(&mut self, is: Condition, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
-        if !is.worse {
-            self.ramp_done += now.since(self.ramp_seen);
-        }
+        let length = self.ramp_length(config) / STEPS.len() as u32;
+        let passed = now.since(self.ramp_seen);
         self.ramp_seen = now;
-        let length = config.ramp / STEPS.len() as u32;
+        self.worse_since = (is.worse).then(|| self.worse_since.unwrap_or(now));
+        match self.worse_since {
+            None => self.ramp_done += passed,
+            Some(since) if now.since(since) < length => {}
+            Some(_) => self.ramp_done = self.ramp_done.saturating_sub(passed),
+        }
         let step = if length.is_zero() {
             STEPS.len()
         } else {
@@ -314,7 +341,39 @@ mod tests {
         let mut failback = Failback::default();
         shares(&mut failback, WELL, 0, second - 1);
         shares(&mut failback, DOWN, second, second);
+        // It has been down for long.
+        failback.fell_at = at(second) - Duration::from_secs(1000);
         failback
+    }
+
+    #[test]
+    fn a_short_absence_follows_a_short_fault() {
+        let mut failback = Failback::default();
+        shares(&mut failback, WELL, 0, 9);
+        shares(&mut failback, DOWN, 10, 14);
+        let steps = shares(&mut failback, WELL, 14, 100);
+        let expected = [(14, 0), (18, 5), (20, 10), (22, 25), (24, 50), (26, 100)];
+        assert_eq!(steps, expected, "down for 4 s");
+        shares(&mut failback, DOWN, 101, 101);
+        let steps = shares(&mut failback, WELL, 102, 400);
+        assert_eq!(
+            steps[1].0 - steps[0].0,
+            120,
+            "it flaps: twice what is written"
+        );
+    }
+
+    #[test]
+    fn a_ramp_goes_back_while_the_region_does_worse_for_long() {
+        let mut failback = fallen_at(10);
+        shares(&mut failback, WELL, 20, 240);
+        assert_eq!(failback.stage().share(), 25);
+        let worse = Condition {
+            worse: true,
+            ..WELL
+        };
+        let steps = shares(&mut failback, worse, 241, 600);
+        assert_eq!(steps, [(326, 10), (401, 5)]);
     }
 
     #[test]
@@ -347,8 +406,8 @@ mod tests {
             worse: true,
             ..WELL
         };
-        assert_eq!(shares(&mut failback, worse, 101, 900), []);
-        assert_eq!(shares(&mut failback, WELL, 901, 960), [(955, 10)]);
+        assert_eq!(shares(&mut failback, worse, 101, 170), []);
+        assert_eq!(shares(&mut failback, WELL, 171, 260), [(225, 10)]);
     }
 
     #[test]

@@ -34,13 +34,16 @@ pub struct FailbackConfig {
     /// `meridian confirm REGION`. `"manual"`: it waits for that, without a hold-down. The command
     /// leaves out what is left of a hold-down, and the ramp follows.
     pub mode: FailbackMode,
-    /// How long a region that was down must stay well before it gets viewers again. Doubled, up
-    /// to 16 times as long, each time it falls again after that; ten calm minutes take a doubling
-    /// back.
+    /// How long a region that was down must stay well before it gets viewers again: as long as it
+    /// was down, and this at most. Doubled, up to 16 times as long, each time it falls again after
+    /// that; ten calm minutes take a doubling back.
     pub hold_down: Duration,
-    /// How long its share of the viewers then takes to grow: 5, 10, 25 and 50 % for a quarter of
-    /// this each, then all. Stands still while the region does worse than others. `"0s"`: all at
-    /// once.
+    /// But so long at least: what is back for a moment may be gone the next. Where `hold_down` is
+    /// shorter, that holds.
+    pub hold_down_at_least: Duration,
+    /// How long its share of the viewers then takes to grow: twice as long as it was down, and this
+    /// at most; 5, 10, 25 and 50 % for a quarter of it each, then all. Stands still while the region
+    /// does worse than others, and goes back when that lasts. `"0s"`: all at once.
     pub ramp: Duration,
 }
 
@@ -50,6 +53,7 @@ impl Default for FailbackConfig {
         Self {
             mode: FailbackMode::Auto,
             hold_down: Duration::from_secs(60),
+            hold_down_at_least: Duration::from_secs(2),
             ramp: Duration::from_secs(300),
         }
     }

@@ -471,6 +471,7 @@ fn nothing_breaks_in_hours_of_outages_reloads_and_new_addresses() {
 const SHORT: FailbackConfig = FailbackConfig {
     mode: FailbackMode::Auto,
     hold_down: Duration::from_secs(20),
+    hold_down_at_least: Duration::from_secs(2),
     ramp: Duration::from_secs(40),
 };
 

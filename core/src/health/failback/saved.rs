@@ -32,6 +32,9 @@ pub struct SavedFailback {
     /// For how long it has been well, while it returns.
     #[serde(default)]
     well_ms: u64,
+    /// How long ago it fell.
+    #[serde(default)]
+    fell_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,10 @@ impl Failback {
             well_ms: match self.stage {
                 Stage::Full | Stage::Down => 0,
                 _ => millis(now.since(self.well_since).min(LONG)),
+            },
+            fell_ms: match self.stage {
+                Stage::Full if !self.returned => 0,
+                _ => millis(now.since(self.fell_at).min(LONG)),
             },
         }
     }
@@ -128,7 +135,9 @@ impl SavedFailback {
             returned: self.returned,
             calm_since: now - Duration::from_millis(self.calm_ms).min(CALM),
             excused_until: left(self.excused_ms, EXCUSE),
+            fell_at: now - Duration::from_millis(self.fell_ms).min(LONG),
             well_since: now - Duration::from_millis(self.well_ms).min(LONG),
+            worse_since: None,
         }
     }
 }
@@ -144,6 +153,7 @@ mod tests {
     const CONFIG: FailbackConfig = FailbackConfig {
         mode: FailbackMode::Auto,
         hold_down: Duration::from_secs(60),
+        hold_down_at_least: Duration::from_secs(2),
         ramp: Duration::from_secs(300),
     };
 
