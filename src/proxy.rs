@@ -71,7 +71,7 @@ use crate::telemetry::access_log::WorkerLog;
 use meridian_core::config::LimitsConfig;
 use meridian_core::decide::decide;
 use meridian_core::decide::heavy_hitters::HeavyHitters;
-use meridian_core::decide::request::{RequestClass, RequestFacts, asks_for_upgrade};
+use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::outlier::OutlierDetector;
 use meridian_core::table::path::matched_path;
 
@@ -107,12 +107,15 @@ impl Proxy {
             outliers: Rc::new(outliers),
             view: Rc::clone(&view),
         };
+        let upstream = Rc::new(upstream);
+        let records = Rc::new(RecordSink::new(worker, clock, log));
+        let probation = ProbationRequests::new(Rc::clone(&upstream), Rc::clone(&records));
         Self {
             view,
             clock,
-            upstream: Rc::new(upstream),
-            probation: ProbationRequests::default(),
-            records: Rc::new(RecordSink::new(worker, clock, log)),
+            upstream,
+            probation,
+            records,
             heavy_hitters: RefCell::default(),
             random: RefCell::default(),
         }
@@ -197,8 +200,14 @@ impl Proxy {
                 Ok(request) => request,
                 Err(error) => return unanswered.refuse(&error, recorder),
             };
-            match forward(&self.upstream, &self.probation, &request, &mut recorder).await {
-                Ok(chosen) => respond(&self.upstream, request, chosen, upgrade, recorder),
+            let copied = self.probation.copy(&request);
+            match forward(&self.upstream, &request, &mut recorder).await {
+                Ok(chosen) => {
+                    if let Some(copied) = copied {
+                        copied.tell(&request, &chosen.answer);
+                    }
+                    respond(&self.upstream, request, chosen, upgrade, recorder)
+                }
                 Err(error) => unanswered.refuse(&error, recorder),
             }
         }
@@ -219,10 +228,6 @@ impl Proxy {
         let path = asked.path();
         let method = &incoming.parts.method;
         let class = RequestClass::of(method, &incoming.parts.headers);
-        let on_probation = incoming.source.is_none()
-            && class == RequestClass::Read
-            && !asks_for_upgrade(&incoming.parts.headers)
-            && self.probation.may_spend_one(&live.snapshot, &self.clock);
         let random = || self.random.borrow_mut().u64(..);
         let address = incoming.viewer.address;
         let draw = self.heavy_hitters.borrow_mut().draw(address, random);
@@ -232,18 +237,15 @@ impl Proxy {
             method,
             class,
             viewer: &incoming.viewer,
-            probation: on_probation,
             draw,
         };
         let decision = decide(&live.snapshot, &facts)?;
         recorder.decided(&decision);
         let started = self.clock.at(incoming.started);
         self.upstream.retries.request_seen(started);
-        let retry = &live.snapshot.table.route(decision.route()).retry;
         Ok(OutgoingRequest {
-            on_probation: on_probation && retry.attempts > 1,
+            class: class.on(&live.snapshot.table.route(decision.route()).retry),
             decision,
-            class: class.on(retry),
             draw,
             source: incoming.source.clone(),
             viewer: incoming.viewer,

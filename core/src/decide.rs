@@ -24,7 +24,6 @@ use crate::decide::request::RequestFacts;
 use crate::decide::snapshot::Snapshot;
 use crate::model::id::{RegionId, RouteId};
 use crate::table::residency::PermittedSet;
-use crate::table::route::Route;
 
 /// The regions for one request, best first. Pure, and allocates nothing.
 ///
@@ -46,8 +45,7 @@ pub fn decide(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Result<Decision,
     if allowed.is_empty() {
         return Err(NoDecision::NoRegion(id));
     }
-    let probation = for_probation(snapshot, route, allowed, facts);
-    let ranking = Ranking::of(snapshot, allowed, filters.serving(permitted), probation);
+    let ranking = Ranking::of(snapshot, allowed, filters.serving(permitted));
     let (ranked, rule) = rank(ranking, route, facts, country);
     Ok(Decision {
         route: id,
@@ -72,24 +70,6 @@ pub fn exclusions(snapshot: &Snapshot, facts: &RequestFacts<'_>) -> Vec<(RegionI
             .collect(),
         None => exclusions::refused(table, id).collect(),
     }
-}
-
-/// The region that this request is to try, if it may: one that does not serve and has an endpoint
-/// on probation, while another one stands by.
-fn for_probation(
-    snapshot: &Snapshot,
-    route: &Route,
-    allowed: PermittedSet,
-    facts: &RequestFacts<'_>,
-) -> Option<RegionId> {
-    let allowed = allowed.regions();
-    // Whoever may not ask another region after a failure must not be spent on it.
-    let stands_by = !allowed.and(snapshot.serving).is_empty() && route.retry.attempts > 1;
-    let probation = allowed.and(snapshot.probation).without(snapshot.serving);
-    probation
-        .iter()
-        .next()
-        .filter(|_| facts.probation && stands_by)
 }
 
 /// Where one request may go, best first. Only [`decide`] makes one.

@@ -122,7 +122,6 @@ mod tests {
         min_delay: Duration::from_millis(50),
         max_delay: Duration::from_secs(1),
         unmeasured_delay: Duration::from_millis(250),
-        probation_delay: Duration::from_millis(250),
     };
 
     fn after(times: u32, took: Duration) -> Option<Duration> {

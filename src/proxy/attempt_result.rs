@@ -62,11 +62,9 @@ impl AttemptFailure {
         fault: AttemptFault::Nobody,
     };
 
-    /// A gateway's failure. `our_choice` if we only asked there to find out whether it serves again:
-    /// then it is ours to ask another, though this one asks to wait.
-    pub(super) fn of_gateway(asks_to_wait: bool, our_choice: bool) -> Self {
+    /// A gateway's failure.
+    pub(super) fn of_gateway(asks_to_wait: bool) -> Self {
         let fault = match asks_to_wait {
-            true if our_choice => AttemptFault::Nobody,
             true => AttemptFault::AskedToWait,
             false => AttemptFault::Endpoint,
         };

@@ -113,8 +113,6 @@ pub(super) struct AttemptedAt {
     pub(super) endpoint: EndpointId,
     /// The address dialled.
     pub(super) address: SocketAddr,
-    /// Whether the endpoint has to prove itself.
-    pub(super) on_probation: bool,
     /// Whether it was sent because another attempt was late.
     pub(super) hedge: bool,
 }
@@ -126,7 +124,6 @@ impl AttemptedAt {
             region: to.region.id(),
             endpoint: endpoint.id,
             address: endpoint.address,
-            on_probation: endpoint.standing.is_on_probation(),
             hedge: kind == AttemptKind::Hedge,
         }
     }

@@ -8,7 +8,6 @@ use crate::proxy::outgoing_request::OutgoingRequest;
 use crate::proxy::outlier_report::{FailureReport, OutlierReporter};
 use crate::proxy::retry_budget::{RetryBudget, RetryStep};
 use meridian_core::decide::failover::{Attempt, Attempts, GiveUp, RetryFacts};
-use meridian_core::decide::pick_endpoint::EndpointHint;
 use meridian_core::model::id::{EndpointId, RegionId};
 use meridian_core::model::outcome::ErrorKind;
 use meridian_core::model::time::Timestamp;
@@ -42,13 +41,9 @@ impl FailedAttempts {
         self.made.last()
     }
 
-    /// What the next attempt wants of an endpoint; `on_probation` if it may go to one that has to
-    /// prove itself.
-    pub(super) fn hint(&self, on_probation: bool) -> EndpointHint {
-        EndpointHint {
-            probation: on_probation,
-            avoid: self.last_endpoint,
-        }
+    /// The endpoint that failed last, which the next attempt avoids.
+    pub(super) fn last_endpoint(&self) -> Option<EndpointId> {
+        self.last_endpoint
     }
 
     /// The next attempt, charged to `retries`.

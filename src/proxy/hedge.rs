@@ -12,10 +12,8 @@ use crate::proxy::attempt_target::{
 };
 use crate::proxy::error_response::ProxyError;
 use crate::proxy::late_write::watch_for_late_write;
-use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::retry_budget::{RetryCharge, RetryStep};
-use meridian_core::decide::pick_endpoint::EndpointHint;
 use meridian_core::decide::request::RequestClass;
 use meridian_core::hedge_delay::is_worker_late;
 
@@ -28,22 +26,18 @@ const BEFORE_ANOTHER_LOOK: Duration = Duration::from_millis(25);
 /// attempt is dropped, and its connection with it.
 pub(super) async fn attempt(
     state: &mut RequestState<'_>,
-    probation: &ProbationRequests,
     step: &RetryStep,
     began: Instant,
     left: Duration,
 ) -> Result<Option<ChosenAnswer>, ProxyError> {
     let (upstream, request) = (state.upstream, state.request);
-    let on_probation = request.on_probation && state.failed.made().is_empty();
-    let hint = state.failed.hint(on_probation);
+    let avoid = state.failed.last_endpoint();
     let (snapshot, upstreams) = (&request.live.snapshot, &upstream.attempts.upstreams);
-    let Some(endpoint) = upstreams.choose(snapshot, step.region, hint) else {
+    let Some(endpoint) = upstreams.choose(snapshot, step.region, avoid) else {
         state.had_no_endpoint(step.region.id());
         return Ok(None);
     };
     let at = AttemptedAt::new(endpoint, step.kind);
-    let _probation =
-        (on_probation && at.on_probation).then(|| probation.begin(upstream.attempts.clock.now()));
     let delay = hedge_delay(state, &at);
     let time = AttemptTime {
         began,
@@ -84,13 +78,7 @@ fn hedge_delay(state: &RequestState<'_>, at: &AttemptedAt) -> Option<Duration> {
         && !alone
         && request.source.is_none()
         && request.route().retry.attempts >= 2;
-    // What has to prove itself gets no more time than what is known of it allows.
-    let most = match at.on_probation {
-        true => request.live.snapshot.table.traffic.hedge.probation_delay,
-        false => Duration::MAX,
-    };
-    let outliers = &state.upstream.outliers;
-    may_hedge.then(|| outliers.hedge_delay(request, at.region).min(most))
+    may_hedge.then(|| state.upstream.outliers.hedge_delay(request, at.region))
 }
 
 /// Whether a small answer is buffered: where another region could still give it whole, and where
@@ -124,12 +112,9 @@ impl<'a> Hedge<'a> {
         let charge = upstream
             .retries
             .hedge(decision, made, late.region, &facts, now)?;
-        let hint = EndpointHint {
-            avoid: Some(late.endpoint),
-            ..EndpointHint::default()
-        };
+        let avoid = Some(late.endpoint);
         let (snapshot, upstreams) = (&request.live.snapshot, &upstream.attempts.upstreams);
-        let endpoint = upstreams.choose(snapshot, charge.region(), hint)?;
+        let endpoint = upstreams.choose(snapshot, charge.region(), avoid)?;
         Some(Self { charge, endpoint })
     }
 }

@@ -11,7 +11,7 @@ use crate::upstream::http1::RequestHead;
 use meridian_core::table::origin::{HostField, Origin, Region};
 
 /// A request's head, ready for any origin but for what differs between them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OutgoingHead {
     /// The method.
     pub(super) method: Method,

@@ -19,7 +19,7 @@ use meridian_core::model::viewer::Viewer;
 use meridian_core::table::route::Route;
 
 /// A request ready to be sent, as often as the retry table allows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OutgoingRequest {
     /// Table and beliefs, the same to the end.
     pub(super) live: LiveRef,
@@ -37,8 +37,6 @@ pub(super) struct OutgoingRequest {
     pub(super) viewer: Viewer,
     /// When it came.
     pub(super) started: Instant,
-    /// Whether it may try what has to prove itself.
-    pub(super) on_probation: bool,
 }
 
 impl OutgoingRequest {

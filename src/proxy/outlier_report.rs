@@ -95,10 +95,9 @@ impl OutlierReporter {
         }
         let took = answer.origin.phases.first_byte.unwrap_or_default();
         let pair = (request.decision.route(), at.region);
-        let whole = answer.is_whole();
         let answer = Answer {
             first_byte: took,
-            whole,
+            whole: answer.is_whole(),
             raced,
         };
         let now = || self.clock.now();
@@ -108,10 +107,6 @@ impl OutlierReporter {
         );
         if request.class.is_write() {
             self.detector.written(pair, at.endpoint, took);
-        }
-        // Of one that streams the body's end tells.
-        if whole && at.on_probation {
-            self.probation_ended(at, took <= self.hedge_delay(request, at.region));
         }
     }
 
@@ -154,15 +149,12 @@ impl OutlierReporter {
         let pair = (request.decision.route(), faster);
         if (self.detector).is_usual(pair, took, probed(request, faster)) {
             self.tell_of_lateness(request, at, false);
-            self.probation_ended(at, false);
         }
     }
 
     /// The rest of a body came sooner from elsewhere.
     pub(super) fn body_late(&self, request: &OutgoingRequest, at: &AttemptedAt) {
         self.tell_of_lateness(request, at, true);
-        // It may have begun long ago: what is believed now says whether it is on probation.
-        self.probation_ended_at(at.endpoint, false);
     }
 
     /// A write is late, and still waits.
@@ -174,25 +166,14 @@ impl OutlierReporter {
     /// The body of an answer ended as it should.
     pub(super) fn body_ended(&self, endpoint: EndpointId) {
         self.detector.body_ended(endpoint);
-        self.probation_ended_at(endpoint, true);
     }
 
-    /// What became of a request at an endpoint that may have to prove itself.
-    pub(super) fn probation_ended_at(&self, endpoint: EndpointId, good: bool) {
-        let live = self.view.load();
-        if !live.snapshot.probation.is_empty()
-            && let Some((_, state)) = live.snapshot.endpoint(endpoint)
-            && state.standing.is_on_probation()
-        {
-            self.tell_of_probation(endpoint, good);
-        }
-    }
-
-    /// What became of a request at an endpoint that had to prove itself, if it had.
-    pub(super) fn probation_ended(&self, at: &AttemptedAt, good: bool) {
-        if at.on_probation {
-            self.tell_of_probation(at.endpoint, good);
-        }
+    /// A probation request was answered, well or not.
+    pub(super) fn probation_ended(&self, endpoint: EndpointId, good: bool) {
+        self.count_at(endpoint, |metrics, region| {
+            metrics.probation_answered(region, good)
+        });
+        self.board.tell(Event::ProbationAnswered { endpoint, good });
     }
 
     /// Tells the board what was counted since the last time, about once a second.
@@ -213,7 +194,6 @@ impl OutlierReporter {
                     .body_failed(report.pair, report.endpoint, report.mark, now),
             );
         }
-        self.probation_ended_at(report.endpoint, false);
     }
 
     fn tell_of_lateness(&self, request: &OutgoingRequest, at: &AttemptedAt, body: bool) {
@@ -225,13 +205,6 @@ impl OutlierReporter {
     /// Whether routes and regions still have the numbers that a request began with.
     fn is_current(&self, generation: u64) -> bool {
         generation == self.view.load().snapshot.generation
-    }
-
-    fn tell_of_probation(&self, endpoint: EndpointId, good: bool) {
-        self.count_at(endpoint, |metrics, region| {
-            metrics.probation_answered(region, good)
-        });
-        self.board.tell(Event::ProbationAnswered { endpoint, good });
     }
 
     fn tell(&self, event: Option<Event>) {

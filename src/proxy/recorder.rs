@@ -157,17 +157,9 @@ impl Recorder {
     }
 
     fn timed(&mut self, at: &AttemptedAt, answer: &OriginResponse, outcome: AttemptOutcome) {
-        let region = at.region;
-        let metrics = self.metrics();
-        match (answer.reused, answer.phases.connect) {
-            (false, Some(connect)) => {
-                metrics.connection_opened(region, connect, answer.phases.tls);
-            }
-            _ => metrics.connection_reused(region),
-        }
-        if let (Some(route), Some(first_byte)) = (self.record.route, answer.phases.first_byte) {
-            metrics.first_byte(route, region, first_byte);
-        }
+        let (phases, reused) = (&answer.phases, answer.reused);
+        self.metrics()
+            .answered(self.record.route, at.region, phases, reused);
         self.attempted(at, outcome, answer.phases);
     }
 

@@ -104,7 +104,6 @@ impl<'a> RequestState<'a> {
                         continue;
                     }
                     outliers.failed(self.request, failure, FailureVerdict::Compared);
-                    outliers.probation_ended_at(failure.endpoint, false);
                 }
                 return Ok(Some(self.chosen(at, answer, beside)));
             }
@@ -117,10 +116,9 @@ impl<'a> RequestState<'a> {
                 answer,
                 asks_to_wait,
             } => {
-                let our_choice = self.request.on_probation && at.on_probation;
                 self.recorder.answered(&at, &answer.origin);
                 self.recorder.gateway_failed(at.region);
-                self.note(&at, AttemptFailure::of_gateway(asks_to_wait, our_choice));
+                self.note(&at, AttemptFailure::of_gateway(asks_to_wait));
                 if self.fallback.is_none() {
                     self.fallback = Some(self.chosen(at, answer, None));
                 }

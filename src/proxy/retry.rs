@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use crate::proxy::error_response::ProxyError;
 use crate::proxy::hedge::attempt;
 use crate::proxy::outgoing_request::OutgoingRequest;
-use crate::proxy::probation_requests::ProbationRequests;
 use crate::proxy::recorder::Recorder;
 use crate::proxy::request_state::{ChosenAnswer, RequestState};
 use crate::proxy::upstream_side::UpstreamSide;
@@ -13,7 +12,6 @@ use crate::proxy::upstream_side::UpstreamSide;
 /// Tries regions until one answers or the retry table says to stop.
 pub(super) async fn forward(
     upstream: &UpstreamSide,
-    probation: &ProbationRequests,
     request: &OutgoingRequest,
     recorder: &mut Recorder,
 ) -> Result<ChosenAnswer, ProxyError> {
@@ -26,7 +24,7 @@ pub(super) async fn forward(
             Ok(step) => step,
             Err(reason) => return state.give_up(reason),
         };
-        if let Some(chosen) = attempt(&mut state, probation, &step, began, left).await? {
+        if let Some(chosen) = attempt(&mut state, &step, began, left).await? {
             return Ok(chosen);
         }
         began = Instant::now();

@@ -17,7 +17,7 @@ use crate::upstream::pool::Pools;
 use crate::upstream::replay_memory::ReplayMemory;
 use crate::upstream::stall::Stalls;
 use meridian_core::config::LimitsConfig;
-use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
+use meridian_core::decide::pick_endpoint::pick_endpoint;
 use meridian_core::decide::snapshot::Snapshot;
 use meridian_core::model::id::EndpointId;
 use meridian_core::table::residency::PermittedRegion;
@@ -50,17 +50,17 @@ impl Upstreams {
         self.memory.follow_limits(limits.replay_bytes, total);
     }
 
-    /// The endpoint of `region` that an attempt goes to.
+    /// The endpoint of `region` that an attempt goes to: not the one to `avoid`, if there is another.
     pub(super) fn choose<'a>(
         &self,
         snapshot: &'a Snapshot,
         region: PermittedRegion,
-        hint: EndpointHint,
+        avoid: Option<EndpointId>,
     ) -> Option<PermittedEndpoint<'a>> {
         let random = |below: usize| self.random.borrow_mut().usize(..below);
         let outstanding = |id| self.pools.outstanding(id);
         PermittedEndpoint::of(region, snapshot, |endpoints| {
-            pick_endpoint(endpoints, hint, outstanding, random)
+            pick_endpoint(endpoints, avoid, outstanding, random)
         })
     }
 

@@ -118,7 +118,7 @@ impl Two {
         self.edge.admin("POST", &path).await
     }
 
-    async fn stage(&self, region: usize) -> Value {
+    pub(crate) async fn stage(&self, region: usize) -> Value {
         let regions = self.edge.admin("GET", "/api/v1/regions").await;
         value(&regions)[region].clone()
     }
@@ -274,7 +274,10 @@ async fn the_command_confirms_and_its_exit_code_says_whether() {
 
 #[tokio::test]
 async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
-    let two = Two::start("[failback]\nhold_down = \"1h\"\nramp = \"1h\"\n").await;
+    let two = Two::start(
+        "[failback]\nhold_down = \"1h\"\nramp = \"1h\"\n[probation]\nbackoff_max = \"1ms\"\n",
+    )
+    .await;
     two.fall(0).await;
     let region = two.stage(0).await;
     assert_eq!(

@@ -9,7 +9,7 @@ use meridian::telemetry::metrics::{
 };
 use meridian_core::decide::Rule;
 use meridian_core::model::id::{RegionId, RouteId};
-use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::outcome::{ErrorKind, Phases};
 use meridian_core::model::viewer::ViewerSource;
 use meridian_core::table::origin::{ProbeSpec, Region, UpstreamSpec};
 use meridian_core::table::policy::{Policy, RetryPolicy, UpstreamTimeouts};
@@ -66,8 +66,12 @@ fn the_page_is_what_two_workers_counted() {
         worker.attempt_failed(us, ErrorKind::ConnectRefused);
         worker.failed_over(api, us, ErrorKind::ConnectRefused);
         worker.retried(eu);
-        worker.connection_opened(eu, Duration::from_millis(1), None);
-        worker.first_byte(api, eu, Duration::from_millis(5));
+        let phases = Phases {
+            connect: Some(Duration::from_millis(1)),
+            first_byte: Some(Duration::from_millis(5)),
+            ..Phases::default()
+        };
+        worker.answered(Some(api), eu, &phases, false);
         worker.request_done(
             Some(api),
             Some(eu),

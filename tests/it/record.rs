@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -185,25 +187,52 @@ async fn a_hedge_that_loses_is_told_too() {
 }
 
 #[tokio::test]
-async fn a_request_that_tries_a_region_says_so() {
+async fn a_probation_request_is_a_copy_that_no_viewer_and_no_log_line_knows_of() {
+    let two = Two::start("").await;
+    two.fall(0).await;
+    // A viewer that has its answer and leaves does not end it.
+    two.origins[0].behave(Behaviour::Slow(Duration::from_millis(50)));
+    two.probes_pass(0, 2).await;
+    let answer = get(two.edge.address, "/path", &[("a-field", "its value")]).await;
+    assert_eq!(answer.text(), "b");
+    let good = "meridian_probation_requests_total{region=\"a\",result=\"good\"}";
+    two.edge.counted(good, 1.0).await;
+    let seen = two.origins[0].seen();
+    let [copy] = &*seen else {
+        panic!("{seen:#?}");
+    };
+    assert_eq!(
+        (&*copy.path, &copy.headers["a-field"]),
+        ("/path", &"its value".parse().unwrap())
+    );
+    let connections = "meridian_upstream_connections_opened_total{region=\"a\"}";
+    two.edge.counted(connections, 1.0).await;
+    let lines = two.log(|lines| !lines.is_empty()).await;
+    assert_eq!(lines.len(), 1);
+    assert_eq!(attempts(&lines[0]), [("b", "answered", false)]);
+}
+
+#[tokio::test]
+async fn what_no_region_answers_well_ends_no_probation() {
     let two = Two::start("").await;
     two.fall(0).await;
     two.probes_pass(0, 2).await;
-    let on_probation = |line: &Value| line["reason"] == "probation";
+    let refusal = || Behaviour::Answer(StatusCode::BAD_GATEWAY, Vec::new(), Bytes::new());
+    two.origins
+        .iter()
+        .for_each(|origin| origin.behave(refusal()));
+    get(two.edge.address, "/", &[]).await;
+    two.origins[0].saw(1).await;
+    two.origins[1].behave(Behaviour::Name);
+    let bad = "meridian_probation_requests_total{region=\"a\",result=\"bad\"}";
+    assert_eq!(two.edge.metric(bad).await, 0.0);
+    assert_eq!(two.stage(0).await["stage"], "on_probation");
     let limit = tokio::time::Instant::now() + Duration::from_secs(20);
-    let good = "meridian_probation_requests_total{region=\"a\",result=\"good\"}";
-    while two.edge.metric(good).await < 1.0 {
-        get(two.edge.address, "/", &[]).await;
+    while two.edge.metric(bad).await < 1.0 {
+        assert_eq!(get(two.edge.address, "/", &[]).await.text(), "b");
         assert!(tokio::time::Instant::now() < limit, "no probation request");
     }
-    let lines = two.log(|lines| lines.iter().any(on_probation)).await;
-    let line = lines.iter().find(|line| on_probation(line)).unwrap();
-    assert_eq!(
-        (&line["region"], &line["status"]),
-        (&json!("a"), &json!(200))
-    );
-    let others = lines.iter().filter(|line| !on_probation(line));
-    others.for_each(|line| assert_eq!(line["region"], "b"));
+    assert_eq!(two.stage(0).await["stage"], "down");
 }
 
 #[tokio::test]

@@ -19,7 +19,6 @@ pub(super) struct HedgeSection {
     min_delay: Field<TimeSpan<1>>,
     max_delay: Field<TimeSpan<1>>,
     unmeasured_delay: Field<TimeSpan<1>>,
-    probation_delay: Field<TimeSpan<1>>,
 }
 
 impl HedgeSection {
@@ -30,7 +29,6 @@ impl HedgeSection {
             min_delay: self.min_delay.or(default.min_delay),
             max_delay: self.max_delay.or(default.max_delay),
             unmeasured_delay: self.unmeasured_delay.or(default.unmeasured_delay),
-            probation_delay: self.probation_delay.or(default.probation_delay),
         };
         if hedge.min_delay > hedge.max_delay {
             let message = format!(

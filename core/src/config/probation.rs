@@ -8,8 +8,8 @@ use crate::config::field::Field;
 use crate::config::quantity::{Integer, TimeSpan};
 use crate::table::traffic_policy::ProbationPolicy;
 
-/// The safe requests that an endpoint which live requests ejected must answer well before it
-/// returns.
+/// The copies of safe requests that an endpoint which live requests ejected must answer well
+/// before it returns. No viewer waits for one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields, transform = documented::<ProbationPolicy>)]
@@ -17,7 +17,7 @@ pub(super) struct ProbationSection {
     answers: Field<Integer<1, 1_000_000>>,
     timeout: Field<TimeSpan<1>>,
     interval: Field<TimeSpan<1>>,
-    one_in: Field<Integer<1, 1_000_000>>,
+    backoff_max: Field<TimeSpan<1>>,
 }
 
 impl ProbationSection {
@@ -27,7 +27,7 @@ impl ProbationSection {
             answers: self.answers.or(default.answers),
             timeout: self.timeout.or(default.timeout),
             interval: self.interval.or(default.interval),
-            one_in: self.one_in.or(default.one_in),
+            backoff_max: self.backoff_max.or(default.backoff_max),
         }
     }
 }

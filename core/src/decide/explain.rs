@@ -183,7 +183,7 @@ impl ExplainContext<'_> {
         let table = &self.snapshot.table;
         let route = table.route(decision.route);
         let written = match decision.rule {
-            Rule::FailOpen | Rule::Probation | Rule::CorrelatedFailure => None,
+            Rule::FailOpen | Rule::CorrelatedFailure => None,
             Rule::Preference(line) => route.prefer.get(usize::from(line)).map(|line| line.written),
             _ => Some(route.policy_written),
         };
@@ -205,7 +205,6 @@ impl ExplainContext<'_> {
             Rule::CorrelatedFailure => {
                 "all regions fell together, so the fault is most likely on this side: none is out"
             }
-            Rule::Probation => "a probation request: whether the region serves again",
             Rule::Failover => "first in the order written",
             Rule::Geo if first.and_then(|first| self.distance(first)).is_some() => {
                 "nearest to the viewer"
@@ -326,7 +325,7 @@ impl ExplainContext<'_> {
 
     fn unhealthy(&self, region: RegionId) -> &'static str {
         if self.snapshot.probation.contains(region) {
-            "unhealthy; its probes pass again, and it is on probation by a few safe requests"
+            "unhealthy; its probes pass again, and it is on probation by copies of a few safe requests"
         } else {
             "unhealthy"
         }

@@ -3,34 +3,21 @@
 use crate::decide::snapshot::EndpointState;
 use crate::model::id::EndpointId;
 
-/// What one attempt wants of an endpoint.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EndpointHint {
-    /// It may go to one on probation, before all others.
-    pub probation: bool,
-    /// The one that failed it before, which is taken only when there is no other.
-    pub avoid: Option<EndpointId>,
-}
-
 /// Chooses among `endpoints`: of the healthiest ones that are there, two at random, and of those
-/// the one with fewer requests under way. `random` gives a number below the one it is given,
-/// which is never zero.
+/// the one with fewer requests under way. The one to `avoid`, which failed the request before, is
+/// taken only when there is no other. `random` gives a number below the one it is given, which is
+/// never zero.
 #[must_use]
 pub fn pick_endpoint(
     endpoints: &[EndpointState],
-    hint: EndpointHint,
+    avoid: Option<EndpointId>,
     outstanding: impl Fn(EndpointId) -> u32,
     mut random: impl FnMut(usize) -> usize,
 ) -> Option<&EndpointState> {
     if let [only] = endpoints {
         return Some(only);
     }
-    if hint.probation
-        && let Some(on_probation) = endpoints.iter().find(|one| one.standing.is_on_probation())
-    {
-        return Some(on_probation);
-    }
-    let rank = |one: &EndpointState| (hint.avoid == Some(one.id), one.health);
+    let rank = |one: &EndpointState| (avoid == Some(one.id), one.health);
     let best = endpoints.iter().map(rank).min()?;
     let fit = |one: &&EndpointState| rank(one) == best;
     let count = endpoints.iter().filter(fit).count();
@@ -71,43 +58,31 @@ mod tests {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Healthy)];
         let mut order = [0, 1].into_iter();
         let busy = |id: EndpointId| if id.slot == 0 { 5 } else { 1 };
-        let taken = pick_endpoint(&all, EndpointHint::default(), busy, |_| {
-            order.next().unwrap()
-        })
-        .unwrap();
+        let taken = pick_endpoint(&all, None, busy, |_| order.next().unwrap()).unwrap();
         assert_eq!(taken.id.slot, 1);
     }
 
     #[test]
     fn an_unhealthy_endpoint_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Unhealthy), endpoint(1, Health::Healthy)];
+        assert_eq!(pick_endpoint(&all, None, |_| 0, |_| 0).unwrap().id.slot, 1);
         assert_eq!(
-            pick_endpoint(&all, EndpointHint::default(), |_| 0, |_| 0)
-                .unwrap()
-                .id
-                .slot,
-            1
-        );
-        assert_eq!(
-            pick_endpoint(&all[..1], EndpointHint::default(), |_| 0, |_| 0)
+            pick_endpoint(&all[..1], None, |_| 0, |_| 0)
                 .unwrap()
                 .id
                 .slot,
             0
         );
-        assert!(pick_endpoint(&[], EndpointHint::default(), |_| 0, |_| 0).is_none());
+        assert!(pick_endpoint(&[], None, |_| 0, |_| 0).is_none());
     }
 
     #[test]
     fn the_one_that_failed_the_request_before_is_taken_only_when_no_other_is_there() {
         let all = [endpoint(0, Health::Healthy), endpoint(1, Health::Unhealthy)];
-        let hint = EndpointHint {
-            avoid: Some(all[0].id),
-            ..EndpointHint::default()
-        };
-        assert_eq!(pick_endpoint(&all, hint, |_| 0, |_| 0).unwrap().id.slot, 1);
+        let avoid = Some(all[0].id);
+        assert_eq!(pick_endpoint(&all, avoid, |_| 0, |_| 0).unwrap().id.slot, 1);
         assert_eq!(
-            pick_endpoint(&all[..1], hint, |_| 0, |_| 0)
+            pick_endpoint(&all[..1], avoid, |_| 0, |_| 0)
                 .unwrap()
                 .id
                 .slot,

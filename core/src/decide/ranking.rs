@@ -112,8 +112,6 @@ pub enum Rule {
     Geo,
     /// The viewer's share.
     Weighted,
-    /// It has to prove itself with a few safe requests; the others stand by.
-    Probation,
     /// All regions fell together, so none is out; the order is as if all were well.
     CorrelatedFailure,
     /// No permitted region can serve: the least bad one is tried.
@@ -122,13 +120,12 @@ pub enum Rule {
 
 impl Rule {
     /// All rules, in the order of declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Preference(0),
         Self::Latency,
         Self::Failover,
         Self::Geo,
         Self::Weighted,
-        Self::Probation,
         Self::CorrelatedFailure,
         Self::FailOpen,
     ];
@@ -142,9 +139,8 @@ impl Rule {
             Self::Failover => 2,
             Self::Geo => 3,
             Self::Weighted => 4,
-            Self::Probation => 5,
-            Self::CorrelatedFailure => 6,
-            Self::FailOpen => 7,
+            Self::CorrelatedFailure => 5,
+            Self::FailOpen => 6,
         }
     }
 
@@ -157,7 +153,6 @@ impl Rule {
             Self::Failover => "failover",
             Self::Geo => "geo",
             Self::Weighted => "weighted",
-            Self::Probation => "probation",
             Self::CorrelatedFailure => "correlated_failure",
             Self::FailOpen => "fail_open",
         }
@@ -173,32 +168,24 @@ pub(super) struct Ranking<'a> {
     rest: PermittedSet,
     /// Those that no filter leaves out.
     serving: RegionSet,
-    /// The one that this request is to try, whether it serves or not.
-    probation: Option<RegionId>,
 }
 
 impl<'a> Ranking<'a> {
     /// Nothing in order yet. Those of `allowed` that are not `serving` come last.
-    pub(super) fn of(
-        snapshot: &'a Snapshot,
-        allowed: PermittedSet,
-        serving: RegionSet,
-        probation: Option<RegionId>,
-    ) -> Self {
+    pub(super) fn of(snapshot: &'a Snapshot, allowed: PermittedSet, serving: RegionSet) -> Self {
         Self {
             snapshot,
             ranked: Ranked::new(),
             out: Ranked::new(),
             rest: allowed,
             serving,
-            probation,
         }
     }
 
     /// Puts `region` next, if it is allowed and not in the order yet.
     fn take(&mut self, region: RegionId) {
         if self.rest.take(region) {
-            if self.serving.contains(region) || self.probation == Some(region) {
+            if self.serving.contains(region) {
                 self.ranked.push(region);
             } else {
                 self.out.push(region);
@@ -239,14 +226,10 @@ pub(super) fn rank(
 ) -> (Ranked, Rule) {
     let snapshot = ranking.snapshot;
     let mut preferred = None;
-    if let Some(region) = ranking.probation {
-        ranking.take(region);
-        preferred = Some(Rule::Probation);
-    }
     if let Some((line, preference)) = route.preferred(country) {
         preference.regions.iter().for_each(|r| ranking.take(*r));
         let leads = !ranking.ranked.serving().is_empty();
-        preferred = preferred.or_else(|| leads.then_some(Rule::Preference(line)));
+        preferred = leads.then_some(Rule::Preference(line));
     }
     let rule = match &route.policy {
         Policy::Latency => Rule::Latency,

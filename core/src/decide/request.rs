@@ -22,15 +22,12 @@ pub struct RequestFacts<'a> {
     pub class: RequestClass,
     /// Who asks.
     pub viewer: &'a Viewer,
-    /// Whether it may be a probation request: it is safe (RFC 9110, 9.2.1), and one of the
-    /// few that are spent on this.
-    pub probation: bool,
     /// What its part of shares and weights is drawn by.
     pub draw: DrawKey,
 }
 
 impl<'a> RequestFacts<'a> {
-    /// A plain GET, which is no probation request; drawn by the viewer's address.
+    /// A plain GET, drawn by the viewer's address.
     #[must_use]
     pub fn get(host: Option<&'a str>, path: &'a str, viewer: &'a Viewer) -> Self {
         Self {
@@ -39,7 +36,6 @@ impl<'a> RequestFacts<'a> {
             method: &Method::GET,
             class: RequestClass::Read,
             viewer,
-            probation: false,
             draw: DrawKey::Address,
         }
     }

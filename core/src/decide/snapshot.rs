@@ -38,8 +38,8 @@ pub struct Snapshot {
     /// By failback policy (see [`RoutingTable::failbacks`]): serving regions that return, which
     /// get only a part of the viewers, or none yet.
     pub limited: Vec<RegionSet>,
-    /// Regions that get a few safe requests, to find out whether they serve them: those with an
-    /// endpoint on probation.
+    /// Regions that get copies of a few safe requests, to find out whether they serve them: those
+    /// with an endpoint on probation.
     pub probation: RegionSet,
     /// Unhealthy regions that keep their traffic: their ejection is suppressed.
     pub suppressed: RegionSet,

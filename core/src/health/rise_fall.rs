@@ -88,6 +88,9 @@ pub struct HealthState {
     ejected_by: Option<EjectedBy>,
     /// Real requests that try it, once its probes pass again after traffic ejected it.
     probation: Option<Probation>,
+    /// Probations that failed since it was last healthy, and when the last one did.
+    failed_probations: u8,
+    probation_failed: Timestamp,
     /// How often traffic ejected it lately: each time more real requests must speak for it.
     relapses: u8,
     /// Probes that passed since it is healthy.
@@ -106,6 +109,9 @@ struct Probation {
     /// When it began, or when the last answer came.
     heard: Timestamp,
 }
+
+/// Between a failed probation and the next, at first: a fault of a second or two is over by then.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Relapses that count: the first takes the usual probation, each further one twice as many answers as
 /// the one before, so 40 at most.
@@ -187,7 +193,9 @@ impl HealthState {
                 return None;
             }
             if self.ejected_by == Some(EjectedBy::Traffic) {
-                self.begin_probation(now);
+                if now.since(self.probation_failed) >= self.backoff(&limits.probation) {
+                    self.begin_probation(now);
+                }
                 return None;
             }
             return Some(self.flip(Health::Healthy, self.streak, None));
@@ -220,9 +228,11 @@ impl HealthState {
     ) -> Option<Flip> {
         let probation = self.probation.as_mut()?;
         if !good {
-            // Its probes have to pass again before the next requests are spent on it.
+            // Its probes have to pass again before the next requests are copied to it.
             self.probation = None;
             self.streak = 0;
+            self.failed_probations = self.failed_probations.saturating_add(1);
+            self.probation_failed = now;
             return None;
         }
         probation.good += 1;
@@ -261,6 +271,15 @@ impl HealthState {
             .saturating_mul(1 << self.relapses.saturating_sub(1).min(MOST_RELAPSES))
     }
 
+    /// How long after the last failed probation the next may begin.
+    fn backoff(&self, policy: &ProbationPolicy) -> Duration {
+        let Some(doublings) = self.failed_probations.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        let factor = 1u32.checked_shl(doublings.into()).unwrap_or(u32::MAX);
+        FIRST_BACKOFF.saturating_mul(factor).min(policy.backoff_max)
+    }
+
     fn begin_probation(&mut self, now: Timestamp) {
         self.streak = 0;
         self.probation = Some(Probation {
@@ -280,6 +299,9 @@ impl HealthState {
         self.streak = 0;
         self.calm = 0;
         self.probation = None;
+        if to != Health::Unhealthy {
+            self.failed_probations = 0;
+        }
         self.ejected_by = ejected_by;
         Flip { from, to, in_a_row }
     }
@@ -293,7 +315,7 @@ mod tests {
         answers: 10,
         timeout: Duration::from_secs(60),
         interval: Duration::from_millis(100),
-        one_in: 4,
+        backoff_max: Duration::from_secs(60),
     };
 
     const LIMITS: Limits = Limits {
@@ -396,10 +418,52 @@ mod tests {
         pass(&mut state, LIMITS.rise);
         assert_eq!(state.probation_answered(false, &PROBATION, at(1)), None);
         assert!(!state.is_on_probation());
-        pass(&mut state, LIMITS.rise - 1);
-        assert!(!state.is_on_probation());
-        pass(&mut state, 1);
+        for _ in 0..LIMITS.rise {
+            assert!(!state.is_on_probation());
+            assert_eq!(state.observe(true, LIMITS, at(2)), None);
+        }
         assert!(state.is_on_probation());
+    }
+
+    /// The second at which the next probation begins, if probes pass each second from `second` on.
+    fn next_probation(state: &mut HealthState, second: u64) -> u64 {
+        let begins = |second: &u64| {
+            assert_eq!(state.observe(true, LIMITS, at(*second)), None);
+            state.is_on_probation()
+        };
+        (second..).find(begins).unwrap()
+    }
+
+    #[test]
+    fn the_pause_after_a_failed_probation_doubles_up_to_a_minute() {
+        let mut state = ejected();
+        let mut now = next_probation(&mut state, 0);
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            state.probation_answered(false, &PROBATION, at(now));
+            let next = next_probation(&mut state, now);
+            assert_eq!(next - now, pause);
+            now = next;
+        }
+        for _ in 0..300 {
+            state.probation_answered(false, &PROBATION, at(now));
+            now = next_probation(&mut state, now);
+        }
+    }
+
+    #[test]
+    fn the_pause_is_the_first_one_again_once_it_was_healthy() {
+        let mut state = ejected();
+        let mut now = next_probation(&mut state, 0);
+        for _ in 0..3 {
+            state.probation_answered(false, &PROBATION, at(now));
+            now = next_probation(&mut state, now);
+        }
+        let patient = state.observe(true, LIMITS, at(now + 60)).unwrap();
+        assert_eq!(patient.to, Health::Healthy);
+        state.traffic_failed(5).unwrap();
+        let again = next_probation(&mut state, 100);
+        state.probation_answered(false, &PROBATION, at(again));
+        assert_eq!(next_probation(&mut state, again), again + 1);
     }
 
     #[test]

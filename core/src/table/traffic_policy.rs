@@ -86,8 +86,6 @@ pub struct HedgePolicy {
     pub max_delay: Duration,
     /// Before enough was seen to tell, at the earliest after so long.
     pub unmeasured_delay: Duration,
-    /// A viewer whose request is a probation request waits no longer than this.
-    pub probation_delay: Duration,
 }
 
 impl Default for HedgePolicy {
@@ -97,13 +95,12 @@ impl Default for HedgePolicy {
             min_delay: Duration::from_millis(50),
             max_delay: Duration::from_secs(1),
             unmeasured_delay: Duration::from_millis(250),
-            probation_delay: Duration::from_millis(250),
         }
     }
 }
 
-/// `[probation]`: the safe requests that an endpoint which live requests ejected must answer well
-/// before it returns.
+/// `[probation]`: the copies of safe requests that an endpoint which live requests ejected must
+/// answer well before it returns. No viewer waits for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProbationPolicy {
     /// Good answers in a row that end it. Where half of the requests fail, ten pass once in a
@@ -112,12 +109,13 @@ pub struct ProbationPolicy {
     /// Without any request that could ask it for so long, the probes' word has to do: an endpoint
     /// that gets only writes would never return otherwise.
     pub timeout: Duration,
-    /// Between two requests that one worker spends on it: ten of them need not take longer than the
+    /// Between two requests that one worker copies to it: ten of them need not take longer than the
     /// viewers of a second's outage would notice.
     pub interval: Duration,
-    /// Of so many safe requests at most one is spent on it, or a quiet service's viewers would all
-    /// wait for a region that is still broken. At least 1.
-    pub one_in: u32,
+    /// After a probation that failed the next waits for a second, and twice as long after each
+    /// further one, but no longer than this: what stays broken is seldom asked, and what is mended
+    /// returns a minute later at most.
+    pub backoff_max: Duration,
 }
 
 impl Default for ProbationPolicy {
@@ -126,7 +124,7 @@ impl Default for ProbationPolicy {
             answers: 10,
             timeout: Duration::from_secs(60),
             interval: Duration::from_millis(100),
-            one_in: 4,
+            backoff_max: Duration::from_secs(60),
         }
     }
 }

@@ -142,7 +142,7 @@ fn every_kind_of_mistake_has_its_code_line_and_column() {
         ),
         ("[hedge]\nmin_delay = \"2s\"", ("bad-order", 2, 13)),
         ("[hedge]\nmax_delay = \"10ms\"", ("bad-order", 2, 13)),
-        ("[probation]\none_in = 0", ("out-of-range", 2, 10)),
+        ("[probation]\nanswers = 0", ("out-of-range", 2, 11)),
         ("[probation]\ninterval = 5", ("wrong-type", 2, 12)),
         ("[state]\ndir = \"\"", ("bad-value", 2, 7)),
         ("[access_log]\nenabled = \"yes\"", ("wrong-type", 2, 11)),

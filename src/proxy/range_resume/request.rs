@@ -130,9 +130,9 @@ impl ResumeRequest {
         if let Some(last) = last {
             recorder.failing_over(last.region, last.error, region);
         }
-        let hint = self.failed.hint(false);
+        let avoid = self.failed.last_endpoint();
         let (snapshot, upstreams) = (&self.request.live.snapshot, &upstream.attempts.upstreams);
-        let Some(endpoint) = upstreams.choose(snapshot, step.region, hint) else {
+        let Some(endpoint) = upstreams.choose(snapshot, step.region, avoid) else {
             recorder.had_no_endpoint(region);
             recorder.resumed(region, ResumeResult::Failed);
             self.failed.had_no_endpoint(region);
@@ -208,7 +208,6 @@ impl ResumeRequest {
             method: &request.head.method,
             class: request.class,
             viewer: &request.viewer,
-            probation: false,
             draw: request.draw,
         };
         let decision = decide(&live.snapshot, &facts).ok();

@@ -199,7 +199,6 @@ impl ResumableBody {
         let outliers = &self.upstream.outliers;
         let failure = outliers.failure(&self.at, ErrorKind::BodyBroken);
         self.resume.failed.will_report(failure);
-        outliers.probation_ended_at(self.at.endpoint, false);
     }
 
     fn note(&mut self, at: &AttemptedAt, failure: AttemptFailure) {
@@ -268,7 +267,7 @@ impl ResumableBody {
             } => {
                 recorder.continued(&at, &answer.origin, false);
                 recorder.gateway_failed(at.region);
-                self.note(&at, AttemptFailure::of_gateway(asks_to_wait, false));
+                self.note(&at, AttemptFailure::of_gateway(asks_to_wait));
             }
             AttemptEnd::Failed(error) => {
                 let failure = AttemptFailure::of(&error);

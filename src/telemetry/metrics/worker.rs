@@ -8,7 +8,7 @@ use crate::telemetry::metrics::resume_result::ResumeResult;
 use crate::telemetry::metrics::worker_cells::{RegionCells, SeriesCells, WorkerCells};
 use meridian_core::decide::Rule;
 use meridian_core::model::id::{RegionId, RouteId};
-use meridian_core::model::outcome::ErrorKind;
+use meridian_core::model::outcome::{ErrorKind, Phases};
 use meridian_core::model::viewer::ViewerSource;
 
 /// All cells of one worker, dense: the route's slot times the width, plus the region's slot.
@@ -98,11 +98,30 @@ impl WorkerMetrics<'_> {
         self.series(Some(route), Some(region)).decisions[rule.index()].add(1);
     }
 
-    /// A response head came from `region`, this long after the request was sent.
-    pub fn first_byte(&self, route: RouteId, region: RegionId, duration: Duration) {
-        self.series(Some(route), Some(region))
-            .first_byte
-            .record(duration);
+    /// A response head came from `region` after `phases`, over a connection that was open already if
+    /// `reused`.
+    pub fn answered(
+        &self,
+        route: Option<RouteId>,
+        region: RegionId,
+        phases: &Phases,
+        reused: bool,
+    ) {
+        let cells = self.region(region);
+        match (reused, phases.connect) {
+            (false, Some(connect)) => {
+                cells.connections_opened.add(1);
+                cells.connect.record(connect);
+                if let Some(tls) = phases.tls {
+                    cells.tls.record(tls);
+                }
+            }
+            _ => cells.connections_reused.add(1),
+        }
+        if let (Some(_), Some(first_byte)) = (route, phases.first_byte) {
+            let series = self.series(route, Some(region));
+            series.first_byte.record(first_byte);
+        }
     }
 
     /// An attempt at `region` failed.
@@ -161,21 +180,6 @@ impl WorkerMetrics<'_> {
     /// A retry to `region` was not made: its budget is spent.
     pub fn retry_budget_exhausted(&self, region: RegionId) {
         self.region(region).budget_exhausted.add(1);
-    }
-
-    /// A connection to `region` was opened; `tls` is `None` for a plain one.
-    pub fn connection_opened(&self, region: RegionId, connect: Duration, tls: Option<Duration>) {
-        let region = self.region(region);
-        region.connections_opened.add(1);
-        region.connect.record(connect);
-        if let Some(tls) = tls {
-            region.tls.record(tls);
-        }
-    }
-
-    /// A request to `region` took a connection that was open already.
-    pub fn connection_reused(&self, region: RegionId) {
-        self.region(region).connections_reused.add(1);
     }
 
     /// This many viewer header fields of a peer that is not trusted were removed.

@@ -69,7 +69,7 @@ mod tests {
             answers: 10,
             timeout: Duration::from_secs(60),
             interval: Duration::from_millis(100),
-            one_in: 4,
+            backoff_max: Duration::from_secs(60),
         },
     };
 

@@ -11,7 +11,7 @@ use meridian_core::decide::Decision;
 use meridian_core::decide::failover::{
     Attempt, Attempts, NextAttempt, RetryFacts, is_charged, next,
 };
-use meridian_core::decide::pick_endpoint::{EndpointHint, pick_endpoint};
+use meridian_core::decide::pick_endpoint::pick_endpoint;
 use meridian_core::decide::request::{RequestClass, RequestFacts};
 use meridian_core::decide::retry_budget::{Budget, LEAST_REQUESTS, MINIMUM, SHARE};
 use meridian_core::decide::snapshot::EndpointState;
@@ -58,7 +58,7 @@ struct Worker {
     /// Requests and charged retries of the last ten seconds, counted apart from the budget.
     requests: VecDeque<Timestamp>,
     retries: VecDeque<(Timestamp, RegionId)>,
-    tried: Timestamp,
+    copied: Timestamp,
     /// Answers so far.
     moments: u32,
 }
@@ -77,7 +77,6 @@ struct Pending {
     attempts: Attempts,
     blamed: Vec<(RegionId, EndpointId, ErrorKind)>,
     charged: Vec<RegionId>,
-    probation: bool,
     done: bool,
 }
 
@@ -91,7 +90,7 @@ impl Worker {
             detector: OutlierDetector::default(),
             requests: VecDeque::new(),
             retries: VecDeque::new(),
-            tried: Timestamp::ZERO,
+            copied: Timestamp::ZERO,
             moments: 0,
         }
     }
@@ -144,10 +143,10 @@ impl Worker {
             RequestClass::Idempotent,
         ][self.world.random.usize(..5)];
         let viewer = IpAddr::from([203, 0, 113, self.world.random.u8(..)]);
-        let due = now.since(self.tried) >= Duration::from_millis(100);
-        let probation = class == RequestClass::Read && due && self.world.random.u8(..4) == 0;
-        if probation {
-            self.tried = now;
+        let is_due = now.since(self.copied) >= ProbationPolicy::default().interval;
+        if class == RequestClass::Read && is_due {
+            self.copied = now;
+            self.probation_request();
         }
         let who = Viewer {
             address: viewer,
@@ -157,7 +156,6 @@ impl Worker {
         };
         let facts = RequestFacts {
             class,
-            probation,
             ..RequestFacts::get(None, "/", &who)
         };
         let decision = decide(&self.world.snapshot, &facts).expect("two regions are permitted");
@@ -168,7 +166,6 @@ impl Worker {
             attempts: Attempts::default(),
             blamed: Vec::new(),
             charged: Vec::new(),
-            probation,
             done: false,
         }
     }
@@ -205,13 +202,9 @@ impl Worker {
             request.charged.push(region);
             self.retries.push_back((now, region));
         }
-        let hint = EndpointHint {
-            probation: request.probation && request.attempts.is_empty(),
-            avoid: None,
-        };
         let endpoints =
             std::sync::Arc::clone(&self.world.beliefs.regions[region.index()].endpoints);
-        let endpoint = pick_endpoint(&endpoints, hint, |_| 0, |_| 0).expect("an address");
+        let endpoint = pick_endpoint(&endpoints, None, |_| 0, |_| 0).expect("an address");
         self.answer_of(request, region, endpoint);
     }
 
@@ -223,7 +216,6 @@ impl Worker {
         } else {
             Serving::Well
         };
-        let on_probation = endpoint.standing.is_on_probation();
         let error = match serving {
             Serving::Failing(error) => error,
             Serving::Flaky if self.world.random.bool() => ErrorKind::GatewayStatus,
@@ -237,7 +229,6 @@ impl Worker {
                 let (mark, now) = (request.mark(), self.moment());
                 let told = (self.detector).answered(pair, endpoint.id, mark, answer, || now);
                 self.tell(told);
-                self.tried(endpoint, true);
                 for (region, id, kind) in std::mem::take(&mut request.blamed) {
                     let how = (kind, FailureVerdict::Compared);
                     let now = self.moment();
@@ -247,8 +238,7 @@ impl Worker {
                 return request.done = true;
             }
         };
-        self.tried(endpoint, false);
-        let asked_to_wait = serving == Serving::Overloaded && !on_probation;
+        let asked_to_wait = serving == Serving::Overloaded;
         if asked_to_wait {
             let how = (error, FailureVerdict::AskedToWait);
             let (mark, now) = (request.mark(), self.moment());
@@ -270,9 +260,19 @@ impl Worker {
         self.world.now + Duration::from_millis(25) * (self.moments % 64)
     }
 
-    fn tried(&mut self, endpoint: &EndpointState, good: bool) {
-        if endpoint.standing.is_on_probation() {
-            let endpoint = endpoint.id;
+    /// A copy of a read goes to what is on probation; the read itself is answered well elsewhere.
+    fn probation_request(&mut self) {
+        let regions = self.world.beliefs.regions.iter();
+        let endpoint = regions
+            .flat_map(|region| region.endpoints.iter())
+            .find(|one| one.standing.is_on_probation())
+            .map(|one| one.id);
+        let good = match self.east {
+            Serving::Well => true,
+            Serving::Flaky => self.world.random.bool(),
+            Serving::Failing(_) | Serving::Overloaded => false,
+        };
+        if let Some(endpoint) = endpoint {
             self.world.tell(Event::ProbationAnswered { endpoint, good });
         }
     }
@@ -315,9 +315,9 @@ fn may_repeat(class: RequestClass, failed: &Attempt) -> bool {
     }
 }
 
-/// How long the return may take: detection, probation of up to 80 answers, a hold-down doubled four
-/// times, and the ramp.
-const LONGEST_WAY_BACK: u64 = 60 + 400 + 16 * 20 + 40 + 20;
+/// How long the return may take: detection, the pause after a failed probation, one of up to 80
+/// answers, a hold-down doubled four times, and the ramp.
+const LONGEST_WAY_BACK: u64 = 60 + 60 + 400 + 16 * 20 + 40 + 20;
 
 #[test]
 fn no_fault_breaks_a_rule_and_a_healed_region_gets_its_viewers_back() {
