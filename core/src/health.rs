@@ -3,6 +3,7 @@
 pub mod availability;
 pub mod failback;
 pub mod breadth;
+pub mod endpoint_marks;
 pub mod live_comparison;
 pub mod latency;
 pub mod order;

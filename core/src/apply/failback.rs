@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::apply::beliefs::Beliefs;
 use crate::apply::region_state::RegionState;
 use crate::change::{ChangeCause, Changes, What};
-use crate::decide::snapshot::AdminState;
+use crate::decide::snapshot::{AdminState, EndpointState};
 use crate::health::failback::{Condition, Stage};
 use crate::health::rise_fall::Health;
 use crate::model::id::RegionId;
@@ -97,6 +97,18 @@ fn condition(region: &RegionState, shared: bool) -> Condition {
         proven: region.health == Health::Healthy,
         shared: shared && region.availability.down_since().is_some(),
         worse: false,
+        capacity: capacity(region),
         forced: region.admin == AdminState::Forced,
+    }
+}
+
+/// Percent of a region's endpoints that are well. Where none is, but the region keeps its traffic,
+/// all are asked.
+fn capacity(region: &RegionState) -> u8 {
+    let is_well = |one: &&EndpointState| one.health != Health::Unhealthy;
+    let well = region.endpoints.iter().filter(is_well).count();
+    match (well * 100).checked_div(region.endpoints.len()) {
+        Some(percent) if well > 0 => u8::try_from(percent.max(1)).unwrap_or(100),
+        _ => 100,
     }
 }

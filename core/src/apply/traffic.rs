@@ -9,10 +9,11 @@ use crate::apply::region_ejection::{ask_the_others, passed_since};
 use crate::apply::region_state::RegionState;
 use crate::apply::worse::worse;
 use crate::change::{ChangeCause, Changes, Comparison};
-use crate::decide::snapshot::{AdminState, best_estimate};
+use crate::decide::snapshot::{AdminState, EndpointState, best_estimate};
 use crate::health::availability::Availability;
 use crate::health::live_comparison::compare;
 use crate::health::rise_fall::Health;
+use crate::health::traffic_count::TrafficCount;
 use crate::model::id::{EndpointId, RegionId, RegionSet, RouteId};
 use crate::model::time::Timestamp;
 
@@ -50,7 +51,14 @@ pub(super) fn late(
     }
     let in_a_row = lates.in_a_row;
     let cause = ChangeCause::RequestsLate { in_a_row };
-    eject(beliefs, region, Some(place), &cause, in_a_row, changes);
+    eject(
+        beliefs,
+        region,
+        |one| one.id == id,
+        &cause,
+        in_a_row,
+        changes,
+    );
     beliefs.worse = worse(beliefs, now);
     Some(cause)
 }
@@ -92,11 +100,15 @@ pub(super) fn window(
     }
     compare_live(beliefs, now);
     let mut cause = None;
-    while let Some((region, comparison)) = failing(beliefs, counts, now) {
+    let mut judged = RegionSet::EMPTY;
+    while let Some((region, sum, comparison)) = failing(beliefs, counts, judged, now) {
         let failures = comparison.count;
         let why = ChangeCause::Compared(comparison);
-        eject(beliefs, region, None, &why, failures, changes);
+        let is_confined = sum.endpoints.are_confined(sum.bad());
+        let is_ill = |one: &EndpointState| !is_confined || sum.endpoints.is_ill(one.id);
+        eject(beliefs, region, is_ill, &why, failures, changes);
         Arc::make_mut(&mut beliefs.traffic).forget_region(region);
+        judged.insert(region);
         cause = Some(why);
     }
     let worse = worse(beliefs, now);
@@ -124,13 +136,14 @@ fn compare_live(beliefs: &mut Beliefs, now: Timestamp) {
     beliefs.live = compare(beliefs.traffic.live(now), &probed);
 }
 
-/// A region that serves a route far worse than a sibling: if all fail alike, the fault is not the
-/// region's.
+/// A region, but none of those `judged`, that serves a route far worse than a sibling: if all fail
+/// alike, the fault is not the region's.
 fn failing(
     beliefs: &Beliefs,
     counts: &[WindowCount],
+    judged: RegionSet,
     now: Timestamp,
-) -> Option<(RegionId, Comparison)> {
+) -> Option<(RegionId, TrafficCount, Comparison)> {
     if beliefs.correlated_failure_lately(now) {
         return None;
     }
@@ -164,7 +177,8 @@ fn failing(
                 && trouble((*route, *other)).is_none()
         };
         let state = beliefs.regions.get(region.index())?;
-        if state.health == Health::Unhealthy || state.admin == AdminState::Forced {
+        let may_go = state.health != Health::Unhealthy && state.admin != AdminState::Forced;
+        if !may_go || judged.contains(*region) || is_known(state, sum) {
             return None;
         }
         let sibling = siblings.find(better)?;
@@ -178,7 +192,7 @@ fn failing(
             sibling_count: other.behind(trouble_found),
             sibling_requests: other.requests,
         };
-        Some((*region, comparison))
+        Some((*region, *sum, comparison))
     })
 }
 
@@ -194,15 +208,22 @@ fn others_serve(beliefs: &Beliefs, region: RegionId) -> bool {
     })
 }
 
-fn is_well(endpoint: &crate::decide::snapshot::EndpointState) -> bool {
+/// Whether all that failed is out already: only its last answers still come in.
+fn is_known(region: &RegionState, sum: &TrafficCount) -> bool {
+    let is_ill = |one: &&EndpointState| sum.endpoints.is_ill(one.id);
+    let mut ill = region.endpoints.iter().filter(is_ill).peekable();
+    ill.peek().is_some() && !ill.any(is_well)
+}
+
+fn is_well(endpoint: &EndpointState) -> bool {
     endpoint.health != Health::Unhealthy
 }
 
-/// Ejects one endpoint of a region, or all that are well.
+/// Ejects those endpoints of a region that are ill.
 fn eject(
     beliefs: &mut Beliefs,
     region: RegionId,
-    place: Option<usize>,
+    is_ill: impl Fn(&EndpointState) -> bool,
     cause: &ChangeCause,
     in_a_row: u32,
     changes: &mut Changes,
@@ -213,11 +234,9 @@ fn eject(
         return;
     }
     let mut endpoints = state.endpoints.to_vec();
-    for (at, endpoint) in endpoints.iter_mut().enumerate() {
-        if place.is_none_or(|place| place == at) {
-            let flip = endpoint.standing.traffic_failed(in_a_row);
-            settle(endpoint, flip, &name, cause, changes);
-        }
+    for endpoint in endpoints.iter_mut().filter(|one| is_ill(one)) {
+        let flip = endpoint.standing.traffic_failed(in_a_row);
+        settle(endpoint, flip, &name, cause, changes);
     }
     state.health = endpoints
         .iter()

@@ -112,6 +112,8 @@ pub struct Condition {
     pub shared: bool,
     /// It does worse than the others on the same routes.
     pub worse: bool,
+    /// Percent of its endpoints that are well: it takes no larger a share than these can carry.
+    pub capacity: u8,
     /// The operator wants it to serve.
     pub forced: bool,
 }
@@ -279,28 +281,44 @@ impl Failback {
     }
 
     fn ramp(&mut self, is: Condition, config: &FailbackConfig, now: Timestamp) -> FailbackCause {
-        let length = self.ramp_length(config) / STEPS.len() as u32;
         let passed = now.since(self.ramp_seen);
         self.ramp_seen = now;
         self.worse_since = (is.worse).then(|| self.worse_since.unwrap_or(now));
+        // A share that it cannot take yet is none that it does well with.
+        let is_taken = self
+            .step_share(config)
+            .is_none_or(|share| share <= is.capacity);
         match self.worse_since {
-            None => self.ramp_done += passed,
-            Some(since) if now.since(since) < length => {}
-            Some(_) => self.ramp_done = self.ramp_done.saturating_sub(passed),
+            None if is_taken => self.ramp_done += passed,
+            Some(since) if now.since(since) >= self.step_length(config) => {
+                self.ramp_done = self.ramp_done.saturating_sub(passed);
+            }
+            None | Some(_) => {}
         }
-        let step = if length.is_zero() {
-            STEPS.len()
-        } else {
-            usize::try_from(self.ramp_done.as_nanos() / length.as_nanos()).unwrap_or(STEPS.len())
-        };
-        let Some(share) = STEPS.get(step) else {
+        let Some(share) = self.step_share(config) else {
             self.stage = Stage::Full;
             self.returned = true;
             self.calm_since = now;
             return FailbackCause::RampEnded;
         };
-        self.stage = Stage::Ramping { share: *share };
-        FailbackCause::RampStep { share: *share }
+        if share <= is.capacity {
+            self.stage = Stage::Ramping { share };
+            return FailbackCause::RampStep { share };
+        }
+        let share = is.capacity;
+        self.stage = Stage::Ramping { share };
+        FailbackCause::FewEndpoints { share }
+    }
+
+    /// The share of its step, while the ramp lasts.
+    fn step_share(&self, config: &FailbackConfig) -> Option<u8> {
+        let length = self.step_length(config).as_nanos();
+        let step = self.ramp_done.as_nanos().checked_div(length)?;
+        STEPS.get(usize::try_from(step).ok()?).copied()
+    }
+
+    fn step_length(&self, config: &FailbackConfig) -> Duration {
+        self.ramp_length(config) / STEPS.len() as u32
     }
 }
 
@@ -313,6 +331,7 @@ mod tests {
         proven: true,
         shared: false,
         worse: false,
+        capacity: 100,
         forced: false,
     };
     const DOWN: Condition = Condition {
@@ -408,6 +427,23 @@ mod tests {
         };
         assert_eq!(shares(&mut failback, worse, 101, 170), []);
         assert_eq!(shares(&mut failback, WELL, 171, 260), [(225, 10)]);
+    }
+
+    #[test]
+    fn the_ramp_takes_no_more_than_its_endpoints_can_carry() {
+        let mut failback = fallen_at(10);
+        let third = Condition {
+            capacity: 33,
+            ..WELL
+        };
+        let steps = shares(&mut failback, third, 20, 900);
+        assert_eq!(steps, [(20, 0), (80, 5), (155, 10), (230, 25), (305, 33)]);
+        assert_eq!(shares(&mut failback, WELL, 901, 930), [(901, 50)]);
+        assert_eq!(shares(&mut failback, third, 931, 940), [(931, 33)]);
+        assert_eq!(
+            shares(&mut failback, WELL, 941, 1100),
+            [(941, 50), (985, 100)]
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::health::breadth::Breadth;
-
+use crate::health::endpoint_marks::EndpointMarks;
+use crate::model::id::EndpointId;
 use crate::table::traffic_policy::OutlierDetection;
 
 /// Fewer requests than this say nothing about whether a region does worse than another.
@@ -24,6 +25,8 @@ pub struct TrafficCount {
     pub seen: Breadth,
     /// Whose requests failed or were put off, which, and at how many moments.
     pub failing: Breadth,
+    /// Where they were sent, and failed or were put off.
+    pub endpoints: EndpointMarks,
 }
 
 /// What is wrong with a route in a region.
@@ -39,10 +42,11 @@ pub enum Trouble {
 }
 
 impl TrafficCount {
-    /// An attempt at a request of `mark` ended.
-    pub fn request(&mut self, mark: Breadth) {
+    /// An attempt at a request of `mark` ended, at `endpoint`.
+    pub fn request(&mut self, mark: Breadth, endpoint: EndpointId) {
         self.requests = self.requests.saturating_add(1);
         self.seen.add(mark);
+        self.endpoints.asked(endpoint);
     }
 
     /// Those that did not end well, for whatever reason.
@@ -60,13 +64,15 @@ impl TrafficCount {
         self.put_off = self.put_off.saturating_add(other.put_off);
         self.seen.add(other.seen);
         self.failing.add(other.failing);
+        self.endpoints.add(other.endpoints);
     }
 
-    /// The same counts, among the viewers, paths and moments of `recent`.
+    /// The same counts, among the viewers, paths, moments and endpoints of `recent`.
     #[must_use]
     pub fn among(mut self, recent: &Self) -> Self {
         self.seen.add(recent.seen);
         self.failing.add(recent.failing);
+        self.endpoints.add_asked(recent.endpoints);
         self
     }
 

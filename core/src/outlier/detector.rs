@@ -73,7 +73,7 @@ impl OutlierDetector {
         let hedge = inner.policy.hedge;
         let mut late = false;
         if let Some(stats) = inner.stats(at) {
-            stats.answered(mark, answer.first_byte);
+            stats.answered(mark, endpoint, answer.first_byte);
             late = stats.latency.is_late(answer.first_byte, &hedge);
             stats.latency.observe(answer.first_byte, &hedge);
         }
@@ -109,7 +109,7 @@ impl OutlierDetector {
         let inner = &mut *self.inner.borrow_mut();
         inner.seen[0].add(mark);
         if let Some(stats) = inner.stats(at) {
-            stats.failed(mark, verdict, now);
+            stats.failed(mark, endpoint, verdict, now);
         }
         let told = match verdict {
             FailureVerdict::Compared => inner.failed(endpoint, kind, mark, now),
@@ -134,7 +134,7 @@ impl OutlierDetector {
         let inner = &mut *self.inner.borrow_mut();
         inner.streak(endpoint).body_broke();
         if let Some(stats) = inner.stats(at) {
-            stats.body_failed(mark, now);
+            stats.body_failed(mark, endpoint, now);
         }
         (inner.urgent_count(at)).or_else(|| inner.inconclusive(endpoint))
     }

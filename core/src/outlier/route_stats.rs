@@ -6,7 +6,7 @@ use crate::apply::WindowCount;
 use crate::health::breadth::Breadth;
 use crate::health::traffic_count::TrafficCount;
 use crate::hedge_delay::LatencyTracker;
-use crate::model::id::{RegionId, RouteId};
+use crate::model::id::{EndpointId, RegionId, RouteId};
 use crate::model::time::Timestamp;
 use crate::table::traffic_policy::OutlierDetection;
 
@@ -58,18 +58,25 @@ impl RouteStats {
     }
 
     /// Counts a good answer's head.
-    pub(super) fn answered(&mut self, mark: Breadth, first_byte: Duration) {
-        self.untold.request(mark);
+    pub(super) fn answered(&mut self, mark: Breadth, endpoint: EndpointId, first_byte: Duration) {
+        self.untold.request(mark, endpoint);
         let micros = u32::try_from(first_byte.as_micros()).unwrap_or(u32::MAX);
         self.first_bytes[usize::from(self.timed) % SAMPLES] = micros;
         self.timed = self.timed.wrapping_add(1).max(1);
     }
 
     /// Counts a failure.
-    pub(super) fn failed(&mut self, mark: Breadth, verdict: FailureVerdict, now: Timestamp) {
+    pub(super) fn failed(
+        &mut self,
+        mark: Breadth,
+        endpoint: EndpointId,
+        verdict: FailureVerdict,
+        now: Timestamp,
+    ) {
         let untold = &mut self.untold;
-        untold.request(mark);
+        untold.request(mark, endpoint);
         untold.failing.add(mark.failed_at(now));
+        untold.endpoints.failed(endpoint);
         let counter = match verdict {
             FailureVerdict::Compared => &mut untold.failures,
             FailureVerdict::Uncompared => &mut untold.uncompared,
@@ -79,8 +86,9 @@ impl RouteStats {
     }
 
     /// Counts a body that failed after its head was counted as good.
-    pub(super) fn body_failed(&mut self, mark: Breadth, now: Timestamp) {
+    pub(super) fn body_failed(&mut self, mark: Breadth, endpoint: EndpointId, now: Timestamp) {
         self.untold.failing.add(mark.failed_at(now));
+        self.untold.endpoints.failed(endpoint);
         self.untold.uncompared = self.untold.uncompared.saturating_add(1);
     }
 

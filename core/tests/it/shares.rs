@@ -83,6 +83,7 @@ fn at_a_quarter() -> Failback {
         proven: true,
         shared: false,
         worse: false,
+        capacity: 100,
         forced: false,
     };
     let config = FailbackConfig::default();

@@ -2,6 +2,7 @@
 //!
 //! A failure prints its seed; the same seed replays the same hours.
 
+mod endpoints;
 mod lateness;
 mod requests;
 mod thresholds;

@@ -35,6 +35,12 @@ pub enum FailbackCause {
         #[serde(rename = "share_percent")]
         share: u8,
     },
+    /// So many of its endpoints are well that they can carry a part of the share it would have.
+    FewEndpoints {
+        /// Percent of the viewers that it takes now.
+        #[serde(rename = "share_percent")]
+        share: u8,
+    },
     /// It did well with the last share.
     RampEnded,
 }
@@ -53,6 +59,10 @@ impl fmt::Display for FailbackCause {
             Self::HoldDownEnded => "it stayed well until the end of the hold-down",
             Self::RampStep { share } => {
                 return write!(f, "it did well, and takes {share} % of the viewers now");
+            }
+            Self::FewEndpoints { share } => {
+                let what = "some of its endpoints are well, and can carry";
+                return write!(f, "{what} {share} % of the viewers");
             }
             Self::RampEnded => "the ramp is over",
         })
