@@ -312,6 +312,23 @@ fn every_reason_in_proxy_status_is_explained() {
 }
 
 #[test]
+fn every_key_of_what_moves_traffic_is_explained_to_operators() {
+    let reference = read(&root().join("docs/configuration.md"));
+    let operations = read(&root().join("docs/operations.md"));
+    for section in ["outlier_detection", "hedge", "probation", "failback"] {
+        let part = reference.split(&format!("## `[{section}]`\n")).nth(1);
+        let part = part.and_then(|part| part.split("\n## ").next());
+        let keys = first_column(part.unwrap_or_else(|| panic!("no [{section}]")));
+        let keys: Vec<_> = keys.iter().filter(|key| *key != "key").collect();
+        assert!(keys.len() >= 4, "[{section}]: {keys:?}");
+        for key in keys {
+            let named = format!("`{section}.{key}`");
+            assert!(operations.contains(&named), "{named} is not explained");
+        }
+    }
+}
+
+#[test]
 fn every_metric_in_the_documents_exists() {
     let known = first_column(&read(&root().join("docs/metrics.md")));
     // The changelog names what has gone, too.
