@@ -271,6 +271,8 @@ async fn a_failure_that_calls_for_a_probe_is_counted() {
     two.origins[0].behave(Behaviour::Reset);
     for _ in 0..2 {
         assert_eq!(get(two.edge.address, "/", &[]).await.text(), "b");
+        // What fails within 20 ms is one failure.
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
     }
     two.edge
         .counted("meridian_suspicions_total{region=\"a\"}", 1.0)
