@@ -275,7 +275,7 @@ async fn the_command_confirms_and_its_exit_code_says_whether() {
 #[tokio::test]
 async fn a_fall_and_the_way_back_are_told_with_their_reasons() {
     let two = Two::start(
-        "[failback]\nhold_down = \"1h\"\nramp = \"1h\"\n[probation]\nbackoff_max = \"1ms\"\n",
+        "[failback]\nhold_down = \"1h\"\nhold_down_at_least = \"1h\"\nramp = \"1h\"\n[probation]\nbackoff_max = \"1ms\"\n",
     )
     .await;
     two.fall(0).await;

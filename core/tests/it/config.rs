@@ -577,7 +577,8 @@ fn a_text_changes_the_content_hash_and_the_same_text_does_not() {
 fn the_effective_configuration_says_how_traffic_returns() {
     let text = format!("{BASE}failback = {{ ramp = \"0s\" }}\n[failback]\nhold_down = \"90s\"\n");
     let effective = config::effective(&good(&text));
-    let failback = |ramp| json!({"mode": "auto", "hold_down": 90.0, "ramp": ramp});
+    let failback =
+        |ramp| json!({"mode": "auto", "hold_down": 90.0, "hold_down_at_least": 2.0, "ramp": ramp});
     assert_eq!(effective["failback"], failback(300.0));
     assert_eq!(effective["route"][0]["failback"], failback(0.0));
 }
