@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::apply::beliefs::Beliefs;
-use crate::apply::endpoint_health::{locate, settle};
+use crate::apply::endpoint_health::{self, locate, settle};
 use crate::apply::event::{LateAnswers, WindowCount};
 use crate::apply::region_ejection::{ask_the_others, passed_since};
 use crate::apply::region_state::RegionState;
@@ -41,13 +41,16 @@ pub(super) fn late(
         true => policy.consecutive_late,
         false => policy.consecutive_late_uncompared,
     };
-    let is_proved = lates.in_a_row >= needed
-        && lates.lasted >= policy.late_for
-        && another_is_as_fast_as_ever(beliefs, region, endpoints[place].standing.suspected());
     let is_lasting = !lates.answered || lates.lasted >= policy.late_for * STILL_ANSWERING;
     let could_go = has_spare || (others_serve(beliefs, region) && is_lasting);
-    if !is_proved || !could_go || beliefs.correlated_failure_lately(now) {
+    let is_enough = lates.in_a_row >= needed && lates.lasted >= policy.late_for;
+    if !is_enough || !could_go || beliefs.correlated_failure_lately(now) {
         return None;
+    }
+    let suspected = endpoints[place].standing.suspected();
+    if !another_is_as_fast_as_ever(beliefs, region, suspected) {
+        // One probe that was slow by chance must not save it.
+        return endpoint_health::suspected(beliefs, id, now);
     }
     let in_a_row = lates.in_a_row;
     let cause = ChangeCause::RequestsLate { in_a_row };
