@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::viewer::{Kind, Sample};
 
-/// Traffic is counted as moved by who served most of such a span.
+/// Traffic is counted as moved by who served more than two thirds of such a span: on a ramp, half and
+/// half is no move in either direction.
 const WINDOW: Duration = Duration::from_millis(250);
 
 /// The regions that most of the traffic moved to during `length`. It began at the preferred one,
@@ -26,7 +27,7 @@ pub(crate) fn moves<'a>(
     let mut moves = Vec::new();
     let mut current = if has_choice { None } else { Some(0) };
     for window in served {
-        let most = (0..3).find(|region| window[*region] * 2 > window.iter().sum());
+        let most = (0..3).find(|region| window[*region] * 3 > window.iter().sum::<usize>() * 2);
         if let Some(region) = most.filter(|region| current != Some(*region)) {
             if current.is_some() {
                 moves.push(region);

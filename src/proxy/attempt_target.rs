@@ -113,6 +113,9 @@ pub(super) struct AttemptedAt {
     pub(super) endpoint: EndpointId,
     /// The address dialled.
     pub(super) address: SocketAddr,
+    /// How often that had been ejected by then: what becomes of the attempt after the next time says
+    /// nothing of what returned.
+    pub(super) ejections: u32,
     /// Whether it was sent because another attempt was late.
     pub(super) hedge: bool,
 }
@@ -124,6 +127,7 @@ impl AttemptedAt {
             region: to.region.id(),
             endpoint: endpoint.id,
             address: endpoint.address,
+            ejections: endpoint.standing.ejections(),
             hedge: kind == AttemptKind::Hedge,
         }
     }

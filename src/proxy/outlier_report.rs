@@ -24,6 +24,8 @@ pub(super) struct FailureReport {
     pub(super) region: RegionId,
     pub(super) endpoint: EndpointId,
     pub(super) kind: ErrorKind,
+    /// How often the endpoint had been ejected when the attempt began.
+    pub(super) ejections: u32,
     /// When.
     pub(super) failed: Timestamp,
 }
@@ -67,6 +69,7 @@ impl OutlierReporter {
             region: at.region,
             endpoint: at.endpoint,
             kind,
+            ejections: at.ejections,
             failed: self.clock.now(),
         }
     }
@@ -119,7 +122,11 @@ impl OutlierReporter {
         failure: FailureReport,
         verdict: FailureVerdict,
     ) {
-        if !self.is_current(request.live.snapshot.generation) {
+        if !self.counts(
+            request.live.snapshot.generation,
+            failure.endpoint,
+            failure.ejections,
+        ) {
             return;
         }
         let pair = (request.decision.route(), failure.region);
@@ -159,8 +166,10 @@ impl OutlierReporter {
 
     /// A write is late, and still waits.
     pub(super) fn late_write(&self, request: &OutgoingRequest, at: &AttemptedAt) {
-        let now = self.clock.now();
-        self.tell(self.detector.late_write(at.endpoint, request.mark(), now));
+        if self.counts(request.live.snapshot.generation, at.endpoint, at.ejections) {
+            let now = self.clock.now();
+            self.tell(self.detector.late_write(at.endpoint, request.mark(), now));
+        }
     }
 
     /// The body of an answer ended as it should.
@@ -187,7 +196,7 @@ impl OutlierReporter {
     }
 
     fn body_broke(&self, report: &BodyReport) {
-        if self.is_current(report.generation) {
+        if self.counts(report.generation, report.endpoint, report.ejections) {
             let now = self.clock.now();
             self.tell(
                 self.detector
@@ -197,9 +206,21 @@ impl OutlierReporter {
     }
 
     fn tell_of_lateness(&self, request: &OutgoingRequest, at: &AttemptedAt, body: bool) {
-        let now = self.clock.now();
-        let told = (self.detector).late(at.endpoint, body, request.mark(), now);
-        self.tell(told);
+        if self.counts(request.live.snapshot.generation, at.endpoint, at.ejections) {
+            let now = self.clock.now();
+            let told = (self.detector).late(at.endpoint, body, request.mark(), now);
+            self.tell(told);
+        }
+    }
+
+    /// Whether what became of an attempt at `endpoint` speaks of it as it is now: it was not ejected
+    /// since the attempt began. A write that hung when the fault began ends when the region may be
+    /// well again.
+    fn counts(&self, generation: u64, endpoint: EndpointId, ejections: u32) -> bool {
+        let live = self.view.load();
+        let known = live.snapshot.endpoint(endpoint);
+        generation == live.snapshot.generation
+            && known.is_some_and(|(_, state)| state.standing.ejections() == ejections)
     }
 
     /// Whether routes and regions still have the numbers that a request began with.
@@ -238,6 +259,7 @@ pub(super) struct BodyReport {
     endpoint: EndpointId,
     mark: Breadth,
     generation: u64,
+    ejections: u32,
     upload: Option<ReplaySource>,
 }
 
@@ -253,6 +275,7 @@ impl BodyReport {
             endpoint: at.endpoint,
             mark: request.mark(),
             generation: request.live.snapshot.generation,
+            ejections: at.ejections,
             upload: request.source.clone(),
         }
     }

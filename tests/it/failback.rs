@@ -10,9 +10,9 @@ use meridian_core::model::outcome::{ErrorKind, Phases, ProbeFailure, ProbeOutcom
 use meridian_core::table::policy::Policy;
 use serde_json::{Value, json};
 
-use crate::support::client::{Reply, get};
+use crate::support::client::{Reply, get, request, send};
 use crate::support::edge::Edge;
-use crate::support::origin::FakeOrigin;
+use crate::support::origin::{Behaviour, FakeOrigin};
 use crate::support::world::{MEASURED, World};
 
 /// Regions `a` before `b`, and what is told of them without a word from probes of their own.
@@ -403,4 +403,24 @@ fn probed(beliefs: &Beliefs, region: usize, passes: bool) -> Event {
     };
     let endpoint = beliefs.regions[region].endpoints[0].id;
     Event::Probed { endpoint, outcome }
+}
+
+#[tokio::test]
+async fn a_write_that_hung_before_the_fall_says_nothing_of_what_returned() {
+    const ONE_IS_ENOUGH: &str = "timeouts = { first_byte = \"1500ms\" }\n[outlier_detection]\n\
+        minimum_failures = 1\nminimum_uncompared_failures = 1\nminimum_breadth = 1\n";
+    for falls in [false, true] {
+        let two = Two::start(ONE_IS_ENOUGH).await;
+        let [a, _] = &two.origins;
+        a.behave(Behaviour::Hang);
+        let write = tokio::spawn(send(two.edge.address, request("POST", "/", &[], "x")));
+        a.saw(1).await;
+        if falls {
+            two.fall(0).await;
+            two.recover(0).await;
+        }
+        assert_eq!(write.await.unwrap().unwrap().status, 504);
+        two.tell(Event::Tick).await;
+        assert_eq!(two.health(0) == Health::Healthy, falls);
+    }
 }

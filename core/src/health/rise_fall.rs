@@ -99,6 +99,8 @@ pub struct HealthState {
     suspected: Option<Timestamp>,
     /// When the newest results in a row that contradicted the state began.
     contradicted_since: Timestamp,
+    /// How often it was ejected; wraps.
+    ejections: u32,
 }
 
 /// How far probation by real requests has come.
@@ -159,6 +161,12 @@ impl HealthState {
     #[must_use]
     pub fn contradicted_since(&self) -> Timestamp {
         self.contradicted_since
+    }
+
+    /// How often it was ejected: what was sent before the last time says nothing of after.
+    #[must_use]
+    pub fn ejections(&self) -> u32 {
+        self.ejections
     }
 
     /// Whether the next results may flip it: time to probe faster.
@@ -303,6 +311,9 @@ impl HealthState {
             self.failed_probations = 0;
         }
         self.ejected_by = ejected_by;
+        if to == Health::Unhealthy {
+            self.ejections = self.ejections.wrapping_add(1);
+        }
         Flip { from, to, in_a_row }
     }
 }

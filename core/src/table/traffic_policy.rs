@@ -61,7 +61,7 @@ impl Default for OutlierDetection {
             consecutive_failures: 5,
             consecutive_late: 5,
             consecutive_late_uncompared: 10,
-            late_for: Duration::from_secs(1),
+            late_for: Duration::from_millis(700),
             minimum_breadth: 3,
             suspect_after: 2,
             failure_percent: 20,

@@ -144,6 +144,6 @@ fn what_answers_late_is_given_longer_than_what_is_silent() {
         });
         !world.serves(0)
     };
-    assert!(falls(false, 1000) && !falls(false, 999));
-    assert!(falls(true, 5000) && !falls(true, 4999));
+    assert!(falls(false, 700) && !falls(false, 699));
+    assert!(falls(true, 3500) && !falls(true, 3499));
 }
